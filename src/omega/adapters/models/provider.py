@@ -1,0 +1,143 @@
+"""Which model may be asked, from environment variables, and how its provider is spoken to.
+
+A key in the environment is not consent to send anything: a model counts as configured when it is *named* (`OMEGA_MODEL`). The first
+of these whose variables are set is used:
+
+    variables                                   provider
+    OMEGA_MODEL_URL, optionally OMEGA_MODEL_KEY any endpoint that speaks OpenAI's chat completions, such as one on this machine
+    ANTHROPIC_API_KEY (ANTHROPIC_BASE_URL)      Anthropic, messages
+    OPENAI_API_KEY (OPENAI_BASE_URL)            OpenAI, chat completions
+    MISTRAL_API_KEY                             Mistral, chat completions
+    OPENROUTER_API_KEY                          OpenRouter, chat completions
+
+`OMEGA_MODEL=mistral:NAME` chooses among several keys. Keys are read for each call and kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from omega.kernel.effects import ModelCall
+
+MODEL: Final = "OMEGA_MODEL"
+URL: Final = "OMEGA_MODEL_URL"
+KEY: Final = "OMEGA_MODEL_KEY"
+ANTHROPIC_VERSION: Final = "2023-06-01"
+"""The version header that Anthropic's messages interface asks for."""
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    name: str
+    key: str
+    base_url: str
+    base_variable: str = ""
+    limit_field: str = "max_tokens"
+
+
+_KNOWN: Final = (
+    _Known("anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com", "ANTHROPIC_BASE_URL"),
+    _Known("openai", "OPENAI_API_KEY", "https://api.openai.com/v1", "OPENAI_BASE_URL", "max_completion_tokens"),
+    _Known("mistral", "MISTRAL_API_KEY", "https://api.mistral.ai/v1"),
+    _Known("openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One model that can be asked: provider and model name, base URL, key (may be empty), name of the field that limits the answer."""
+
+    name: str
+    model: str
+    base_url: str
+    key: str = field(repr=False)
+    limit_field: str = "max_tokens"
+
+    @property
+    def label(self) -> str:
+        """What reports call the model: `provider:model`."""
+        return f"{self.name}:{self.model}"
+
+    def request(self, call: ModelCall) -> tuple[str, dict[str, str], dict[str, Any]]:
+        """URL, headers and JSON body that ask `call` of this model."""
+        if self.name == "anthropic":
+            headers = {"x-api-key": self.key, "anthropic-version": ANTHROPIC_VERSION}
+            body = {"system": call.instructions, "messages": [{"role": "user", "content": call.prompt}]}
+            return f"{self.base_url}/v1/messages", headers, {"model": self.model, self.limit_field: call.max_tokens, **body}
+        messages = [{"role": "system", "content": call.instructions}, {"role": "user", "content": call.prompt}]
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        return f"{self.base_url}/chat/completions", headers, {"model": self.model, self.limit_field: call.max_tokens, "messages": messages}
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why no model is configured, in words that say what to set."""
+
+    reason: str
+
+
+def configured(variables: Mapping[str, str]) -> Provider | Missing:
+    """The model that `variables` configure, or why there is none. Never guesses the name of a model."""
+    wanted = variables.get(MODEL, "").strip()
+    if url := variables.get(URL, "").strip():
+        return (
+            _checked(Provider("local", wanted, url.rstrip("/"), variables.get(KEY, "")))
+            if wanted
+            else Missing(f"{URL} is set, {MODEL} is not")
+        )
+    prefix, _, rest = wanted.partition(":")
+    known = [item for item in _KNOWN if variables.get(item.key)]
+    if any(item.name == prefix for item in _KNOWN):
+        wanted, known = rest, [item for item in known if item.name == prefix]
+        if not known:
+            return Missing(f"{MODEL} names {prefix}, but its key is not set")
+    if not known:
+        return Missing("no provider's key and no model endpoint is set")
+    if not wanted:
+        return Missing(f"{known[0].key} is set, but {MODEL} names no model")
+    chosen = known[0]
+    base_url = variables.get(chosen.base_variable, "") if chosen.base_variable else ""
+    return _checked(Provider(chosen.name, wanted, (base_url or chosen.base_url).rstrip("/"), variables[chosen.key], chosen.limit_field))
+
+
+def _checked(provider: Provider) -> Provider | Missing:
+    """Refuses an address to which a key or a prompt would travel in the clear."""
+    try:
+        url = urlsplit(provider.base_url)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        return Missing("the model's URL does not parse")
+    if url.scheme not in ("http", "https") or not host:
+        return Missing("the model's URL must begin with https:// or http:// and name a host")
+    if url.scheme == "http" and provider.key and host not in _LOOPBACK:
+        return Missing("the model's key is sent over https, or to this machine, only")
+    return provider
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model gave: its text, the tokens it says were used (0: it did not say), and whether it finished by itself."""
+
+    text: str
+    tokens: int
+    finished: bool
+
+
+def parse(provider: str, body: Any) -> Answer | None:
+    """The answer in a provider's JSON; None when it has another shape."""
+    try:
+        if provider == "anthropic":
+            text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
+            usage = body.get("usage") or {}
+            tokens = int(usage.get("input_tokens", 0)) + int(usage.get("output_tokens", 0))
+            return Answer(text, tokens, body.get("stop_reason") != "max_tokens")
+        choice = body["choices"][0]
+        tokens = int((body.get("usage") or {}).get("total_tokens", 0))
+        return Answer(str(choice["message"].get("content") or ""), tokens, choice.get("finish_reason") != "length")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return None

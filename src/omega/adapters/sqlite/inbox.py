@@ -1,0 +1,97 @@
+"""What other processes may write: letters to the engine, and small configuration documents. Neither needs the engine's lock.
+
+Each call is one short transaction of its own. The engine reads letters in the order of their numbers, which are never given twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from omega.adapters.sqlite.folder import existing
+from omega.adapters.sqlite.schema import open_writing, opening_error
+from omega.kernel.errors import FlowError, InputError
+
+VERBS = frozenset({"approve", "cancel", "resolve", "signal"})
+"""What an engine can be asked for."""
+
+MAX_LETTER = 1 << 20
+"""Longest body of a letter in bytes, as JSON."""
+
+MAX_DOCUMENT = 4 << 20
+"""Largest document in bytes: configuration, not data."""
+
+POST = "INSERT INTO inbox (execution, verb, body, at_us) VALUES (?, ?, ?, ?)"
+SETTLE = "DELETE FROM inbox WHERE number = ?"
+PUT = "INSERT OR REPLACE INTO documents (kind, name, body, at_us) VALUES (?, ?, ?, ?)"
+DROP = "DELETE FROM documents WHERE kind = ? AND name = ?"
+
+
+def letter_values(execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> tuple[Any, ...]:
+    """A letter as the values of `POST`. Raises InputError (OMG-X001) for an unknown verb, FlowError (OMG-R002, OMG-R003) for the body."""
+    if verb not in VERBS:
+        raise InputError("OMG-X001", f"an engine cannot be asked to {verb!r}", details={"verbs": sorted(VERBS)})
+    try:
+        text = msgspec.json.encode(dict(body))
+    except (TypeError, ValueError) as error:
+        raise FlowError("OMG-R002", f"the body of a letter is not plain data: {error}") from error
+    if len(text) > MAX_LETTER:
+        raise FlowError("OMG-R003", f"the letter has {len(text)} bytes, {MAX_LETTER} are allowed")
+    return execution, verb, text, at_us
+
+
+def document_values(kind: str, name: str, body: bytes, at_us: int) -> tuple[Any, ...]:
+    """A document as the values of `PUT`. Raises FlowError (OMG-R003) when it is too large."""
+    if len(body) > MAX_DOCUMENT:
+        raise FlowError("OMG-R003", f"the document {kind}/{name} has {len(body)} bytes, {MAX_DOCUMENT} are allowed")
+    return kind, name, body, at_us
+
+
+class SqliteInbox:
+    """Writes letters and documents into a folder that an engine may be using."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        self._connection = connection
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: Path) -> SqliteInbox:
+        """Raises what `SqliteReader.open` raises."""
+        folder = existing(folder)
+        return cls(open_writing(folder), folder)
+
+    def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
+        """Leave a letter about `execution`; gives its number. Raises InputError: OMG-I003 for an unknown execution, OMG-X001 for a verb."""
+        values = letter_values(execution, verb, body, at_us)
+        if not self._run("SELECT 1 FROM executions WHERE execution = ?", (execution,)).fetchall():
+            raise InputError("OMG-I003", f"there is no execution {execution}")
+        return self._run(POST, values).lastrowid or 0
+
+    def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None:
+        """Store a document in place of the one of that name."""
+        self._run(PUT, document_values(kind, name, body, at_us))
+
+    def drop_document(self, kind: str, name: str) -> bool:
+        """Remove a document; whether there was one."""
+        return self._run(DROP, (kind, name)).rowcount > 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> SqliteInbox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self, sql: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise opening_error(error, self.folder) from error

@@ -1,0 +1,120 @@
+"""Everything that is read from a data folder: what a reader in another process and the store itself have in common."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from omega.adapters.sqlite.schema import damage, opening_error
+from omega.kernel.journal import Row
+from omega.kernel.ports import Letter, Line
+
+MAX_LINES = 10_000
+"""Most executions one call of `lines` gives."""
+
+_LINE = "SELECT execution, tenant, flow, version, status, principal, target, epoch, owner, lease_us, started_us, updated_us FROM executions"
+_LINE_FIELDS = Line.__dataclass_fields__.keys()
+_ROWS = (
+    "SELECT seq, kind, position, meta, coalesce(payload, body) FROM journal LEFT JOIN blobs ON blobs.id = journal.blob"
+    " WHERE journal.execution = (SELECT number FROM executions WHERE execution = ?) ORDER BY seq"
+)
+
+
+class Records:
+    """Queries on one read-only connection; each call is one statement and sees one moment. Implements `kernel.ports.Reader`.
+
+    Every method raises IntegrityError (OMG-S005) on damaged pages and StorageError (OMG-S004) when the disk fails.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        self._reading = connection
+        self.folder = folder
+        self._seen_version = -1
+        self._seen_letter = 0
+
+    @property
+    def installation(self) -> str:
+        """The id that this folder got when it was made."""
+        return str(self._ask("SELECT value FROM meta WHERE key = 'installation'")[0][0])
+
+    def lines(self, *, tenant: str | None = None, status: str | None = None, limit: int = 50) -> list[Line]:
+        """Executions, the newest first, at most `limit`."""
+        sql = f"{_LINE} WHERE (?1 IS NULL OR tenant = ?1)"
+        if status is not None:
+            sql += " AND status = ?2"
+        found = self._ask(f"{sql} ORDER BY number DESC LIMIT ?3", (tenant, status, max(0, min(limit, MAX_LINES))))
+        return [_line(values) for values in found]
+
+    def line(self, execution: str) -> Line | None:
+        """The line of one execution."""
+        found = self._ask(f"{_LINE} WHERE execution = ?", (execution,))
+        return _line(found[0]) if found else None
+
+    def rows(self, execution: str) -> list[Row]:
+        """The journal of one execution in order, large payloads included; empty when there is none of that id."""
+        found = self._ask(_ROWS, (execution,))
+        return [Row(execution, seq, kind, position, meta, payload) for seq, kind, position, meta, payload in found]
+
+    def key(self, execution: str) -> bytes | None:
+        """The wrapped data key of an execution, or None when it has none (any more)."""
+        sql = "SELECT wrapped FROM keys WHERE execution = (SELECT number FROM executions WHERE execution = ?)"
+        found = self._ask(sql, (execution,))
+        return bytes(found[0][0]) if found else None
+
+    def leaves(self, tenant: str, start: int = 0, end: int | None = None) -> list[bytes]:
+        """The leaves `start` up to but not including `end` of a tenant's log."""
+        sql = "SELECT body FROM leaves WHERE tenant = ?1 AND idx >= ?2 AND (?3 IS NULL OR idx < ?3) ORDER BY idx"
+        return [body for (body,) in self._ask(sql, (tenant, start, end))]
+
+    def checkpoints(self, tenant: str) -> list[tuple[int, bytes]]:
+        """Every signed note of a tenant's log as (size, note), the oldest first."""
+        return [(size, note) for size, note in self._ask("SELECT size, note FROM checkpoints WHERE tenant = ? ORDER BY size", (tenant,))]
+
+    def tenants(self) -> list[str]:
+        """All tenants that have a log or an execution, sorted."""
+        return [name for (name,) in self._ask("SELECT tenant FROM logs UNION SELECT tenant FROM executions ORDER BY 1")]
+
+    def letters(self, after: int = 0) -> list[Letter]:
+        """Letters with a number above `after`, the oldest first. Their bodies come from another process: data to check, not to trust."""
+        found = self._ask("SELECT number, execution, verb, body, at_us FROM inbox WHERE number > ? ORDER BY number", (after,))
+        return [
+            Letter(number=number, execution=execution, verb=verb, body=msgspec.json.decode(body, type=dict[str, Any]), at_us=at_us)
+            for number, execution, verb, body, at_us in found
+        ]
+
+    def inbox_changed(self) -> bool:
+        """Whether a letter came since the last call: one pragma while nothing was written, one look at the end of the inbox otherwise."""
+        version = self._ask("PRAGMA data_version")[0][0]
+        if version == self._seen_version:
+            return False
+        self._seen_version = version
+        newest = int(self._ask("SELECT coalesce(max(number), 0) FROM inbox")[0][0])
+        changed = newest > self._seen_letter
+        self._seen_letter = max(newest, self._seen_letter)
+        return changed
+
+    def document(self, kind: str, name: str) -> bytes | None:
+        """One document, or None."""
+        found = self._ask("SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name))
+        return bytes(found[0][0]) if found else None
+
+    def documents(self, kind: str) -> list[tuple[str, bytes]]:
+        """All documents of a kind as (name, body), sorted by name."""
+        return [(name, body) for name, body in self._ask("SELECT name, body FROM documents WHERE kind = ? ORDER BY name", (kind,))]
+
+    def damage(self) -> list[str]:
+        """What is wrong with the pages and indexes of the file, one sentence each; empty when sound. Reads the whole file."""
+        return damage(self._reading)
+
+    def _ask(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        try:
+            return self._reading.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise opening_error(error, self.folder) from error
+
+
+def _line(values: tuple[Any, ...]) -> Line:
+    return Line(**dict(zip(_LINE_FIELDS, values, strict=True)))

@@ -1,0 +1,190 @@
+"""The SQLite store of one engine: the lock, the writer thread, and the ports `Store` and `Reader` on top."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from omega.adapters.sqlite import inbox, schema
+from omega.adapters.sqlite.folder import DATABASE, EngineLock, prepare
+from omega.adapters.sqlite.ledger import Ledger
+from omega.adapters.sqlite.records import Records
+from omega.adapters.sqlite.writer import Counts, Entry, Writer
+from omega.kernel.errors import FlowError, InputError, IntegrityError, OmegaError, StorageError
+from omega.kernel.ids import new_id
+from omega.kernel.journal import MAX_PAYLOAD, MAX_POSITION
+from omega.kernel.ports import Batch, Committed, Sequencer
+
+SEAL_OVERHEAD = 1 << 10
+"""Bytes by which a sealed payload may exceed MAX_PAYLOAD: nonce, tag and header of the seal."""
+
+_ENTRY_BYTES = 256
+_END_LEASES = "UPDATE executions SET owner = '', lease_us = 0 WHERE status IN ('running', 'waiting', 'in doubt') AND owner <> ''"
+
+
+class SqliteStore(Records):
+    """The system of record in one folder. One instance at a time, in one process; readers and letter writers may be many.
+
+    `commit`, `claim`, `renew` and `flush` may be awaited from any event loop; the rest is synchronous. A cancelled `commit` is written
+    nevertheless: only its answer is lost.
+    """
+
+    def __init__(self, folder: Path, lock: EngineLock, reading: sqlite3.Connection, writer: Writer, *, owner: str, engine: int) -> None:
+        super().__init__(reading, folder)
+        self.owner = owner
+        self.engine = engine
+        """The engine epoch: one higher each time the folder is opened for writing."""
+        self._lock = lock
+        self._writer = writer
+        self._closed = False
+
+    @classmethod
+    def open(cls, folder: Path, *, sequencer: Sequencer, owner: str, now_us: Callable[[], int]) -> SqliteStore:
+        """Become the engine of `folder`, making it when missing. Leases of earlier engines end here: the lock shows that they are gone.
+
+        Raises StorageError: OMG-S001 another engine is at work, OMG-S002 not usable, OMG-S003 newer; IntegrityError OMG-S005 damaged.
+        """
+        folder = prepare(folder)
+        lock = EngineLock.take(folder, owner)
+        try:
+            _ensure_database(folder, now_us)
+            writing = schema.open_writing(folder)
+            try:
+                engine = _enter(writing, folder)
+                reading = schema.open_reading(folder)
+            except OmegaError:
+                writing.close()
+                raise
+        except OmegaError:
+            lock.release()
+            raise
+        ledger = Ledger(writing, engine=engine, owner=owner, sequencer=sequencer, now_us=now_us)
+        return cls(folder, lock, reading, Writer(writing, ledger), owner=owner, engine=engine)
+
+    @property
+    def counts(self) -> Counts:
+        """What was written since this store was opened."""
+        return self._writer.counts
+
+    async def commit(self, batch: Batch) -> Committed:
+        """See `kernel.ports.Store.commit`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Committed] = loop.create_future()
+        self._writer.submit(Entry(batch=batch, future=future, loop=loop, size=_measure(batch)))
+        return await future
+
+    def behind(self, batch: Batch) -> None:
+        """See `kernel.ports.Store.behind`. Blocks only while the queue is full."""
+        self._writer.submit(Entry(batch=batch, size=_measure(batch)))
+
+    async def claim(self, execution: str, *, owner: str, lease_us: int, now_us: int) -> int:
+        """See `kernel.ports.Store.claim`."""
+        epoch: int = await self._chore(lambda ledger: ledger.claim(execution, owner, lease_us, now_us))
+        return epoch
+
+    async def renew(self, execution: str, epoch: int, lease_us: int) -> None:
+        """Own `execution` until `lease_us`. Raises StorageError (OMG-S006) when the epoch has moved on, InputError (OMG-I003)."""
+        await self._chore(lambda ledger: ledger.renew(execution, epoch, lease_us))
+
+    async def release(self, execution: str) -> None:
+        """Give back what this store's owner holds; an execution that ends is given back by its last head."""
+        await self._chore(lambda ledger: ledger.release(execution, self.owner))
+
+    async def flush(self) -> None:
+        """Return when everything handed to `behind` so far is on disk or refused."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._writer.submit(Entry(future=future, loop=loop))
+        await future
+
+    def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
+        """A letter from this process; as `SqliteInbox.post`."""
+        values = inbox.letter_values(execution, verb, body, at_us)
+        if self.line(execution) is None:
+            raise InputError("OMG-I003", f"there is no execution {execution}")
+        return int(self._wait(lambda ledger: ledger.run(inbox.POST, values)))
+
+    def settle(self, number: int) -> None:
+        """Remove a letter that was acted on."""
+        self._wait(lambda ledger: ledger.run(inbox.SETTLE, (number,)))
+
+    def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None:
+        """Store a document in place of the one of that name."""
+        values = inbox.document_values(kind, name, body, at_us)
+        self._wait(lambda ledger: ledger.run(inbox.PUT, values))
+
+    def drop_document(self, kind: str, name: str) -> bool:
+        """Remove a document; whether there was one."""
+        there = self.document(kind, name) is not None
+        self._wait(lambda ledger: ledger.run(inbox.DROP, (kind, name)))
+        return there
+
+    def close(self) -> None:
+        """Write what waits, fold the log into the database, and let the next engine in. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reading.close()
+        self._writer.close()
+        self._lock.release()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def _chore(self, chore: Callable[[Ledger], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._writer.submit(Entry(chore=chore, future=future, loop=loop))
+        return await future
+
+    def _wait(self, chore: Callable[[Ledger], Any]) -> Any:
+        """Run a chore in the writer and wait for it here: for the rare small write whose caller is not a coroutine."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._writer.submit(Entry(chore=chore, future=future))
+        return future.result()
+
+
+def _ensure_database(folder: Path, now_us: Callable[[], int]) -> None:
+    if (folder / DATABASE).exists():
+        return
+    if (folder / f"{DATABASE}-wal").exists():
+        raise IntegrityError("OMG-S005", f"{folder / DATABASE} is missing, but its write-ahead log is there")
+    schema.create(folder, installation=new_id("ins", now_ms=now_us() // 1000, entropy=os.urandom(10)))
+
+
+def _enter(connection: sqlite3.Connection, folder: Path) -> int:
+    """Check a small file, begin a new engine epoch, and end the leases of engines that are gone; gives the epoch."""
+    try:
+        schema.check_pages(connection, folder)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'engine'")
+        connection.execute(_END_LEASES)
+        (engine,) = connection.execute("SELECT value FROM meta WHERE key = 'engine'").fetchone()
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise schema.opening_error(error, folder) from error
+    return int(engine)
+
+
+def _measure(batch: Batch) -> int:
+    """Bytes that a batch holds in the queue. Raises FlowError (OMG-R003, OMG-R016) above the limits, before anybody waits."""
+    size = _ENTRY_BYTES
+    for row in batch.rows:
+        if row.execution != batch.execution:
+            raise StorageError("OMG-S006", f"a row of {row.execution} cannot be written with a batch of {batch.execution}")
+        payload = 0 if row.payload is None else len(row.payload)
+        if payload > MAX_PAYLOAD + SEAL_OVERHEAD:
+            raise FlowError("OMG-R003", f"the value of {row.position} has {payload} bytes, {MAX_PAYLOAD} are allowed")
+        if len(row.position) > MAX_POSITION:
+            raise FlowError("OMG-R016", f"a position of {batch.execution} has {len(row.position)} characters, {MAX_POSITION} are allowed")
+        size += _ENTRY_BYTES + len(row.meta) + payload
+    return size

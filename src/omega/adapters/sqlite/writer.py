@@ -1,0 +1,300 @@
+"""The one writer: a thread that takes everything queued, writes it as one transaction, and tells all who wait.
+
+    idle --commit or chore--> writing          at once, never on a timer: a lone caller waits for one fsync and nothing else
+    idle --behind-----------> lingering        until BEHIND_ROWS rows wait or BEHIND_S has passed since the first of them
+    lingering --commit------> writing          what was handed over earlier goes out earlier, in the same transaction
+    writing --done----------> idle             while it wrote, the queue filled: the next group is as large as the disk was slow
+    writing --disk error----> stopped          for good: whether the failed commit is on disk is unknown, so nothing is tried again
+
+A batch that is refused for itself (stale epoch, a row written before, an id in use, a value that does not fit its column) does not harm its
+neighbours: refusals that are seen before anything is written drop only the batch; others undo the group, which is then written one batch at
+a time. A refused `behind` batch leaves a gap, so later batches of the same execution and epoch are refused too.
+
+The thread must not know: flows, sealing, the event loop (beyond `call_soon_threadsafe`), or the meaning of a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from omega.adapters.sqlite.ledger import Ledger, OustedError
+from omega.adapters.sqlite.schema import BUSY_S
+from omega.kernel.errors import OmegaError, StorageError
+from omega.kernel.ports import Batch
+
+BEHIND_ROWS = 64
+"""Rows written behind that wake the writer: one fsync per this many pure steps is the most a sequential flow pays."""
+
+BEHIND_S = 0.05
+"""Longest time a row written behind waits, in seconds: a bound on what a crash runs again."""
+
+MAX_PENDING_BYTES = 64 << 20
+"""Most that may wait in the queue. Past it the caller blocks until the disk has caught up: memory is bounded, nothing is dropped."""
+
+FOLD_BYTES = 16 << 20
+"""Size of the write-ahead log at which it is folded into the database when the writer is idle; at four times this it is done regardless."""
+
+_OWN_FAULTS = (
+    OmegaError,
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    UnicodeError,
+    OverflowError,
+)
+"""What a batch can be refused for without the store being at fault."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the writer did since it was opened: transactions (one fsync each), batches, rows, leaves, and folds of the write-ahead log."""
+
+    commits: int = 0
+    batches: int = 0
+    rows: int = 0
+    leaves: int = 0
+    folds: int = 0
+
+
+class Entry:
+    """One thing in the queue: a batch, or a chore (a change of a lease, the inbox or a document), and who waits for it."""
+
+    __slots__ = ("batch", "chore", "error", "future", "loop", "result", "size")
+
+    def __init__(
+        self,
+        *,
+        batch: Batch | None = None,
+        chore: Callable[[Ledger], Any] | None = None,
+        future: asyncio.Future[Any] | concurrent.futures.Future[Any] | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        size: int = 0,
+    ) -> None:
+        self.batch = batch
+        self.chore = chore
+        self.future = future
+        self.loop = loop
+        self.size = size
+        self.result: Any = None
+        self.error: OmegaError | None = None
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits, under the writer's lock."""
+
+    entries: list[Entry] = field(default_factory=list)
+    rows: int = 0
+    size: int = 0
+    urgent: bool = False
+    due: float = 0.0
+
+
+class Writer:
+    """Owns the writing connection and its thread."""
+
+    def __init__(self, connection: sqlite3.Connection, ledger: Ledger) -> None:
+        self.counts = Counts()
+        self._connection = connection
+        self._ledger = ledger
+        lock = threading.Lock()
+        self._wake = threading.Condition(lock)
+        self._room = threading.Condition(lock)
+        self._queue = _Queue()
+        self._waiting = False
+        self._closing = False
+        self._broken = ""
+        self._poisoned: dict[tuple[str, int], OmegaError] = {}
+        self._thread = threading.Thread(target=self._run, name="omega-store", daemon=True)
+        self._thread.start()
+
+    def submit(self, entry: Entry) -> None:
+        """Queue `entry`. Blocks while more than MAX_PENDING_BYTES wait. Raises StorageError (OMG-S004) when the store has stopped."""
+        with self._wake:
+            while self._queue.size > MAX_PENDING_BYTES and not self._stopped:
+                self._room.wait()
+            if self._stopped:
+                raise self._failure()
+            queue = self._queue
+            if not queue.entries:
+                queue.due = time.monotonic() + BEHIND_S
+            queue.entries.append(entry)
+            queue.size += entry.size
+            if entry.batch is not None:
+                queue.rows += len(entry.batch.rows)
+            if entry.future is not None:
+                queue.urgent = True
+            if self._waiting and (queue.urgent or queue.rows >= BEHIND_ROWS or len(queue.entries) == 1):
+                self._wake.notify()
+
+    def close(self) -> None:
+        """Write what waits, end the thread and close the connection; later submissions are refused."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+        self._connection.close()
+
+    @property
+    def _stopped(self) -> bool:
+        return self._closing or bool(self._broken)
+
+    def _failure(self) -> StorageError:
+        return StorageError("OMG-S004", self._broken or "the store is closed")
+
+    def _run(self) -> None:
+        try:
+            while entries := self._take():
+                self._serve(entries)
+                self._fold()
+        except Exception as error:  # noqa: BLE001 - the top of a thread
+            # Not swallowed: whatever went wrong in here, nobody may wait for ever and nothing may be acknowledged any more.
+            self._stop(f"the writer failed: {type(error).__name__}: {error}", [])
+
+    def _take(self) -> list[Entry]:
+        """Everything queued, once it is time to write; empty when the writer shall end."""
+        with self._wake:
+            while not self._due():
+                self._waiting = True
+                self._wake.wait(self._patience())
+                self._waiting = False
+            taken, self._queue = self._queue, _Queue()
+            self._room.notify_all()
+        return [] if self._broken else taken.entries
+
+    def _due(self) -> bool:
+        queue = self._queue
+        if self._stopped or queue.urgent or queue.rows >= BEHIND_ROWS:
+            return True
+        return bool(queue.entries) and time.monotonic() >= queue.due
+
+    def _patience(self) -> float | None:
+        return max(0.0, self._queue.due - time.monotonic()) if self._queue.entries else None
+
+    def _serve(self, entries: list[Entry]) -> None:
+        try:
+            self._write(entries)
+        except OustedError:
+            self._stop("another engine has taken this folder", entries)
+        except sqlite3.Error as error:
+            self._stop(f"the disk or database failed: {error}", entries)
+        else:
+            _tell(entries)
+
+    def _write(self, entries: list[Entry]) -> None:
+        """One transaction for all of `entries`; when one of them spoils it, one for each."""
+        ledger = self._ledger
+        staged: list[Entry] = []
+        ledger.begin()
+        try:
+            for entry in entries:
+                self._stage(entry, staged)
+            leaves = ledger.commit()
+        except _OWN_FAULTS as error:
+            ledger.rollback()
+            if len(entries) == 1:
+                self._refuse(entries[0], error)
+            else:
+                for entry in entries:
+                    entry.error = None
+                    self._write([entry])
+            return
+        self._count(staged, leaves)
+
+    def _stage(self, entry: Entry, staged: list[Entry]) -> None:
+        try:
+            if entry.batch is None:
+                entry.result = entry.chore(self._ledger) if entry.chore is not None else None
+            else:
+                if self._poisoned:
+                    self._check_poison(entry.batch)
+                entry.result = self._ledger.stage(entry.batch)
+        except OmegaError as error:
+            self._refuse(entry, error)
+        else:
+            staged.append(entry)
+
+    def _check_poison(self, batch: Batch) -> None:
+        earlier = self._poisoned.get((batch.execution, batch.epoch))
+        if earlier is not None:
+            raise StorageError("OMG-S006", f"an earlier batch of {batch.execution} was refused: {earlier.cause}", details=earlier.details)
+
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        entry.error = error if isinstance(error, OmegaError) else _refusal(entry, error)
+        if entry.batch is not None and entry.future is None:
+            self._poisoned[entry.batch.execution, entry.batch.epoch] = entry.error
+
+    def _count(self, staged: list[Entry], leaves: int) -> None:
+        counts = self.counts
+        if any(entry.batch is not None or entry.chore is not None for entry in staged):
+            counts.commits += 1
+        batches = [entry.batch for entry in staged if entry.batch is not None]
+        counts.batches += len(batches)
+        counts.rows += sum(len(batch.rows) for batch in batches)
+        counts.leaves += leaves
+
+    def _fold(self) -> None:
+        """Empty the write-ahead log into the database between two groups; a reader in the way puts it off to the next time."""
+        grown = self._ledger.grown
+        if grown < FOLD_BYTES or (self._queue.entries and grown < 4 * FOLD_BYTES):
+            return
+        try:
+            self._connection.execute("PRAGMA busy_timeout=0")
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            self._connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
+        except sqlite3.Error as error:
+            self._stop(f"the write-ahead log cannot be folded: {error}", [])
+            return
+        self._ledger.grown = FOLD_BYTES // 2 if busy else 0
+        self.counts.folds += 1
+
+    def _stop(self, cause: str, entries: list[Entry]) -> None:
+        """Refuse everything from now on: those in the failed group, those who wait, those who come."""
+        with self._wake:
+            self._broken = cause
+            waiting, self._queue = self._queue, _Queue()
+            self._room.notify_all()
+        for entry in (*entries, *waiting.entries):
+            entry.error = self._failure()
+        _tell([*entries, *waiting.entries])
+
+
+def _refusal(entry: Entry, error: Exception) -> OmegaError:
+    name = entry.batch.execution if entry.batch is not None else "a change"
+    if isinstance(error, sqlite3.IntegrityError) and "journal" in str(error):
+        return StorageError("OMG-S006", f"a row of {name} was already written by somebody else")
+    return StorageError("OMG-S006", f"a batch of {name} cannot be stored: {error}", advice="report this: a value does not fit its column")
+
+
+def _tell(entries: list[Entry]) -> None:
+    """Wake all who wait: one call into each event loop, however many entries it has."""
+    loops: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
+    for entry in entries:
+        if entry.loop is not None:
+            loops.setdefault(entry.loop, []).append(entry)
+        elif entry.future is not None:
+            _settle([entry])
+    for loop, waiting in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, waiting)
+        except RuntimeError:  # the loop was closed: nobody waits there any more
+            continue
+
+
+def _settle(entries: list[Entry]) -> None:
+    for entry in entries:
+        future = entry.future
+        if future is None or future.done():  # a caller that was cancelled no longer asks
+            continue
+        if entry.error is not None:
+            future.set_exception(entry.error)
+        else:
+            future.set_result(entry.result)

@@ -1,0 +1,114 @@
+"""Exports, and the check of a store in place.
+
+The format and every check are those of `omega.chronicle.verifier`, which stands alone; here is what feeds it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+from omega.chronicle.verifier import END, MAGIC, MAX_CHECKPOINTS, Log, Report, Row, check
+from omega.kernel.errors import IntegrityError
+from omega.kernel.ports import Reader
+from omega.trust.checkpoint import VerifierKey, parse
+
+BATCH = 4096
+"""Leaves read from a store at once: about a megabyte."""
+
+MAX_HISTORY = 4096
+"""Checkpoints carried by an export. More are thinned evenly; the newest always stays, for it covers all leaves."""
+
+MAX_EXECUTIONS = 100_000
+"""Executions of which a check in place reads the journal."""
+
+
+def write_export(reader: Reader, tenant: str, out: BinaryIO, *, keys: Sequence[VerifierKey], executions: Iterable[str] = ()) -> int:
+    """Write the log of `tenant` as it stands now, with the journals (without payloads) of `executions`; gives the number of leaves.
+
+    `keys` are the public keys of the log (`LogSequencer.key`), `out` an open binary file. Works beside a live engine: what is
+    appended meanwhile is left out. Raises IntegrityError (OMG-C001) when a stored leaf cannot be one.
+    """
+    points = reader.checkpoints(tenant)
+    size = points[-1][0] if points else 0
+    header = {
+        "checkpoints": [note.decode("utf-8", "replace") for _, note in _thinned(points, MAX_HISTORY)],
+        "keys": [key.text() for key in keys],
+        "origin": _origin(points, keys),
+        "tenant": tenant,
+    }
+    out.write(MAGIC)
+    out.write(json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    written = 0
+    for batch in _batches(reader, tenant, size):
+        for index, leaf in enumerate(batch, written):
+            if not leaf or b"\n" in leaf:
+                raise IntegrityError("OMG-C001", f"leaf {index} of {tenant} is damaged", details={"leaf": index})
+        out.write(b"\n".join(batch) + b"\n")
+        written += len(batch)
+    out.write(b"\n")
+    for execution in executions:
+        for row in _rows_of(reader, [execution]):
+            line = {"e": row.execution, "k": row.kind, "m": base64.b64encode(row.meta).decode(), "p": row.position, "s": row.seq}
+            out.write(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    out.write(b"\n" + END)
+    return written
+
+
+def verify_store(
+    reader: Reader,
+    tenant: str,
+    *,
+    keys: Sequence[VerifierKey],
+    kept: Sequence[bytes] = (),
+    executions: Iterable[str] | None = None,
+) -> Report:
+    """Check the log of `tenant` in its store, and the journals of `executions` (of all the tenant's, when None) against it.
+
+    `keys` are the public keys of the log as this installation holds them, `kept` signed checkpoints from elsewhere. Every
+    stored checkpoint is checked up to `MAX_CHECKPOINTS` of them, so damage is narrowed down to what one commit wrote.
+    """
+    points = reader.checkpoints(tenant)
+    size = points[-1][0] if points else 0
+    if executions is None:
+        executions = [line.execution for line in reader.lines(tenant=tenant, limit=MAX_EXECUTIONS)]
+    texts = [key.text() for key in keys]
+    log = Log(
+        origin=_origin(points, keys),
+        keys=texts,
+        checkpoints=[note for _, note in _thinned(points, MAX_CHECKPOINTS)],
+        batches=_batches(reader, tenant, size),
+        rows=_rows_of(reader, executions),
+        with_rows=True,
+    )
+    return check(log, keys=texts, kept=kept)
+
+
+def _origin(points: Sequence[tuple[int, bytes]], keys: Sequence[VerifierKey]) -> str:
+    """The name of the log: that of its key, because a checkpoint must not choose its own."""
+    return keys[0].name if keys else parse(points[-1][1]).checkpoint.origin if points else ""
+
+
+def _thinned(points: Sequence[tuple[int, bytes]], limit: int) -> Sequence[tuple[int, bytes]]:
+    """At most `limit` of `points`, evenly spread, with the newest."""
+    if len(points) <= limit:
+        return points
+    stride = -(-len(points) // limit)
+    return points[len(points) - 1 :: -stride][::-1]
+
+
+def _batches(reader: Reader, tenant: str, size: int) -> Iterator[list[bytes]]:
+    """The leaves of a log up to `size`; fewer when the store has lost some."""
+    for start in range(0, size, BATCH):
+        batch = reader.leaves(tenant, start, min(size, start + BATCH))
+        if not batch:
+            return
+        yield batch
+
+
+def _rows_of(reader: Reader, executions: Iterable[str]) -> Iterator[Row]:
+    for execution in executions:
+        for row in reader.rows(execution):
+            yield Row(row.execution, row.seq, row.kind, row.position, row.meta)

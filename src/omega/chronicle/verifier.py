@@ -1,0 +1,621 @@
+"""The stand-alone verifier of an Omega export: this one file, Python 3.10 or later, and the package `cryptography`. It never imports Omega.
+
+    python verify.py export.omega [--checkpoint FILE]... [--key VERIFIER_KEY]... [--json]
+
+Exit status: 0 the log is sound, 1 it is not, 2 the file or an argument cannot be read.
+
+What is checked, in one pass over the file and in memory that does not grow with it:
+
+1. Every checkpoint in the export is signed for this log's origin by a key that you gave with `--key`, else by the export's own.
+2. The Merkle tree (RFC 6962) over the leaves has, at the size of each checkpoint, the very root that was signed. The first that differs
+   bounds the damage: the leaves between it and the one before.
+3. A checkpoint that you kept elsewhere (`--checkpoint`) is a prefix of this log and is signed by the same key. If the log is shorter than
+   that it was rolled back, if its root there differs it was rewritten, if the key differs it is another log.
+4. When the export holds journal rows: the digest over an execution's rows is the one that its leaves state.
+
+The format of an export:
+
+    omega export 1                      magic, with the format's version
+    {"checkpoints":[...],...}           header, JSON on one line: tenant, origin, keys, checkpoints (signed notes, oldest first)
+    <leaf>                              one line each: the stored bytes of a leaf, hashed as they stand
+                                        an empty line
+    {"e":..,"k":..,"m":..,"p":..,"s":..}  one line per journal row: execution, kind, meta (base64), position, number; may be none
+                                        an empty line
+    end                                 so that a file cut short is noticed
+
+Formats of others: C2SP tlog-checkpoint and signed-note, RFC 6962 and RFC 9162 section 2.1 for the tree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, BinaryIO, NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+MAGIC = b"omega export 1\n"
+FAMILY = b"omega export "
+END = b"end\n"
+
+MAX_LINE = 1 << 20
+"""Longest line of leaves and rows in bytes: a leaf is at most 64 KiB, the meta of a row is a few."""
+
+MAX_HEADER = 16 << 20
+"""Longest header line: some thousand checkpoints of a few hundred bytes."""
+
+MAX_NOTE = 64 << 10
+"""Largest checkpoint in bytes."""
+
+MAX_CHECKPOINTS = 8192
+"""Most checkpoints in one export, because each costs a signature check."""
+
+BLOCK = 1 << 20
+"""Bytes read at once."""
+
+SOUND, NOT_SOUND, UNREADABLE = 0, 1, 2
+
+WRONG = "OMG-C001"
+ROLLED_BACK = "OMG-C002"
+NOT_READ = "OMG-C003"
+
+ED25519 = 1
+EMPTY_ROOT = sha256(b"").digest()
+EMPTY_JOURNAL = sha256(b"omega journal 1\n").digest()
+
+
+class Unreadable(Exception):
+    """The export, a key or a checkpoint has no form that can be checked at all. Exit status 2."""
+
+
+class Refused(Exception):
+    """A checkpoint that can be read but must not be believed."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: an error code, a sentence, and the first and last leaf concerned where that is known."""
+
+    code: str
+    text: str
+    first: int | None = None
+    last: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The finding as data."""
+        return {"code": self.code, "text": self.text, "first": self.first, "last": self.last}
+
+
+@dataclass
+class Report:
+    """The answer: sound when nothing was found. `leaves` and `rows` were read; `executions` had their rows checked against the log."""
+
+    origin: str = ""
+    leaves: int = 0
+    checkpoints: int = 0
+    kept: int = 0
+    keys: str = "export"
+    executions: int = 0
+    rows: int = 0
+    unsealed: int = 0
+    root: str = ""
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything that was checked holds."""
+        return not self.findings
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 sound, 1 not sound, 2 cannot be read."""
+        if any(finding.code == NOT_READ for finding in self.findings):
+            return UNREADABLE
+        return SOUND if self.sound else NOT_SOUND
+
+    def proves(self) -> list[str]:
+        """What this very check shows, in plain sentences; nothing when the log is not sound."""
+        if not self.sound:
+            return []
+        said = [f"the {self.leaves} leaves are the ones that {self.checkpoints} signed checkpoints of {self.origin} cover, in that order"]
+        if self.keys == "given":
+            said.append("the checkpoints are signed by the key that you gave")
+        if self.kept:
+            said.append(f"the log continues the {self.kept} checkpoint(s) you kept: nothing below them was changed, dropped or reordered")
+        if self.executions:
+            said.append(f"{self.rows} journal rows of {self.executions} executions are those that their leaves state")
+        return said
+
+    def does_not_prove(self) -> list[str]:
+        """What a passing check leaves open, in plain sentences."""
+        said = ["that the world was as a leaf says: only that the leaf was written and not changed since"]
+        said.append("that everything which happened was written")
+        if not self.kept:
+            said.append("that the log was not rewritten as a whole by whoever holds its key: keep a checkpoint elsewhere and give it here")
+        else:
+            said.append("anything about leaves after the newest checkpoint you kept, beyond the word of the key's holder")
+        if self.keys == "export" and not self.kept:
+            said.append("who made it: the key was taken from the export itself")
+        if self.unsealed:
+            said.append(f"anything about {self.unsealed} journal rows that no leaf covers yet")
+        return said
+
+    def record(self) -> dict[str, Any]:
+        """The report as data, for `--json`."""
+        return {
+            "sound": self.sound,
+            "status": self.status,
+            "origin": self.origin,
+            "leaves": self.leaves,
+            "root": self.root,
+            "checkpoints": self.checkpoints,
+            "kept": self.kept,
+            "keys": self.keys,
+            "executions": self.executions,
+            "rows": self.rows,
+            "unsealed_rows": self.unsealed,
+            "findings": [finding.record() for finding in self.findings],
+            "proves": self.proves(),
+            "does_not_prove": self.does_not_prove(),
+        }
+
+
+class Row(NamedTuple):
+    """One journal row without its payload, which its meta commits to."""
+
+    execution: str
+    seq: int
+    kind: int
+    position: str
+    meta: bytes
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public Ed25519 key under the name of the log that it signs for."""
+
+    name: str
+    public: bytes
+
+    @property
+    def key_id(self) -> bytes:
+        """The four bytes that signature lines carry (C2SP signed-note)."""
+        return sha256(self.name.encode() + b"\n" + bytes([ED25519]) + self.public).digest()[:4]
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """The key that `text` writes as name+id+base64. Raises Unreadable."""
+        name, _, rest = text.strip().partition("+")
+        written_id, _, body = rest.partition("+")
+        raw = _unbase64(body)
+        if not name or len(raw) != 33 or raw[0] != ED25519:
+            raise Unreadable("a verifier key cannot be read: give it as name+id+base64")
+        key = cls(name, raw[1:])
+        if key.key_id.hex() != written_id:
+            raise Unreadable("a verifier key does not match its own id")
+        return key
+
+    def signed(self, body: bytes, value: bytes) -> bool:
+        """Whether `value` is this key's signature of `body`."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(value, body)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a signed note says: a log of `size` leaves under `root`, and who claims to have signed that `body`."""
+
+    origin: str
+    size: int
+    root: bytes
+    body: bytes
+    signatures: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def parse(cls, note: bytes) -> Checkpoint:
+        """The checkpoint in `note`. Raises Unreadable."""
+        if len(note) > MAX_NOTE:
+            raise Unreadable(f"a checkpoint is larger than {MAX_NOTE} bytes")
+        try:
+            body, blank, tail = note.decode().rpartition("\n\n")
+        except UnicodeDecodeError:
+            raise Unreadable("a checkpoint is not text") from None
+        lines = body.split("\n")
+        if not blank or not tail.endswith("\n") or len(lines) < 3:
+            raise Unreadable("a checkpoint is not a signed note of origin, size and root")
+        origin, size, root = lines[0], lines[1], _unbase64(lines[2])
+        if not origin or not (size.isascii() and size.isdigit()) or len(size) > 18 or len(root) != 32:
+            raise Unreadable("a checkpoint is not a signed note of origin, size and root")
+        signatures = []
+        for line in tail[:-1].split("\n"):
+            dash, name, value = [*line.split(" "), "", ""][:3]
+            if dash == "\u2014" and name:
+                signatures.append((name, _unbase64(value)))
+        return cls(origin, int(size), root, (body + "\n").encode(), tuple(signatures))
+
+    def require(self, keys: Sequence[Key]) -> None:
+        """Raise Refused unless one of `keys` signed this."""
+        for key in keys:
+            for name, value in self.signatures:
+                if name == key.name and value[:4] == key.key_id and key.signed(self.body, value[4:]):
+                    return
+        raise Refused(f"the checkpoint of {self.size} leaves is not signed by the key of {self.origin}")
+
+
+class Peaks:
+    """The Merkle tree of the leaves so far, as one full node per set bit of their number."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes | None] = []
+
+    def add(self, leaves: Sequence[bytes]) -> None:
+        """Add `leaves`: binary addition with carries, a level at a time."""
+        self.size += len(leaves)
+        hashes = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+        peaks = self._peaks
+        level = 0
+        while hashes:
+            if level == len(peaks):
+                peaks.append(None)
+            peak = peaks[level]
+            if peak is not None:
+                hashes.insert(0, peak)
+            peaks[level] = hashes.pop() if len(hashes) % 2 else None
+            pairs = iter(hashes)
+            hashes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+            level += 1
+
+    def root(self) -> bytes:
+        """The root hash so far."""
+        root: bytes | None = None
+        for peak in self._peaks:
+            if peak is not None:
+                root = peak if root is None else sha256(b"\x01" + peak + root).digest()
+        return EMPTY_ROOT if root is None else root
+
+
+@dataclass
+class Log:
+    """What is to be checked: `batches` gives the leaves in order, `rows` the journal rows, one execution after another."""
+
+    origin: str
+    keys: Sequence[str]
+    checkpoints: Sequence[bytes]
+    batches: Iterable[Sequence[bytes]]
+    rows: Iterable[Row] = ()
+    with_rows: bool = False
+
+
+def check(log: Log, *, keys: Sequence[str] = (), kept: Sequence[bytes] = ()) -> Report:
+    """Check `log` against trusted `keys` (verifier keys; the log's own when none is given) and `kept` checkpoints (signed notes).
+
+    Never raises for what `log` contains; what cannot be read becomes a finding with code OMG-C003.
+    """
+    report = Report(origin=log.origin, keys="given" if keys else "export")
+    try:
+        trusted = [Key.parse(text) for text in keys or log.keys]
+        held = [Checkpoint.parse(note) for note in kept]
+    except Unreadable as error:
+        report.findings.append(Finding(NOT_READ, str(error)))
+        return report
+    claims = _Claims() if log.with_rows else None
+    try:
+        signed = _signed_points(log, trusted, report)
+        _check_tree(log, signed, _check_kept(log, held, trusted, signed, report), claims, report)
+        if claims is not None:
+            claims.check(log.rows, report)
+    except Unreadable as error:
+        report.findings.append(Finding(WRONG, str(error)))
+    report.kept = len(held)
+    return report
+
+
+def _signed_points(log: Log, keys: Sequence[Key], report: Report) -> list[Checkpoint]:
+    """The checkpoints of the log that a trusted key signed; each that none signed is a finding."""
+    good: list[Checkpoint] = []
+    for note in log.checkpoints:
+        try:
+            point = Checkpoint.parse(note)
+            if point.origin != log.origin:
+                raise Refused(f"a checkpoint is of {point.origin}, not of {log.origin}")
+            point.require(keys)
+        except (Unreadable, Refused) as error:
+            report.findings.append(Finding(WRONG, str(error)))
+            continue
+        if good and point.size < good[-1].size:
+            text = f"the log's own checkpoints go back from {good[-1].size} leaves to {point.size}"
+            report.findings.append(Finding(ROLLED_BACK, text))
+        good.append(point)
+    report.checkpoints = len(good)
+    return good
+
+
+def _check_kept(log: Log, held: Sequence[Checkpoint], keys: Sequence[Key], signed: Sequence[Checkpoint], report: Report) -> list[Checkpoint]:
+    """Hold the log against what was kept elsewhere: same origin, same key, not shorter. Gives those that are of this log."""
+    size = max((point.size for point in signed), default=0)
+    own: list[Checkpoint] = []
+    for point in held:
+        if point.origin != log.origin:
+            report.findings.append(Finding(ROLLED_BACK, f"the checkpoint you kept is of {point.origin}, this log is {log.origin}"))
+            continue
+        own.append(point)
+        try:
+            point.require(keys)
+        except Refused:
+            report.findings.append(Finding(ROLLED_BACK, "this log is signed with another key than the checkpoint you kept"))
+        if point.size > size:
+            text = f"the checkpoint you kept has {point.size} leaves, this log has {size}: it was rolled back"
+            report.findings.append(Finding(ROLLED_BACK, text, size, point.size - 1))
+    return own
+
+
+def _check_tree(log: Log, signed: Sequence[Checkpoint], held: Sequence[Checkpoint], claims: _Claims | None, report: Report) -> None:
+    """Grow the tree over all leaves and compare its root wherever a checkpoint speaks of it."""
+    sizes = sorted({point.size for point in (*signed, *held)})
+    roots = {0: EMPTY_ROOT}
+    peaks = Peaks()
+    due = iter(size for size in sizes if size)
+    mark = next(due, None)
+    for batch in log.batches:
+        if claims is not None:
+            claims.note(batch, peaks.size)
+        at = 0
+        while mark is not None and mark <= peaks.size + len(batch) - at:
+            upto = at + mark - peaks.size
+            peaks.add(batch[at:upto])
+            roots[mark] = peaks.root()
+            at, mark = upto, next(due, None)
+        peaks.add(batch[at:] if at else batch)
+    report.leaves, report.root = peaks.size, peaks.root().hex()
+    _compare_signed(signed, roots, peaks.size, report)
+    for point in held:
+        if point.size in roots and roots[point.size] != point.root:
+            text = f"the first {point.size} leaves are not those of the checkpoint you kept: the log was rewritten"
+            report.findings.append(Finding(ROLLED_BACK, text, 0, point.size - 1))
+
+
+def _compare_signed(signed: Sequence[Checkpoint], roots: dict[int, bytes], size: int, report: Report) -> None:
+    """The first signed root that differs bounds the damage; then the log must end where its newest checkpoint says."""
+    matched = 0
+    for point in signed:
+        if point.size not in roots:
+            break
+        if roots[point.size] != point.root:
+            first, last = min(matched, point.size - 1), point.size - 1
+            where = f"leaf {last} is not the one" if first >= last else f"leaves {first} to {last} are not those"
+            report.findings.append(Finding(WRONG, f"{where} that the signed checkpoint of {point.size} leaves covers", first, last))
+            return
+        matched = point.size
+    newest = max((point.size for point in signed), default=0)
+    if size < newest:
+        report.findings.append(Finding(WRONG, f"the log ends after {size} leaves; {newest} were signed", size, newest - 1))
+    elif size > newest:
+        report.findings.append(Finding(WRONG, f"{size - newest} leaves stand after the newest signed checkpoint", newest, size - 1))
+
+
+class _Claims:
+    """What the leaves state about journals: for an execution, the digest after so many rows."""
+
+    def __init__(self) -> None:
+        self._stated: dict[str, dict[int, tuple[str, int]]] = {}
+
+    def note(self, batch: Sequence[bytes], start: int) -> None:
+        """Remember what the leaves of `batch`, the first of which has index `start`, state."""
+        for index, leaf in enumerate(batch, start):
+            if b'"digest":' not in leaf:
+                continue
+            try:
+                found = json.loads(leaf)
+            except (ValueError, RecursionError):
+                continue  # whatever its bytes are, the tree covers them
+            if not isinstance(found, dict):
+                continue
+            execution, digest, rows = found.get("execution"), found.get("digest"), found.get("rows", 0)
+            if isinstance(execution, str) and isinstance(digest, str) and isinstance(rows, int):
+                self._stated.setdefault(execution, {})[rows] = (digest, index)
+
+    def check(self, rows: Iterable[Row], report: Report) -> None:
+        """Compare the digests of `rows` with what was stated."""
+        execution, seq, digest = "", 0, EMPTY_JOURNAL
+        broken = False
+        for row in rows:
+            report.rows += 1
+            if row.execution != execution:
+                self._close(execution, seq, report, broken)
+                execution, seq, digest, broken = row.execution, 0, EMPTY_JOURNAL, False
+            if row.seq != seq:
+                if not broken:
+                    report.findings.append(Finding(WRONG, f"row {seq} of {execution} is missing from its journal"))
+                broken = True
+            digest, seq = _chained(digest, row), row.seq + 1
+            stated = self._stated.get(execution, {}).get(seq)
+            if stated is not None and stated[0] != digest.hex() and not broken:
+                text = f"the first {seq} journal rows of {execution} are not those that leaf {stated[1]} states"
+                report.findings.append(Finding(WRONG, text, stated[1], stated[1]))
+                broken = True
+        self._close(execution, seq, report, broken)
+
+    def _close(self, execution: str, rows: int, report: Report, broken: bool) -> None:
+        """An execution's rows have ended: none that a leaf states may be missing."""
+        if not execution:
+            return
+        stated = self._stated.get(execution, {})
+        covered = max(stated, default=0)
+        if covered > rows and not broken:
+            index = stated[covered][1]
+            text = f"the journal of {execution} ends after {rows} rows; leaf {index} covers {covered}"
+            report.findings.append(Finding(WRONG, text, index, index))
+        report.unsealed += max(0, rows - covered)
+        report.executions += 1
+
+
+def _chained(digest: bytes, row: Row) -> bytes:
+    position = row.position.encode("utf-8", "surrogatepass")
+    head = b"%b%d %d %d %d\n" % (digest, row.seq, row.kind, len(position), len(row.meta))
+    return sha256(head + position + row.meta).digest()
+
+
+# Reading an export.
+
+
+class _Sections:
+    """The sections of an export, each a run of lines that an empty line ends. Memory is bounded by BLOCK and MAX_LINE."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._rest = b""
+
+    def lines(self, name: str) -> Iterator[list[bytes]]:
+        """The lines of the next section in batches, without their newlines. Raises Unreadable when it has no end."""
+        while True:
+            block = self._next_block()
+            if not block:
+                raise Unreadable(f"the file is cut short: its {name} have no end")
+            if block.startswith(b"\n"):
+                self._rest = block[1:]
+                return
+            end = block.find(b"\n\n")
+            if end >= 0:
+                self._rest = block[end + 2 :]
+                block = block[: end + 1]
+            lines = block.split(b"\n")
+            lines.pop()
+            if len(block) > MAX_LINE and max(map(len, lines)) > MAX_LINE:
+                raise Unreadable(f"a line among the {name} is longer than {MAX_LINE} bytes")
+            yield lines
+            if end >= 0:
+                return
+
+    def ended(self) -> bool:
+        """Whether the end mark, and nothing more, is left."""
+        return self._rest + self._file.read(len(END) + 1 - len(self._rest)) == END if len(self._rest) <= len(END) else False
+
+    def _next_block(self) -> bytes:
+        """Whole lines, about BLOCK bytes of them; empty at the end of the file or of its last whole line."""
+        block = self._rest or self._file.read(BLOCK)
+        self._rest = b""
+        if block and not block.endswith(b"\n"):
+            tail = self._file.readline(MAX_LINE + 1)
+            if len(tail) > MAX_LINE:
+                raise Unreadable(f"a line of the export is longer than {MAX_LINE} bytes")
+            block += tail
+            if not tail.endswith(b"\n"):
+                return b""
+        return block
+
+
+def read_export(file: BinaryIO) -> Log:
+    """The log in an export, read as far as its header; leaves and rows are read as they are asked for. Raises Unreadable."""
+    magic = file.read(len(MAGIC))
+    if magic != MAGIC:
+        newer = magic.startswith(FAMILY)
+        raise Unreadable("the export has a newer format than this verifier knows" if newer else "this is not an export of Omega")
+    line = file.readline(MAX_HEADER + 1)
+    if not line.endswith(b"\n"):
+        raise Unreadable("the header of the export is cut short or too long")
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError):
+        raise Unreadable("the header of the export is not JSON") from None
+    if not isinstance(header, dict) or not isinstance(header.get("origin"), str):
+        raise Unreadable("the header of the export does not name its log")
+    keys, notes = (_texts(header, name) for name in ("keys", "checkpoints"))
+    if len(notes) > MAX_CHECKPOINTS:
+        raise Unreadable(f"the export has more than {MAX_CHECKPOINTS} checkpoints")
+    sections = _Sections(file)
+    points = [note.encode("utf-8", "replace") for note in notes]
+    return Log(header["origin"], keys, points, sections.lines("leaves"), _read_rows(sections), with_rows=True)
+
+
+def _texts(header: dict[str, Any], name: str) -> list[str]:
+    found = header.get(name)
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise Unreadable(f"the header of the export has no list of {name}")
+    return found
+
+
+def _read_rows(sections: _Sections) -> Iterator[Row]:
+    number = 0
+    for lines in sections.lines("rows"):
+        for line in lines:
+            number += 1
+            try:
+                found = json.loads(line)
+                row = Row(found["e"], found["s"], found["k"], found["p"], base64.b64decode(found["m"], validate=True))
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise Unreadable(f"journal row {number} of the export cannot be read") from None
+            if not (isinstance(row.execution, str) and isinstance(row.position, str) and type(row.seq) is type(row.kind) is int):
+                raise Unreadable(f"journal row {number} of the export cannot be read")
+            yield row
+    if not sections.ended():
+        raise Unreadable("the file does not end where an export ends")
+
+
+def verify_export(file: BinaryIO, *, keys: Sequence[str] = (), kept: Sequence[bytes] = ()) -> Report:
+    """Check the export in `file`; see `check`. Never raises for what the file contains."""
+    try:
+        log = read_export(file)
+    except Unreadable as error:
+        return Report(findings=[Finding(NOT_READ, str(error))])
+    return check(log, keys=keys, kept=kept)
+
+
+def _unbase64(text: str) -> bytes:
+    """The bytes that `text` writes, or none at all when it writes them in no way or in another way than the standard one."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+    return raw if base64.b64encode(raw).decode() == text else b""
+
+
+def told(report: Report) -> str:
+    """The report as text for a person."""
+    lines = [f"{'sound' if report.sound else 'NOT SOUND' if report.status == NOT_SOUND else 'cannot be read'}: {report.origin or 'export'}"]
+    lines += [f"  {finding.code} {finding.text}" for finding in report.findings]
+    if report.leaves:
+        lines.append(f"  {report.leaves} leaves, root {report.root}")
+    if report.sound:
+        lines.append("this shows:")
+        lines += [f"  - {sentence}" for sentence in report.proves()]
+        lines.append("this does not show:")
+        lines += [f"  - {sentence}" for sentence in report.does_not_prove()]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verifier from a command line; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="verify.py", description="Verify an export of an Omega log. Exit status: 0 sound, 1 not sound, 2 cannot be read."
+    )
+    parser.add_argument("export", help="the file to verify")
+    parser.add_argument("--checkpoint", action="append", default=[], metavar="FILE", help="a checkpoint that you kept elsewhere")
+    parser.add_argument("--key", action="append", default=[], metavar="KEY", help="the log's key: name+id+base64")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        kept = []
+        for path in given.checkpoint:
+            with open(path, "rb") as file:
+                kept.append(file.read(MAX_NOTE + 1))
+        with open(given.export, "rb") as file:
+            report = verify_export(file, keys=given.key, kept=kept)
+    except OSError as error:
+        report = Report(findings=[Finding(NOT_READ, f"{error.filename or given.export} cannot be read: {error.strerror}")])
+    sys.stdout.write(json.dumps(report.record(), indent=2) + "\n" if given.json else told(report))
+    return report.status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The composition root: knows every room and wires them; nobody below knows it."""

@@ -1,0 +1,230 @@
+"""An embedded Omega: the whole house in one process on one folder.
+
+    async with Omega.open() as omega:
+        outcome = await omega.run(triage, ticket)
+
+`run` is the same for a script or a notebook: `omega.run(triage, ticket)`. The folder (OMEGA_HOME) belongs to one engine at a time; reading commands work
+beside it, deciding ones reach it through its inbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from omega.adapters.files import FileEffector
+from omega.adapters.mcp import McpEffector, ToolDescription, Upstream, describe
+from omega.adapters.models import ModelEffector
+from omega.adapters.process import ProcessEffector, launch
+from omega.adapters.sqlite import SqliteStore
+from omega.host.clock import SystemClock, SystemEntropy
+from omega.host.identity import Identity
+from omega.host.policy import load_bundle
+from omega.host.settings import Settings
+from omega.host.tools import PIN, UPSTREAM, Catalogue, unpinned
+from omega.kernel.budget import Budget
+from omega.kernel.compose import AnyFlow
+from omega.kernel.errors import InputError, OmegaError, from_record
+from omega.kernel.journal import Status
+from omega.kernel.ports import Call, Letter, Outcome
+from omega.kernel.scope import Scope
+from omega.kernel.servers import Server
+from omega.runtime.decisions import decide
+from omega.runtime.engine import Engine
+from omega.runtime.recovery import LEASE_US
+from omega.runtime.replay import Report, replay
+from omega.runtime.road import EngineRoad
+from omega.runtime.world import Watch, World, unwatched
+from omega.warden.admit import Warden
+
+INBOX_POLL_S = 0.1
+"""How often a live engine looks for letters of other processes: one cheap read."""
+
+
+class Omega:
+    """An open embedded engine. Make one with `Omega.open`."""
+
+    def __init__(self, settings: Settings, store: SqliteStore, identity: Identity, catalogue: Catalogue, world: World, mcp: McpEffector) -> None:
+        self.settings = settings
+        self.store = store
+        self.identity = identity
+        self.catalogue = catalogue
+        self.world = world
+        self.engine = Engine(world)
+        self.road = EngineRoad(self.engine)
+        self._mcp = mcp
+        self._letters: dict[int, OmegaError | None] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, home: str | os.PathLike[str] | None = None, *, watch: Watch = unwatched) -> AsyncIterator[Omega]:
+        """Become the engine of a folder (OMEGA_HOME unless given), making keys and database on first use.
+
+        Raises StorageError: OMG-S001 while another engine works there, OMG-S002 when it is not usable, OMG-T003 when its keys are not
+        the owner's alone; InputError (OMG-W003) when a policy file is wrong.
+        """
+        omega = cls._wire(Settings.load(home), watch)
+        chores = [asyncio.create_task(omega._read_letters()), asyncio.create_task(omega._keep_leases())]
+        try:
+            yield omega
+        finally:
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+            await omega.engine.close()
+            await omega._mcp.aclose()
+            with suppress(OmegaError):
+                await omega.store.flush()
+            omega.store.close()
+
+    @classmethod
+    def _wire(cls, settings: Settings, watch: Watch) -> Omega:
+        clock, entropy = SystemClock(), SystemEntropy()
+        bundle = load_bundle(settings.policies)
+        identity = Identity.load(settings, entropy)
+        store = SqliteStore.open(settings.home, sequencer=identity.sequencer, owner="embedded", now_us=clock.now_us)
+        catalogue = Catalogue(store)
+        mcp = McpEffector(catalogue.upstream, catalogue.pin, launch)
+        effectors = {each.port: each for each in (ProcessEffector(), FileEffector(), mcp, ModelEffector())}
+        world = World(
+            store=store,
+            reader=store,
+            clock=clock,
+            entropy=entropy,
+            warden=Warden(bundle),
+            keyring=identity.keyring,
+            authority=identity.authority,
+            effectors=effectors,
+            bind=catalogue.bind,
+            watch=watch,
+        )
+        return cls(settings, store, identity, catalogue, world, mcp)
+
+    # -- running
+
+    def passport(self, principal: str = "") -> str:
+        """A short-lived passport of this installation: the owner's own, or one for an agent (`agent:NAME`) with an agent's rights."""
+        return self.identity.passport(principal, now_us=self.world.clock.now_us())
+
+    def scope(self, principal: str = "") -> Scope:
+        """The scope that such a passport proves."""
+        return self.world.authority.verify(self.passport(principal), now=self.world.clock.now_us() / 1_000_000)
+
+    async def run(
+        self,
+        flow: AnyFlow,
+        value: Any = None,
+        *,
+        execution: str = "",
+        target: str = "",
+        servers: Sequence[Server] = (),
+        principal: str = "",
+        budget: Budget | None = None,
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """Run `flow` durably to its end, down the road. A refusal or failure comes back in the Outcome."""
+        try:
+            bound = await self.prepare(flow, servers)
+        except OmegaError as error:
+            return Outcome(execution="", status=Status.FAILED, error=error.record())
+        return await self.road.call(
+            Call(
+                passport=self.passport(principal),
+                flow=bound,
+                input=value,
+                execution=execution,
+                target=target,
+                budget=budget,
+                timeout_s=timeout_s,
+            )
+        )
+
+    async def resume(self, execution: str, flow: AnyFlow, servers: Sequence[Server] = ()) -> Outcome:
+        """Go on with an execution to its end. Raises what `Engine.resume` raises."""
+        await self.engine.resume(execution, await self.prepare(flow, servers))
+        return await self.engine.outcome(execution)
+
+    async def replay(self, execution: str, flow: AnyFlow) -> Report:
+        """Repeat an execution from its records: offline, nothing touched, nothing written."""
+        return await replay(self.world, execution, self.catalogue.bound(flow))
+
+    async def prepare(self, flow: AnyFlow, servers: Sequence[Server] = ()) -> AnyFlow:
+        """`flow` with its tools bound; a server declared beside it is looked at, and its descriptions accepted, the first time."""
+        for upstream in unpinned(self.catalogue, servers):
+            self.accept(upstream, await self.describe(upstream))
+        return self.catalogue.bound(flow)
+
+    # -- deciding
+
+    async def decide(self, execution: str, verb: str, body: dict[str, Any], principal: str = "") -> None:
+        """Cancel, approve, resolve or signal. Raises what `omega.runtime.decisions.decide` raises."""
+        await decide(self.engine, execution, verb, body, self.scope(principal))
+
+    async def _read_letters(self) -> None:
+        while True:
+            for letter in self.store.letters():
+                await self._answer(letter)
+            await asyncio.sleep(INBOX_POLL_S)
+            while not self.store.inbox_changed():
+                await asyncio.sleep(INBOX_POLL_S)
+
+    async def _answer(self, letter: Letter) -> None:
+        """Carry out a letter once. One that cannot be carried out is settled too: its writer looked at the execution before."""
+        with suppress(OmegaError):
+            await self.decide(letter.execution, letter.verb, dict(letter.body))
+        self.store.settle(letter.number)
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_US / 3_000_000)
+            with suppress(OmegaError):
+                await self.engine.renew()
+
+    # -- tools
+
+    async def describe(self, upstream: Upstream) -> list[ToolDescription]:
+        """What a server offers now. Raises UpstreamError with an M code."""
+        return await describe(upstream, launch)
+
+    def accept(self, upstream: Upstream, tools: Sequence[ToolDescription]) -> None:
+        """Accept a server and the descriptions of its tools, in place of what was accepted before."""
+        now = self.world.clock.now_us()
+        self.store.put_document(UPSTREAM, upstream.name, json.dumps(upstream.to_json()).encode(), now)
+        for gone in self.catalogue.tools_of(upstream.name):
+            self.store.drop_document(PIN, f"{upstream.name}/{gone.name}")
+        for tool in tools:
+            self.store.put_document(PIN, f"{upstream.name}/{tool.name}", json.dumps(tool.to_json()).encode(), now)
+        self._reread()
+
+    def forget(self, name: str) -> None:
+        """Forget a server and what was accepted of it. Raises InputError (OMG-M005) when it is not known."""
+        if self.catalogue.upstream(name) is None:
+            raise InputError("OMG-M005", f"there is no tool server {name}")
+        self.store.drop_document(UPSTREAM, name)
+        for gone in self.catalogue.tools_of(name):
+            self.store.drop_document(PIN, f"{name}/{gone.name}")
+        self._reread()
+
+    def _reread(self) -> None:
+        fresh = Catalogue(self.store)
+        self.catalogue.upstreams, self.catalogue.pins = fresh.upstreams, fresh.pins
+
+
+def run(flow: AnyFlow, value: Any = None, *, home: str | Path | None = None, principal: str = "", budget: Budget | None = None) -> Any:
+    """Run `flow` durably to its end and give its value as plain data: for scripts and notebooks. Raises what the flow raises."""
+
+    async def whole() -> Outcome:
+        async with Omega.open(home) as omega:
+            return await omega.run(flow, value, principal=principal, budget=budget)
+
+    outcome = asyncio.run(whole())
+    if outcome.error is not None:
+        raise from_record(outcome.error)
+    return outcome.value
+
+

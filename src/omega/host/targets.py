@@ -1,0 +1,135 @@
+"""Targets: what `omega run TARGET` names, loaded from the operator's own disk.
+
+    path/to/flow.py             the file's `main`, or its only flow
+    path/to/flow.py:name        that flow of the file
+    path/to/folder              its `flow.py`
+    package.module:name         from an installed package
+    code_review                 an example that comes with Omega
+
+A target is a choice of the person at the keyboard (or the one sealed in the start record), never of anything that came over a network.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from omega.kernel.compose import AnyFlow
+from omega.kernel.errors import DefinitionError, InputError, OmegaError
+from omega.kernel.flow import Flow
+from omega.kernel.servers import Server
+
+MAIN = "main"
+_PACKAGE = Path(__file__).resolve().parents[1]
+EXAMPLES = (Path("examples"), _PACKAGE / "examples", _PACKAGE.parents[1] / "examples")
+"""Where examples are looked for: in the working folder, in the installed package, in the checkout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A loaded target: the flow, the tool servers declared beside it, and the text by which it can be loaded again."""
+
+    text: str
+    flow: AnyFlow
+    servers: tuple[Server, ...]
+
+
+def load_target(text: str) -> Target:
+    """Load what `text` names. Raises InputError (OMG-I002) when there is no such thing, DefinitionError when its code does not stand."""
+    place, _, name = text.rpartition(":") if ":" in text and not text.endswith(":") else (text, "", "")
+    path = _file(place or text)
+    if path is not None:
+        module, canonical = _load_file(path), str(path)
+    elif name and all(part.isidentifier() for part in place.split(".")):
+        module, canonical = _load_module(place), place
+    else:
+        known = ", ".join(sorted(examples())) or "none found here"
+        raise InputError("OMG-I002", f"{text!r} is no file, no module:flow and no example (examples: {known})")
+    flow = _pick(module, name, text)
+    if flow.name == flow.body.kind:  # a composite without a name of its own goes by where it stands
+        flow = flow.named(_title(name, path or Path(place)))
+    servers = tuple(server for server in getattr(module, "servers", ()) if isinstance(server, Server))
+    return Target(f"{canonical}:{name}" if name else canonical, flow, servers)
+
+
+def examples() -> dict[str, Path]:
+    """The examples that can be run by name, with their `flow.py`."""
+    found: dict[str, Path] = {}
+    for folder in reversed(EXAMPLES):
+        for path in sorted(folder.glob("*/flow.py")):
+            found[path.parent.name] = path
+    return found
+
+
+def _file(place: str) -> Path | None:
+    path = Path(place)
+    if path.is_dir() and (path / "flow.py").is_file():
+        return (path / "flow.py").resolve()
+    if path.is_file():
+        return path.resolve()
+    return examples()[place].resolve() if place in examples() else None
+
+
+def _load_file(path: Path) -> ModuleType:
+    """A `flow.py` in a folder is loaded as `folder.flow`, so that the modules beside it can be imported as `folder.other`."""
+    in_folder = path.name == "flow.py" and path.parent.name.isidentifier()
+    name = f"{path.parent.name}.{path.stem}" if in_folder else path.stem
+    root = str(path.parent.parent if in_folder else path.parent)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError("OMG-I002", f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except OmegaError:
+        sys.modules.pop(name, None)
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the author's module raises while it loads
+        sys.modules.pop(name, None)
+        raise DefinitionError("OMG-F002", f"{path.name} does not load: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise InputError("OMG-I002", f"there is no module {error.name}") from error
+
+
+def _pick(module: ModuleType, name: str, text: str) -> AnyFlow:
+    flows = {key: value for key, value in vars(module).items() if isinstance(value, Flow) and not key.startswith("_")}
+    if name:
+        if name not in flows:
+            raise InputError("OMG-I002", f"{text!r}: there is no flow {name} (flows there: {_list(sorted(flows))})")
+        return flows[name]
+    if MAIN in flows:
+        return flows[MAIN]
+    if len(flows) == 1:
+        return next(iter(flows.values()))
+    raise InputError(
+        "OMG-I002", f"{text!r} holds {len(flows)} flows and none is called main: {_list(sorted(flows))}", advice=f"name one: {text}:FLOW, or set main = FLOW"
+    )
+
+
+def _title(name: str, path: Path) -> str:
+    stem = name if name and name != MAIN else path.parent.name if path.name == "flow.py" else path.stem
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", stem).lstrip("-.0123456789")[:64] or MAIN
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,66 @@
+"""What an execution may still spend. A budget only shrinks on the way down: a child gets at most what its parent has left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omega.kernel.errors import Denied
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Ceilings: money in millionths of `currency`, tokens, gated calls. `None` is no ceiling of its own kind."""
+
+    cost_micros: int | None = None
+    tokens: int | None = None
+    calls: int | None = None
+    currency: str = "USD"
+
+    def narrow(self, other: Budget) -> Budget:
+        """The tighter of the two in each kind. Raises Denied (OMG-W005) on different currencies: money is never converted silently."""
+        if other.currency != self.currency and other.cost_micros is not None and self.cost_micros is not None:
+            raise Denied("OMG-W005", f"a budget in {other.currency} cannot narrow one in {self.currency}")
+        return Budget(
+            _least(self.cost_micros, other.cost_micros),
+            _least(self.tokens, other.tokens),
+            _least(self.calls, other.calls),
+            self.currency if self.cost_micros is not None else other.currency,
+        )
+
+    def spend(self, spent: Spent) -> Budget:
+        """What is left after `spent`; never below zero, so an overrun is refused at the next reservation."""
+        return Budget(
+            _minus(self.cost_micros, spent.cost_micros), _minus(self.tokens, spent.tokens), _minus(self.calls, spent.calls), self.currency
+        )
+
+    def allows(self, wanted: Spent) -> bool:
+        """Whether `wanted` fits into every ceiling."""
+        return all(
+            ceiling is None or amount <= ceiling
+            for ceiling, amount in ((self.cost_micros, wanted.cost_micros), (self.tokens, wanted.tokens), (self.calls, wanted.calls))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """An amount: reserved before a call, settled after it."""
+
+    cost_micros: int = 0
+    tokens: int = 0
+    calls: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.cost_micros + other.cost_micros, self.tokens + other.tokens, self.calls + other.calls)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.cost_micros - other.cost_micros, self.tokens - other.tokens, self.calls - other.calls)
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return min(a, b)
+
+
+def _minus(ceiling: int | None, amount: int) -> int | None:
+    return None if ceiling is None else max(0, ceiling - amount)

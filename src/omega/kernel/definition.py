@@ -1,0 +1,352 @@
+"""What a flow is: typed, named, versioned, immutable data that can be called, drawn, compared and stored.
+
+A flow is either a leaf (a Python task, a tool of an MCP server) or a combinator with children (`omega.kernel.compose`). Its `digest` covers everything that
+decides what it means; `code` covers the Python source behind a leaf and is kept beside it.
+
+    @flow
+    def redact(ticket: Ticket) -> Ticket: ...
+
+    triage = redact | parallel(classify.retry(3).timeout("30s"), history) | when("out[0].urgency >= 4", then=page, otherwise=reply)
+
+Calling a flow runs it here and now, in memory, without a journal or a gate: that is what a unit test wants. Running it durably is the
+runtime's business (`omega run`, `omega.run`), and the only way to touch the world.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, TypeVar, get_type_hints, overload
+
+from omega.kernel.effects import Effect
+from omega.kernel.errors import DefinitionError
+from omega.kernel.types import ANY, Type, type_of
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9_.-]{1,64})?")
+_VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?")
+
+
+_COMBINATORS: dict[str, Callable[..., Any]] = {}
+
+
+def bind(**functions: Callable[..., Any]) -> None:
+    """Give the methods of `Flow` the functions behind them. Called once, by `omega.kernel.flow`: combinators are made of flows, not the other way round."""
+    _COMBINATORS.update(functions)
+
+
+class Body:
+    """What a flow consists of. `kind` names it in documents; `children` are the flows inside, in order."""
+
+    kind: ClassVar[str] = ""
+
+    @property
+    def children(self) -> tuple[Flow[Any, Any], ...]:
+        """The flows inside, in order; none for a leaf."""
+        return ()
+
+    def parameters(self) -> Mapping[str, Any]:
+        """What else decides the meaning, as JSON-ready data: part of the digest."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Body):
+    """A Python function as a leaf. `takes_context` and `takes_input` tell how it is called, `where` is `file.py:line`, `code` its source digest."""
+
+    kind: ClassVar[str] = "task"
+    function: Callable[..., Any]
+    takes_context: bool
+    takes_input: bool
+    parameter: str
+    where: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool(Body):
+    """A tool of an MCP server as a leaf. `pin` is the digest of its description once an operator has accepted it; empty before.
+
+    `declared` is the strongest effect its author reckons with; empty where the pinned description alone says what it does.
+    """
+
+    kind: ClassVar[str] = "tool"
+    server: str
+    tool: str
+    pin: str = ""
+    declared: str = ""
+    where: str = ""
+    timeout_s: float = 60.0
+
+    @property
+    def code(self) -> str:
+        """What stands in for source: another description is another tool."""
+        return self.pin
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"server": self.server, "tool": self.tool, "pin": self.pin, "declared": self.declared}
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Flow(Generic[In, Out]):
+    """One callable unit. Make leaves with `@flow` and `tool`, composites with the combinators; `replace` nothing by hand."""
+
+    name: str
+    body: Body
+    input: Type
+    output: Type
+    version: str = "1.0.0"
+    description: str = ""
+    effect: Effect = Effect.PURE
+    needs: frozenset[str] = frozenset()
+    approver_role: str = ""
+    egress: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    _digest: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise DefinitionError("OMG-F005", f"{self.name!r} cannot be the name of a flow")
+        if not _VERSION.fullmatch(self.version):
+            raise DefinitionError("OMG-F005", f"{self.version!r} of {self.name} is no semantic version (1.2.3)")
+
+    # -- reading it
+
+    @property
+    def children(self) -> tuple[Flow[Any, Any], ...]:
+        """The flows inside, in order; none for a leaf."""
+        return self.body.children
+
+    @property
+    def where(self) -> str:
+        """`file.py:line` of a leaf's function; empty where there is none."""
+        return str(getattr(self.body, "where", ""))
+
+    @property
+    def code(self) -> str:
+        """Digest of the Python source behind a leaf; empty where there is none."""
+        return str(getattr(self.body, "code", ""))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the definition: names, versions, types, effects, parameters of it and all its children; not the source."""
+        if not self._digest:
+            text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            self._digest.append(hashlib.sha256(text.encode()).hexdigest())
+        return self._digest[0]
+
+    def document(self) -> dict[str, Any]:
+        """The definition as JSON-ready data."""
+        return {
+            "kind": self.body.kind,
+            "name": self.name,
+            "version": self.version,
+            "input": self.input.name,
+            "output": self.output.name,
+            "effect": self.effect.value,
+            "needs": sorted(self.needs),
+            "approver_role": self.approver_role,
+            "egress": list(self.egress),
+            "parameters": dict(self.body.parameters()),
+            "children": [child.document() for child in self.children],
+        }
+
+    def leaves(self) -> Iterator[Flow[Any, Any]]:
+        """Every leaf inside, in order, repeated where it is used twice."""
+        if not self.children:
+            yield self
+        for child in self.children:
+            yield from child.leaves()
+
+    def outline(self) -> list[list[str]]:
+        """One line per leaf: name, version, effect, where, code digest. Sealed at the start, compared at every resume and replay."""
+        return [[leaf.name, leaf.version, leaf.effect.value, leaf.where, leaf.code] for leaf in self.leaves()]
+
+    def __repr__(self) -> str:
+        return f"<flow {self.name} {self.version}: {self.input.name} -> {self.output.name}, {self.effect.value}>"
+
+    def __str__(self) -> str:
+        return "\n".join(_draw(self))
+
+    # -- running it here and now
+
+    def __call__(self, value: Any = None) -> Any:
+        """Run in memory: no journal, no gate, no touch. Branches run one after the other, delays take no time.
+
+        Raises what the flow raises; FlowError OMG-R013 for a step that must touch the world.
+        """
+        return _COMBINATORS["run_direct"](self, value)
+
+    # -- composing it
+
+    def __or__(self, other: Flow[Any, Any]) -> Flow[In, Any]:
+        composed: Flow[In, Any] = _COMBINATORS["sequence"](self, other)
+        return composed
+
+    def named(self, name: str, *, version: str | None = None, description: str | None = None) -> Flow[In, Out]:
+        """The same flow under another name (and version, and description)."""
+        return replace(
+            self,
+            name=name,
+            version=self.version if version is None else version,
+            description=self.description if description is None else description,
+            _digest=[],
+        )
+
+    def retry(self, attempts: int = 3, *, backoff_s: float = 0.5, factor: float = 2.0, longest_s: float = 30.0) -> Flow[In, Out]:
+        """Try up to `attempts` times in all; see `omega.kernel.compose.retry`."""
+        composed: Flow[In, Out] = _COMBINATORS["retry"](self, attempts, backoff_s=backoff_s, factor=factor, longest_s=longest_s)
+        return composed
+
+    def timeout(self, limit: float | str, *, otherwise: Flow[In, Out] | None = None) -> Flow[In, Out]:
+        """Give up after `limit` (seconds, or "500ms", "30s", "2m"); see `omega.kernel.compose.timeout`."""
+        composed: Flow[In, Out] = _COMBINATORS["timeout"](self, limit, otherwise=otherwise)
+        return composed
+
+    def fallback(self, *others: Flow[In, Any]) -> Flow[In, Any]:
+        """When this fails, try `others` in order; see `omega.kernel.compose.fallback`."""
+        composed: Flow[In, Any] = _COMBINATORS["fallback"](self, *others)
+        return composed
+
+    def cached(self, *, ttl_s: float = 3600.0) -> Flow[In, Out]:
+        """Reuse a result for the same input; see `omega.kernel.compose.cache`."""
+        composed: Flow[In, Out] = _COMBINATORS["cache"](self, ttl_s=ttl_s)
+        return composed
+
+    def approved_by(self, role: str) -> Flow[In, Out]:
+        """The same flow, which a person of `role` must approve each time before it runs."""
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,63}", role):
+            raise DefinitionError("OMG-F005", f"{role!r} is no role: lower-case letters, digits and dashes")
+        if self.effect is Effect.PURE:
+            raise DefinitionError("OMG-F003", f"{self.name} is pure: there is nothing to approve", advice="approve the step that acts on its result")
+        if self.children:
+            raise DefinitionError("OMG-F003", f"{self.name} is a composite: approve the step inside that acts")
+        return replace(self, approver_role=role, _digest=[])
+
+
+@overload
+def flow(function: Callable[..., Any], /) -> Flow[Any, Any]: ...
+
+
+@overload
+def flow(
+    *,
+    name: str | None = None,
+    version: str = "1.0.0",
+    effect: Effect | str = Effect.PURE,
+    needs: str | tuple[str, ...] = (),
+    egress: tuple[str, ...] = (),
+    tags: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Any]], Flow[Any, Any]]: ...
+
+
+def flow(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str = "1.0.0",
+    effect: Effect | str = Effect.PURE,
+    needs: str | tuple[str, ...] = (),
+    egress: tuple[str, ...] = (),
+    tags: tuple[str, ...] = (),
+) -> Any:
+    """Turn an annotated function, sync or async, into a flow.
+
+    It takes at most one input, after an optional first parameter `ctx: Context`, and has a return annotation. `effect` says what it does
+    to the world ("read", "idempotent", "write", "irreversible"; without it the flow is pure and cannot touch anything), `needs` the
+    capabilities its caller must hold. Raises DefinitionError (OMG-F002) naming file and line when the signature does not fit.
+    """
+    wanted = (needs,) if isinstance(needs, str) else tuple(needs)
+
+    def decorate(target: Callable[..., Any]) -> Flow[Any, Any]:
+        task, source, result = _inspect(target)
+        return Flow(
+            name=name or target.__name__,
+            body=task,
+            input=source,
+            output=result,
+            version=version,
+            description=inspect.getdoc(target) or "",
+            effect=Effect(effect),
+            needs=frozenset(wanted),
+            egress=egress,
+            tags=tags,
+        )
+
+    return decorate if function is None else decorate(function)
+
+
+def tool(server: str, name: str, *, effect: Effect | str = "", timeout_s: float = 60.0) -> Flow[dict[str, Any], Any]:
+    """A tool of the MCP server known as `server`, as a leaf that takes its arguments as a dict.
+
+    Its effect comes from its pinned description. `effect` is what its author reckons with at most: a description that says more is
+    refused when the run starts, and combinators that need to know (retry, race) know it before. Without it, it counts as a write.
+    """
+    return Flow(
+        name=f"{server}/{name}",
+        body=Tool(server, name, declared=Effect(effect).value if effect else "", timeout_s=timeout_s),
+        input=type_of(dict[str, Any]),
+        output=ANY,
+        effect=Effect(effect) if effect else Effect.WRITE,
+        needs=frozenset({"tools:call"}),
+    )
+
+
+def _inspect(function: Callable[..., Any]) -> tuple[Task, Type, Type]:
+    code = getattr(function, "__code__", None)
+    if code is None or not callable(function):
+        raise DefinitionError("OMG-F002", f"{function!r} is not a Python function")
+    where = f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
+    parameters = list(inspect.signature(function).parameters.values())
+    hints = _hints(function, where)
+    takes_context = bool(parameters) and _is_context(parameters[0], hints)
+    inputs = parameters[1:] if takes_context else parameters
+    if len(inputs) > 1:
+        names = ", ".join(parameter.name for parameter in inputs)
+        raise DefinitionError(
+            "OMG-F002", f"{function.__name__} ({where}) takes {len(inputs)} inputs ({names})", advice="take one pydantic model that holds them"
+        )
+    unannotated = [parameter.name for parameter in inputs if parameter.name not in hints]
+    if unannotated or "return" not in hints:
+        lacking = f"parameter {unannotated[0]}" if unannotated else "the return value"
+        raise DefinitionError("OMG-F002", f"{function.__name__} ({where}) has no annotation on {lacking}")
+    source = type_of(hints[inputs[0].name]) if inputs else type_of(None)
+    parameter = inputs[0].name if inputs else ""
+    task = Task(function, takes_context, bool(inputs), parameter, where, _source_digest(function))
+    return task, source, type_of(hints["return"])
+
+
+def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise DefinitionError("OMG-F002", f"{function.__name__} ({where}): {error}", advice="import or define the type before the flow") from error
+
+
+def _is_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
+    annotation = hints.get(parameter.name)
+    return parameter.name == "ctx" if annotation is None else getattr(annotation, "__name__", "") == "Context"
+
+
+def _source_digest(function: Callable[..., Any]) -> str:
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):  # typed at a prompt: the compiled code is all there is
+        code = function.__code__
+        text = repr((code.co_code.hex(), [item for item in code.co_consts if not hasattr(item, "co_code")], code.co_names))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _draw(flow: Flow[Any, Any], lead: str = "", tail: str = "") -> Iterator[str]:
+    label = flow.name if not flow.children or flow.name == flow.body.kind else f"{flow.name} ({flow.body.kind})"
+    yield f"{lead}{label}  {flow.input.name} -> {flow.output.name}  {flow.effect.value}"
+    for index, child in enumerate(flow.children):
+        last = index == len(flow.children) - 1
+        yield from _draw(child, tail + ("└─ " if last else "├─ "), tail + ("   " if last else "│  "))

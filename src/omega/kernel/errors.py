@@ -1,0 +1,225 @@
+"""One small tree of errors: each has a stable code, says whose turn it is, and advises what to do.
+
+    OmegaError
+    ├── DefinitionError   the flow cannot be built as written          fault: flow
+    ├── InputError        what was handed in does not fit              fault: caller
+    ├── Denied            policy, limits, budget or passport say no    fault: policy
+    ├── FlowError         a step failed, timed out or diverged         fault: flow
+    ├── UpstreamError     an outside program or server misbehaved      fault: upstream
+    ├── StorageError      the data folder cannot be used as asked      fault: caller or omega
+    ├── IntegrityError    what is stored is not what was written       fault: omega
+    └── Suspended         nothing failed: a person or a signal is awaited
+
+Codes are data (`CODES`): a letter for the floor it comes from and a number that is never reused. `docs/errors.md` has a paragraph per code; a
+test holds the two together. Letters: F flow definition, I input, R runtime, S storage, T trust, W warden, C chronicle, M tools (MCP), P processes
+and files, X command line and host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Fault(StrEnum):
+    """Whose turn it is to act."""
+
+    CALLER = "caller"
+    POLICY = "policy"
+    FLOW = "flow"
+    UPSTREAM = "upstream"
+    OMEGA = "omega"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What is known of an error code before it happens: a title of a few words, whose turn it is, and what to do."""
+
+    title: str
+    fault: Fault
+    advice: str
+
+
+class OmegaError(Exception):
+    """Base of everything Omega raises on purpose.
+
+    `code` is a key of `CODES`, `cause` one sentence about this very case, `advice` a next step (the code's own when
+    none is given), `details` JSON-ready facts that a program may read. None of them ever holds a secret or a payload.
+    """
+
+    family: ClassVar[str] = "error"
+
+    def __init__(self, code: str, cause: str, *, advice: str = "", details: Mapping[str, Any] | None = None) -> None:
+        known = CODES[code]
+        self.code = code
+        self.title = known.title
+        self.fault = known.fault
+        self.cause = cause
+        self.advice = advice or known.advice
+        self.details: dict[str, Any] = dict(details or {})
+        super().__init__(f"{code} {cause}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.code, self.cause, self.advice, self.details))
+
+    def record(self) -> dict[str, Any]:
+        """The error as data: what is journaled, printed with `--json`, and rebuilt by `from_record`."""
+        return {
+            "family": self.family,
+            "code": self.code,
+            "title": self.title,
+            "fault": self.fault.value,
+            "cause": self.cause,
+            "advice": self.advice,
+            "details": self.details,
+        }
+
+
+class DefinitionError(OmegaError):
+    """A flow cannot be built as written: found when flows are joined, not when they run."""
+
+    family = "definition"
+
+
+class InputError(OmegaError):
+    """What was handed in does not fit what was asked for."""
+
+    family = "input"
+
+
+class Denied(OmegaError):
+    """The gate said no. Carries the deciding policy and how to ask; never more than the caller may know."""
+
+    family = "denied"
+
+
+class FlowError(OmegaError):
+    """A step failed, ran out of time, or no longer matches what is recorded."""
+
+    family = "flow"
+
+
+class UpstreamError(OmegaError):
+    """An outside program or server hung, crashed, lied or refused."""
+
+    family = "upstream"
+
+
+class StorageError(OmegaError):
+    """The data folder cannot be used as asked: missing, locked, full, read-only or newer than this release."""
+
+    family = "storage"
+
+
+class IntegrityError(OmegaError):
+    """What is stored is not what was written: refuse it, keep it, tell."""
+
+    family = "integrity"
+
+
+class Suspended(OmegaError):
+    """The execution waits for a person or a signal; everything recorded is safe and it can be resumed."""
+
+    family = "suspended"
+
+
+_FAMILIES: dict[str, type[OmegaError]] = {
+    kind.family: kind
+    for kind in (DefinitionError, InputError, Denied, FlowError, UpstreamError, StorageError, IntegrityError, Suspended)
+}
+
+
+def from_record(record: Mapping[str, Any]) -> OmegaError:
+    """Rebuild an error from `OmegaError.record()`; a family this release does not know becomes a `FlowError`."""
+    kind = _FAMILIES.get(str(record.get("family", "")), FlowError)
+    code = str(record.get("code", "OMG-R001"))
+    if code not in CODES:
+        code = "OMG-R001"
+    return _rebuild(kind, code, str(record.get("cause", "")), str(record.get("advice", "")), dict(record.get("details") or {}))
+
+
+def _rebuild(kind: type[OmegaError], code: str, cause: str, advice: str, details: dict[str, Any]) -> OmegaError:
+    return kind(code, cause, advice=advice, details=details)
+
+
+_F, _C, _P, _U, _O = Fault.FLOW, Fault.CALLER, Fault.POLICY, Fault.UPSTREAM, Fault.OMEGA
+
+CODES: dict[str, Code] = {
+    # F: flow definitions
+    "OMG-F001": Code("types do not fit", _F, "change one of the two types, or put a flow between them that converts"),
+    "OMG-F002": Code("not a flow", _F, "give an annotated function one input and a return type, and decorate it with @flow"),
+    "OMG-F003": Code("combinator misused", _F, "see docs/flows.md for what this combinator takes"),
+    "OMG-F004": Code("expression does not parse", _F, "write the predicate in CEL over `out`, or pass a pure flow that returns bool"),
+    "OMG-F005": Code("name not usable", _F, "use lower-case letters, digits, '-', '_' and '.', starting with a letter"),
+    # I: input
+    "OMG-I001": Code("input does not fit", _C, "compare the input with the flow's input type: omega run TARGET --help-input"),
+    "OMG-I002": Code("target not found", _C, "name a file, module:flow, or an example"),
+    "OMG-I003": Code("no such execution", _C, "list what is recorded with omega runs"),
+    "OMG-I004": Code("no such step", _C, "list the steps with omega show ID"),
+    "OMG-I005": Code("nothing to decide", _C, "see what the step is waiting for with omega show ID"),
+    # R: runtime
+    "OMG-R001": Code("step failed", _F, "see the step with omega show ID, mend the cause, then start a new run"),
+    "OMG-R002": Code("value cannot be stored", _F, "return plain data or a pydantic model; the path names the value"),
+    "OMG-R003": Code("value too large", _F, "write large data to a file or blob and return its reference"),
+    "OMG-R004": Code("deadline passed", _F, "raise the timeout, or make the step faster"),
+    "OMG-R005": Code("cancelled", _C, "start a new run if this was not meant"),
+    "OMG-R006": Code("step in doubt", _C, "look at the target, then say what happened: omega resolve ID STEP --done VALUE | --not-done"),
+    "OMG-R007": Code("every branch failed", _F, "the details list each branch's error"),
+    "OMG-R008": Code("call outside the flow's own task", _F, "open branches with ctx.parallel, ctx.race or ctx.foreach only"),
+    "OMG-R009": Code("lost the lease", _O, "another engine owns this execution now; follow it there"),
+    "OMG-R010": Code("already running", _C, "follow it with omega show ID"),
+    "OMG-R011": Code("waiting for a person", _C, "approve it with omega approve ID STEP, then omega resume ID"),
+    "OMG-R012": Code("not replayable", _C, "only an execution that ended can be replayed; resume it first"),
+    "OMG-R013": Code("touch without a step", _F, "declare the flow's effect (read, idempotent, write, irreversible); a pure flow cannot touch the world"),
+    "OMG-R014": Code("the flow changed while it was running", _F, "finish on the recorded version, or start a new run"),
+    "OMG-R015": Code("recorded value differs", _O, "the journal and the flow disagree: run omega verify, then compare code versions"),
+    "OMG-R016": Code("too many steps or branches", _F, "split the work into several executions"),
+    "OMG-R017": Code("no answer for this step", _F, "give one with omega_test.answers(flow, value)"),
+    "OMG-R018": Code("waiting for a signal", _C, "send it with omega signal ID NAME VALUE, then omega resume ID"),
+    # S: storage
+    "OMG-S001": Code("data folder in use", _C, "another engine works in this folder: wait for it, or set OMEGA_HOME to another one"),
+    "OMG-S002": Code("data folder not usable", _C, "give OMEGA_HOME a folder you own, on a local disk with free space"),
+    "OMG-S003": Code("format is newer than this release", _C, "upgrade omega, or use another OMEGA_HOME"),
+    "OMG-S004": Code("storage failed", _O, "nothing after the last commit is lost: free space or mend the disk, then resume"),
+    "OMG-S005": Code("stored data is damaged", _O, "restore the folder from a backup; omega verify says what is sound"),
+    "OMG-S006": Code("stale epoch", _O, "a newer owner holds this execution; this one has stopped"),
+    # T: trust
+    "OMG-T001": Code("passport refused", _P, "get a fresh passport for this installation"),
+    "OMG-T002": Code("delegation refused", _P, "delegate only rights you hold, to a depth of eight at most"),
+    "OMG-T003": Code("key store not usable", _C, "the folder `keys` must belong to you with mode 700, its files 600"),
+    "OMG-T004": Code("sealed value cannot be opened", _O, "the key was destroyed or the bytes were changed; run omega verify"),
+    # W: warden
+    "OMG-W001": Code("denied by policy", _P, "omega policy explain ID/STEP shows the rule and how to ask"),
+    "OMG-W002": Code("policy failed to evaluate", _P, "mend the policy named in the details: omega policy check"),
+    "OMG-W003": Code("policy file refused", _C, "mend the lines named in the details, then omega policy check"),
+    "OMG-W004": Code("rate limit reached", _P, "wait as long as the details say, or ask for a higher limit"),
+    "OMG-W005": Code("budget spent", _P, "raise the budget of the run, or do less"),
+    "OMG-W006": Code("permit refused", _O, "a permit serves one touch of one step; nothing was done"),
+    "OMG-W007": Code("approval refused", _P, "approval needs another person with the named role"),
+    "OMG-W008": Code("capability missing", _P, "grant the capability named in the details to the caller, in policy and passport"),
+    # C: chronicle
+    "OMG-C001": Code("log does not verify", _O, "keep the folder as it is and compare with a checkpoint you hold elsewhere"),
+    "OMG-C002": Code("log was rolled back or forked", _O, "the checkpoint you hold is newer than, or foreign to, this log: find out who restored it"),
+    "OMG-C003": Code("export cannot be read", _C, "export it again with omega verify --export FILE"),
+    # M: tools
+    "OMG-M001": Code("tool server cannot be started", _U, "run its command by hand, then omega mcp tools NAME"),
+    "OMG-M002": Code("tool server failed", _U, "see its last words in the details; omega doctor checks all servers"),
+    "OMG-M003": Code("tool server hangs", _U, "raise the timeout of the step, or mend the server"),
+    "OMG-M004": Code("tool description changed", _U, "compare and accept it on purpose: omega mcp tools NAME --accept"),
+    "OMG-M005": Code("no such tool or server", _C, "omega mcp list and omega mcp tools NAME show what is known"),
+    "OMG-M006": Code("tool answer does not fit its schema", _U, "report it to the server's author; nothing of the answer was used"),
+    "OMG-M007": Code("tool reported an error", _U, "the details hold the tool's own message"),
+    "OMG-M008": Code("model failed", _U, "try again later, raise the timeout or max_tokens, or go on without a model"),
+    # P: processes and files
+    "OMG-P001": Code("program not found", _C, "install it, or correct the command"),
+    "OMG-P002": Code("program failed", _U, "the details hold its exit status and last words"),
+    "OMG-P003": Code("program ran out of time", _U, "raise the timeout of the step"),
+    "OMG-P004": Code("program printed too much", _U, "narrow its input, or raise the limit in the command"),
+    "OMG-P005": Code("file cannot be read or written", _C, "check the path, its owner and the free space"),
+    # X: command line and host
+    "OMG-X001": Code("command not understood", _C, "omega --help"),
+    "OMG-X002": Code("model not available", _C, "set the environment variables of a provider, or go on without one"),
+    "OMG-X003": Code("internal error", _O, "this is a fault in omega: report it with the command that led here"),
+}

@@ -1,0 +1,227 @@
+"""What a journal says has happened: the fold of an execution's rows, and the check that a flow repeats it.
+
+Pure: rows in, answers out. Recovery, replay and `omega show` read the same fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from omega.kernel.budget import Spent
+from omega.kernel.errors import FlowError
+from omega.kernel.journal import STEP_KINDS, Kind, Note, Row, Start, Step, branch_of, decode_meta, digest_of, name_of
+from omega.kernel.trail import Trail, shown
+
+_ORDERED = STEP_KINDS | {Kind.VALUE, Kind.TIMER, Kind.CHOSE}
+_SETTLED = frozenset({Kind.DONE, Kind.FAILED, Kind.VALUE, Kind.TIMER, Kind.CHOSE})
+
+
+@dataclass(slots=True)
+class Recorded:
+    """All that is recorded of one position: the row that settled it, the open intent before it, and what people said."""
+
+    position: str
+    first: Row
+    settled: Row | None = None
+    intent: Row | None = None
+    denied: Row | None = None
+    waiting: Row | None = None
+    resolved: Row | None = None
+    approvals: list[Note] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a touch that must not be repeated was begun and nobody knows how it ended."""
+        return self.settled is None and self.intent is not None and self.resolved is None and not self.meta.effect_repeatable
+
+    @property
+    def meta(self) -> StepView:
+        """The step as last described by a row about it."""
+        latest = self.settled or self.waiting or self.denied or self.intent or self.first
+        meta = decode_meta(latest)
+        return StepView(meta if isinstance(meta, Step) else None, latest)
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A recorded step, readable whatever kind of row it came from."""
+
+    step: Step | None
+    row: Row
+
+    @property
+    def effect_repeatable(self) -> bool:
+        """Whether the recorded effect may be repeated; a row without one is no touch."""
+        return self.step is None or self.step.effect in ("pure", "read", "idempotent")
+
+    @property
+    def name(self) -> str:
+        """The flow's name as recorded, or the decision's."""
+        return self.step.flow if self.step is not None else name_of(self.row.position)
+
+
+class Past:
+    """The recorded past of one execution, indexed by position and by branch."""
+
+    __slots__ = ("at", "cancelled", "chosen", "digest", "finished", "order", "resumed", "rows", "signals", "spent", "start", "visited")
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = list(rows)
+        self.digest = digest_of(self.rows)
+        self.at: dict[str, Recorded] = {}
+        self.order: dict[str, list[str]] = {}
+        self.chosen: set[str] = set()
+        self.signals: dict[str, list[Row]] = {}
+        self.visited: set[str] = set()
+        self.start: Start | None = None
+        self.finished: Row | None = None
+        self.cancelled: Row | None = None
+        self.resumed = 0
+        self.spent = Spent()
+        for row in self.rows:
+            self._fold(row)
+
+    def _fold(self, row: Row) -> None:
+        match row.kind:
+            case Kind.STARTED:
+                meta = decode_meta(row)
+                self.start = meta if isinstance(meta, Start) else None
+            case Kind.FINISHED:
+                self.finished = row
+            case Kind.CANCEL:
+                self.cancelled = row
+            case Kind.RESUMED:
+                self.resumed += 1
+            case Kind.SIGNAL:
+                self.signals.setdefault(row.position, []).append(row)
+            case _:
+                self._fold_step(row)
+
+    def _fold_step(self, row: Row) -> None:
+        known = self.at.get(row.position)
+        if known is None:
+            known = self.at[row.position] = Recorded(row.position, row)
+            if row.kind in _ORDERED:
+                self.order.setdefault(branch_of(row.position), []).append(row.position)
+        known.rows.append(row)
+        if row.kind in _SETTLED:
+            known.settled = row
+            if row.kind == Kind.CHOSE:
+                self.chosen.add(row.position)
+        elif row.kind == Kind.INTENT:
+            known.intent, known.denied, known.waiting, known.resolved = row, None, None, None
+            self.spent += Spent(calls=1)
+        elif row.kind == Kind.DENIED:
+            known.denied = row
+        elif row.kind == Kind.NEEDS:
+            known.waiting = row
+        elif row.kind == Kind.RESOLVED:
+            known.resolved = row
+        elif row.kind == Kind.APPROVED:
+            note = decode_meta(row)
+            if isinstance(note, Note):
+                known.approvals.append(note)
+        if row.kind in (Kind.DONE, Kind.FAILED):
+            step = decode_meta(row)
+            if isinstance(step, Step):
+                self.spent += Spent(step.cost_micros, step.tokens)
+
+    # -- repeating it
+
+    def meet(self, trail: Trail, position: str, name: str, where: str) -> Recorded | None:
+        """What is recorded for the next step of `trail`, which must be at `position`; None past the end of what is recorded.
+
+        Raises FlowError (OMG-R014) naming both steps, with file and line, when something else is recorded there.
+        """
+        recorded = self.order.get(trail.path)
+        if recorded is None:
+            self.visited.add(trail.path)
+            return None
+        self.visited.add(trail.path)
+        if trail.cursor >= len(recorded):
+            return None
+        expected = recorded[trail.cursor]
+        if expected != position:
+            raise self.diverged(expected, position, name, where)
+        trail.cursor += 1
+        return self.at[position]
+
+    def decided(self, trail: Trail, position: str) -> Recorded | None:
+        """What was decided at `position`, where a decision is recorded only when it was needed (a winner, a time limit that passed)."""
+        recorded = self.order.get(trail.path)
+        if recorded is None or trail.cursor >= len(recorded) or recorded[trail.cursor] != position:
+            return None
+        trail.cursor += 1
+        return self.at[position]
+
+    def left_over(self, trail: Trail) -> str | None:
+        """A recorded position of `trail` that the flow, now at its end, did not reach."""
+        recorded = self.order.get(trail.path, ())
+        return recorded[trail.cursor] if trail.cursor < len(recorded) else None
+
+    def unvisited(self) -> str | None:
+        """A recorded position in a branch that the flow never entered and that no decision explains."""
+        for branch, positions in self.order.items():
+            if branch not in self.visited and not any(branch.startswith((chosen, _aside(chosen))) for chosen in self.chosen):
+                return positions[0]
+        return None
+
+    def diverged(self, recorded: str, now: str, name: str, where: str) -> FlowError:
+        """The error that names the recorded step and the present one. `now` is empty when the flow simply ends."""
+        view = self.at[recorded].meta
+        was = view.step
+        then = f"{shown(recorded)} ({was.where or 'no source'}, {was.flow} {was.version})" if was else shown(recorded)
+        present = f"{shown(now)} ({where or 'no source'})" if now else f"the end of {name}"
+        return FlowError(
+            "OMG-R014",
+            f"recorded {then}, now {present}",
+            details={
+                "recorded": {"step": shown(recorded), "flow": view.name, "where": was.where if was else "", "version": was.version if was else ""},
+                "now": {"step": shown(now), "flow": name, "where": where},
+            },
+        )
+
+    # -- reading it
+
+    def doubts(self) -> list[Recorded]:
+        """The steps whose fate is unknown."""
+        return [step for step in self.at.values() if step.in_doubt]
+
+    def waits(self) -> list[Recorded]:
+        """The steps that wait for a person."""
+        return [step for step in self.at.values() if step.waiting is not None and step.settled is None and step.intent is None]
+
+    def find(self, text: str) -> list[Recorded]:
+        """The steps that a person may mean by `text`: the exact position, the shown one, or its last words."""
+        exact = self.at.get(text)
+        if exact is not None:
+            return [exact]
+        matches = [step for position, step in self.at.items() if shown(position) == text]
+        return matches or [step for position, step in self.at.items() if shown(position).endswith(f"/{text}") or step.meta.name == text]
+
+
+def _aside(position: str) -> str:
+    """The branch that a time limit at `position` sets apart begins with the path of its trail and a mark."""
+    return f"{branch_of(position)}~"
+
+
+def outline_change(recorded: list[list[str]], now: list[list[str]]) -> dict[str, Any] | None:
+    """The first leaf in which two outlines differ, as {"recorded": ..., "now": ...}; None when they agree.
+
+    Lines are `Flow.outline()`: name, version, effect, where, code digest. Where a leaf stands in its file does not matter, what it is does.
+    """
+    for index in range(max(len(recorded), len(now))):
+        was = recorded[index] if index < len(recorded) else None
+        here = now[index] if index < len(now) else None
+        if was is None or here is None or [*was[:3], was[4]] != [*here[:3], here[4]]:
+            return {"recorded": _leaf(was), "now": _leaf(here)}
+    return None
+
+
+def _leaf(line: list[str] | None) -> dict[str, str]:
+    if line is None:
+        return {"step": "nothing", "where": "", "version": "", "code": ""}
+    return {"step": line[0], "version": line[1], "effect": line[2], "where": line[3], "code": line[4]}

@@ -1,0 +1,304 @@
+"""Types of what goes into and comes out of a flow: checked when flows are joined, used to read and write values when they run.
+
+A `Type` wraps a Python annotation (or, for tools of other people, a JSON Schema). Joins are checked by nominal assignability: the same type, a subclass,
+a member of a union, a literal of that type; `Any` joins with everything and is checked when the value arrives. Reading and writing go through pydantic,
+imported on first use; plain scalars take a short cut. Values are stored as JSON data and never as code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types as python_types
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from omega.kernel.errors import FlowError, InputError
+from omega.kernel.journal import MAX_PAYLOAD
+
+_UNIONS = (Union, python_types.UnionType)
+_SCALARS = (int, str, bool, float, type(None))
+_LOOSE = (Any, object, dict, list, tuple)
+
+_dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Type:
+    """One input or output type. `annotation` is the Python type; `given_schema` a JSON Schema that replaces the derived one."""
+
+    __slots__ = ("_adapter", "_loose", "_schema", "annotation", "given_schema", "name")
+
+    def __init__(self, annotation: Any, given_schema: Mapping[str, Any] | None = None, name: str = "") -> None:
+        self.annotation = type(None) if annotation is None else annotation
+        self.given_schema = given_schema
+        self.name = name or show(self.annotation)
+        self._adapter: Any = None
+        self._schema: dict[str, Any] | None = None
+        self._loose = _is_loose(self.annotation)
+
+    def __repr__(self) -> str:
+        return f"Type({self.name})"
+
+    def fits(self, target: Type) -> bool:
+        """Whether every value of this type may be handed to `target`."""
+        return assignable(self.annotation, target.annotation)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of the type."""
+        if self._schema is None:
+            self._schema = dict(self.given_schema) if self.given_schema is not None else self._pydantic().json_schema()
+        return self._schema
+
+    def read(self, value: Any) -> Any:
+        """A value of this type from plain data or from an instance. Raises InputError (OMG-I001) with the path of what does not fit."""
+        if self.given_schema is not None:
+            check_schema(self.given_schema, value)
+            return value
+        from pydantic import ValidationError
+
+        try:
+            return self._pydantic().validate_python(value)
+        except ValidationError as error:
+            raise InputError("OMG-I001", _explain(error), details={"expected": self.name, "errors": _paths(error)}) from error
+
+    def encode(self, value: Any) -> tuple[bytes, Any]:
+        """`value` as JSON bytes, with the value that `decode` would give back.
+
+        The second is `value` itself unless the type is loose (holds Any), where JSON data may differ from what went in (tuples
+        become lists): steps must see the same after a crash as before it. Raises FlowError: OMG-R002 with the path of a value that
+        cannot be stored, OMG-R003 past `MAX_PAYLOAD`.
+        """
+        annotation = self.annotation
+        if annotation is str and type(value) is str:
+            data = _dump(value).encode(errors="surrogatepass")
+        elif annotation is int and type(value) is int:
+            data = b"%d" % value
+        elif self._loose:
+            data = self._encode_loose(value)
+            value = json.loads(data) if not isinstance(value, (str, int, bool, type(None))) else value
+        else:
+            data = self._encode_typed(value)
+        if len(data) > MAX_PAYLOAD:
+            raise FlowError("OMG-R003", f"a value of {len(data):,} bytes is over the limit of {MAX_PAYLOAD:,}")
+        return data, value
+
+    def decode(self, data: bytes) -> Any:
+        """The value that `encode` stored. Raises FlowError (OMG-R015) when the bytes no longer fit the type."""
+        if self._loose:
+            return json.loads(data)
+        from pydantic import ValidationError
+
+        try:
+            return self._pydantic().validate_json(data)
+        except ValidationError as error:
+            raise FlowError("OMG-R015", f"a recorded value is no {self.name} any more: {_explain(error)}") from error
+
+    def plain(self, value: Any) -> Any:
+        """`value` as plain JSON data: what expressions and reports see."""
+        return json.loads(self.encode(value)[0])
+
+    def _pydantic(self) -> Any:
+        if self._adapter is None:
+            from pydantic import TypeAdapter
+
+            self._adapter = TypeAdapter(self.annotation)
+        return self._adapter
+
+    def _encode_typed(self, value: Any) -> bytes:
+        from pydantic import ValidationError
+        from pydantic_core import PydanticSerializationError
+
+        adapter = self._pydantic()
+        try:
+            data: bytes = adapter.dump_json(adapter.validate_python(value, strict=True), warnings="error")
+        except ValidationError as error:
+            raise FlowError(
+                "OMG-R002", f"the step gave {show(type(value))} where {self.name} was promised: {_explain(error)}", details={"errors": _paths(error)}
+            ) from error
+        except PydanticSerializationError as error:
+            raise FlowError("OMG-R002", f"no {self.name} that can be stored: {unstorable(value) or error}") from error
+        if b"null" in data and _has_odd_float(value):
+            raise FlowError("OMG-R002", f"not a number, or infinite: {unstorable(value) or self.name}")
+        return data
+
+    def _encode_loose(self, value: Any) -> bytes:
+        from pydantic import BaseModel
+
+        try:
+            return _dump(value.model_dump(mode="json") if isinstance(value, BaseModel) else value).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FlowError("OMG-R002", f"cannot be stored: {unstorable(value) or error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _cached(annotation: Any) -> Type:
+    return Type(annotation)
+
+
+def type_of(annotation: Any) -> Type:
+    """The `Type` of an annotation; the same annotation gives the same object."""
+    try:
+        return _cached(annotation)
+    except TypeError:  # an unhashable annotation, such as Literal[[...]]
+        return Type(annotation)
+
+
+def show(annotation: Any) -> str:
+    """A type as a person writes it: `Ticket`, `list[int]`, `str | None`."""
+    if annotation is Any:
+        return "Any"
+    if annotation is type(None):
+        return "None"
+    origin = get_origin(annotation)
+    if origin in _UNIONS:
+        return " | ".join(show(argument) for argument in get_args(annotation))
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, get_args(annotation)))}]"
+    if origin is Annotated:
+        return show(get_args(annotation)[0])
+    if origin is not None:
+        arguments = ", ".join("..." if argument is Ellipsis else show(argument) for argument in get_args(annotation))
+        return f"{show(origin)}[{arguments}]"
+    return getattr(annotation, "__name__", None) or str(annotation)
+
+
+def assignable(source: Any, target: Any) -> bool:
+    """Whether a value of annotation `source` is nominally acceptable as `target` (PEP 484's rules, covariant containers, no structural matching)."""
+    source, target = _bare(source), _bare(target)
+    if target in (Any, object) or source is Any or source == target:
+        return True
+    if get_origin(source) in _UNIONS:
+        return all(assignable(member, target) for member in get_args(source))
+    if get_origin(target) in _UNIONS:
+        return any(assignable(source, member) for member in get_args(target))
+    if get_origin(source) is Literal:
+        return _literal_fits(get_args(source), target)
+    if get_origin(target) is Literal:
+        return False
+    return _class_fits(source, target)
+
+
+def _bare(annotation: Any) -> Any:
+    if annotation is None:
+        return type(None)
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if isinstance(annotation, TypeVar):
+        return _bare(annotation.__bound__) if annotation.__bound__ is not None else Any
+    supertype = getattr(annotation, "__supertype__", None)
+    return annotation if supertype is None or isinstance(annotation, type) else annotation
+
+
+def _literal_fits(values: tuple[Any, ...], target: Any) -> bool:
+    if get_origin(target) is Literal:
+        allowed = {(type(value), value) for value in get_args(target)}
+        return all((type(value), value) in allowed for value in values)
+    return all(assignable(type(value), target) for value in values)
+
+
+def _class_fits(source: Any, target: Any) -> bool:
+    source_class, target_class = get_origin(source) or source, get_origin(target) or target
+    supertype = getattr(source_class, "__supertype__", None)
+    if supertype is not None and not isinstance(source_class, type):
+        return assignable(supertype, target)
+    if not isinstance(source_class, type) or not isinstance(target_class, type):
+        return False
+    if target_class is float and source_class is int:
+        return True
+    try:
+        if not issubclass(source_class, target_class):
+            return False
+    except TypeError:  # a protocol that cannot be asked
+        return False
+    return _arguments_fit(get_args(source), get_args(target))
+
+
+def _arguments_fit(source: tuple[Any, ...], target: tuple[Any, ...]) -> bool:
+    if not target or not source:
+        return True
+    if Ellipsis in target:
+        return all(assignable(argument, target[0]) for argument in source if argument is not Ellipsis)
+    if Ellipsis in source or len(source) != len(target):
+        return False
+    return all(assignable(a, b) for a, b in zip(source, target, strict=True))
+
+
+def _is_loose(annotation: Any) -> bool:
+    if annotation in _LOOSE:
+        return True
+    if get_origin(annotation) in (Literal, Annotated):
+        return False
+    return any(_is_loose(argument) for argument in get_args(annotation) if argument is not Ellipsis)
+
+
+MAX_WALK = 10_000
+"""Most values looked at when searching for the one that cannot be stored."""
+
+
+def unstorable(value: Any) -> str:
+    """The path and kind of the first value inside `value` that JSON cannot hold; empty when none is found."""
+    stack: list[tuple[str, Any, int]] = [("value", value, 0)]
+    for _ in range(MAX_WALK):
+        if not stack:
+            return ""
+        path, item, depth = stack.pop()
+        if depth > 200:
+            return f"{path} is nested deeper than 200 levels"
+        problem, children = _look(path, item)
+        if problem:
+            return problem
+        stack.extend((name, child, depth + 1) for name, child in reversed(children))
+    return ""
+
+
+def _look(path: str, item: Any) -> tuple[str, list[tuple[str, Any]]]:
+    if isinstance(item, float) and not math.isfinite(item):
+        return f"{path} is {item}", []
+    if item is None or isinstance(item, (str, int, float)):
+        return "", []
+    if isinstance(item, Mapping):
+        odd = next((key for key in item if not isinstance(key, (str, int, float, bool, type(None)))), None)
+        if odd is not None:
+            return f"{path} has a key of type {show(type(odd))}", []
+        return "", [(f"{path}[{key!r}]", child) for key, child in item.items()]
+    if isinstance(item, (list, tuple)):
+        return "", [(f"{path}[{index}]", child) for index, child in enumerate(item)]
+    fields = getattr(type(item), "model_fields", None)
+    if fields is not None:
+        return "", [(f"{path}.{name}", getattr(item, name)) for name in fields]
+    return f"{path} is a {show(type(item))}", []
+
+
+def _has_odd_float(value: Any) -> bool:
+    return unstorable(value) != "" if not isinstance(value, float) else not math.isfinite(value)
+
+
+def check_schema(schema: Mapping[str, Any], value: Any) -> None:
+    """Check plain data against a JSON Schema; no reference leaves the document. Raises InputError (OMG-I001) with the path."""
+    import jsonschema
+    from referencing import Registry
+
+    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema, registry=Registry())
+    problem = next(iter(sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))), None)
+    if problem is not None:
+        path = "".join(f"[{part!r}]" for part in problem.absolute_path)
+        raise InputError("OMG-I001", f"input{path}: {problem.message[:300]}", details={"path": [str(part) for part in problem.absolute_path]})
+
+
+def _explain(error: Any) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{path + ': ' if path else ''}{first['msg'].lower()}{more}"
+
+
+def _paths(error: Any) -> list[dict[str, str]]:
+    return [
+        {"path": ".".join(map(str, item["loc"])), "problem": item["msg"].lower()}
+        for item in error.errors(include_url=False, include_input=False)[:20]
+    ]
+
+
+ANY = type_of(Any)
+"""The type that joins with everything and is checked when the value arrives."""

@@ -1,0 +1,1 @@
+"""The runtime: journal before, touch the world with a permit, journal after."""

@@ -1,0 +1,724 @@
+"""One execution under way: the driver that journals, gates and touches.
+
+The rules, per leaf:
+
+    recorded and settled      its recorded outcome is used; nothing runs again
+    pure                      run; the result is written behind, and is on disk before anything that depends on it leaves
+    anything else             the gate is asked once; the decision and the intent are on disk before the request leaves;
+                              the outcome of whatever cannot be repeated is on disk before anybody sees it
+    begun, end unknown        a read or idempotent touch is made again; a write is in doubt and waits for a person
+
+A branch runs in a task of its own; within it steps follow one another, which makes positions the same in every run. A write under way is never cut short:
+cancellation and time limits wait for its answer (its own request limit bounds that), because half a write is a doubt.
+What must not happen here: a touch without a permit, a permit without an ALLOW, an ALLOW that is not on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from omega.kernel.budget import Budget, Spent
+from omega.kernel.compose import AnyFlow
+from omega.kernel.context import Context
+from omega.kernel.definition import Task, Tool
+from omega.kernel.direct import all_failed, call_task
+from omega.kernel.effects import Effect, ModelCall, Receipt, Request, ToolCall
+from omega.kernel.errors import Denied, FlowError, IntegrityError, OmegaError, StorageError, Suspended
+from omega.kernel.evaluate import Branch, evaluate, is_failure
+from omega.kernel.ids import new_id
+from omega.kernel.journal import Kind, Note, Step, decode_meta
+from omega.kernel.past import Past, Recorded
+from omega.kernel.scope import Scope
+from omega.kernel.trail import Trail, shown
+from omega.kernel.verdict import Ask, Decision, Gate, Verdict
+from omega.runtime.book import Book
+from omega.runtime.kept import key_of
+from omega.runtime.world import Moment, World
+from omega.warden.mint import permit
+
+SLOW_US = 1_000_000
+"""A result that took longer than this (microseconds) is on disk before it is used: working it out again would hurt."""
+
+MAX_TOUCHES = 64
+"""Most touches of one step: a step that needs more is several steps."""
+
+FATE_UNKNOWN = frozenset({"OMG-M002", "OMG-M003", "OMG-P003", "OMG-P004"})
+"""Failures after which nobody can say whether a write took place."""
+
+
+class Execution:
+    """Runs one flow once, from its past on. A `Driver` for `omega.kernel.evaluate`."""
+
+    def __init__(self, world: World, book: Book, past: Past, *, budget: Budget, deadline: float | None = None) -> None:
+        self.world = world
+        self.book = book
+        self.past = past
+        self.budget = budget
+        self.deadline = deadline
+        self.spent = past.spent
+        self.halt: Suspended | None = None
+        self._approvals_told: set[str] = set()
+
+    # -- leaves
+
+    async def leaf(self, flow: AnyFlow, value: Any, trail: Trail, ctx: Context | None = None) -> Any:
+        """One step: recalled if it is settled, else run as its effect demands."""
+        if isinstance(flow.body, Tool) and not flow.body.pin:
+            flow = self.world.bind(flow)
+        position = trail.step(flow.name)
+        recorded = self.past.meet(trail, position, flow.name, flow.where)
+        value, commitment = self._input(flow, value, trail)
+        if recorded is not None:
+            self._check(flow, recorded, commitment)
+            if recorded.settled is not None or recorded.denied is not None:
+                return self._recall(flow, trail, recorded)
+        scope = self.book.scope if ctx is None else ctx.scope
+        budget = self.budget if ctx is None else ctx.budget
+        if flow.effect is Effect.PURE:
+            return await self._pure(flow, value, trail, position, commitment, scope, budget)
+        return await Touching(self, flow, value, trail, position, commitment, scope, budget).run(recorded)
+
+    def _input(self, flow: AnyFlow, value: Any, trail: Trail) -> tuple[Any, bytes]:
+        last = trail.last
+        if last is not None and last[0] is value:
+            return value, last[2]
+        data, value = flow.input.encode(value)
+        commitment = self.book.commitment(data)
+        trail.last = (value, data, commitment)
+        return value, commitment
+
+    def _check(self, flow: AnyFlow, recorded: Recorded, commitment: bytes) -> None:
+        """Compare fingerprints: the same step must be the same version on the same input. Raises FlowError (OMG-R014)."""
+        was = recorded.meta.step
+        if was is None or (was.version == flow.version and was.effect == flow.effect.value and was.input in (commitment, b"")):
+            return
+        if was.version != flow.version or was.effect != flow.effect.value:
+            difference = f"it was {was.version} ({was.effect}), now it is {flow.version} ({flow.effect.value})"
+        else:
+            difference = f"its input differs: {was.input.hex()[:12]}..., now {commitment.hex()[:12]}..."
+        raise FlowError(
+            "OMG-R014",
+            f"recorded {shown(recorded.position)} ({was.where or 'no source'}), now {shown(recorded.position)} ({flow.where or 'no source'}): {difference}",
+            details={
+                "recorded": {"step": shown(recorded.position), "flow": was.flow, "version": was.version, "where": was.where},
+                "now": {"step": shown(recorded.position), "flow": flow.name, "version": flow.version, "where": flow.where},
+            },
+        )
+
+    def _recall(self, flow: AnyFlow, trail: Trail, recorded: Recorded) -> Any:
+        row = recorded.settled or recorded.denied
+        assert row is not None  # noqa: S101 - the caller has just looked
+        self._tell("recalled", recorded.position, flow)
+        if row.kind in (Kind.FAILED, Kind.DENIED):
+            raise self.book.error(row)
+        data = self.book.open(row)
+        meta = decode_meta(row)
+        value = flow.output.decode(data)
+        trail.last = (value, data, meta.output if isinstance(meta, Step) else b"")
+        return value
+
+    async def _pure(
+        self, flow: AnyFlow, value: Any, trail: Trail, position: str, commitment: bytes, scope: Scope, budget: Budget
+    ) -> Any:
+        body = flow.body
+        if not isinstance(body, Task):
+            raise FlowError("OMG-R013", f"{flow.name} is a {body.kind} and cannot be pure")
+        began = self.world.clock.now_us()
+        try:
+            context = None
+            if body.takes_context:
+                context = self._context(scope, budget, Operations(self, trail.inside(position), None))
+            result = call_task(body, context, value)
+            if hasattr(result, "__await__"):
+                result = await result
+            self._still_going()
+            data, result = flow.output.encode(result)
+        except Exception as error:  # noqa: BLE001 - whatever the author's code raises is that step's failure
+            raise self._failed(flow, position, commitment, began, as_failure(flow, error)) from error
+        took = self.world.clock.now_us() - began
+        output = self.book.commitment(data)
+        meta = self._meta(flow, commitment, began, took, output=output)
+        row = self.book.row(Kind.DONE, position, meta, data)
+        if took > SLOW_US:
+            await self.book.commit(row)
+        else:
+            self.book.behind(row)
+        trail.last = (result, data, output)
+        self._tell("ended", position, flow, took)
+        return result
+
+    def _failed(self, flow: AnyFlow, position: str, commitment: bytes, began: int, error: OmegaError) -> OmegaError:
+        """Record a pure step's failure, unless the error says that the step has no outcome yet."""
+        if not has_outcome(error):
+            return error
+        took = self.world.clock.now_us() - began
+        meta = self._meta(flow, commitment, began, took, error=brief(error))
+        self.book.behind(self.book.row(Kind.FAILED, position, meta, json.dumps(error.record()).encode()))
+        self._tell("failed", position, flow, took, error.code)
+        return error
+
+    def _meta(self, flow: AnyFlow, commitment: bytes, began: int, took: int, **facts: Any) -> Step:
+        return Step(
+            flow=flow.name,
+            version=flow.version,
+            effect=flow.effect.value,
+            where=flow.where,
+            code=flow.code,
+            kind=flow.body.kind,
+            input=commitment,
+            at_us=began,
+            took_us=took,
+            **facts,
+        )
+
+    # -- branches
+
+    async def all_of(self, position: str, branches: Sequence[Branch], trail: Trail, at_once: int) -> list[Any]:
+        """All branches in tasks of their own; a failure is recorded as a choice, so that it comes first again."""
+        decided = self.past.decided(trail, position)
+        if decided is not None:
+            return await self._decided_failure(decided, branches, trail)
+        results: list[Any] = [None] * len(branches)
+        failures: list[tuple[int, OmegaError]] = []
+        halts: list[Suspended] = []
+        todo = iter(range(len(branches)))
+
+        async def work() -> None:
+            for index in todo:
+                branch = trail.branch(position, index, asyncio.current_task())
+                branch.last = trail.last
+                try:
+                    results[index] = await branches[index](branch)
+                except Suspended as halt:
+                    halts.append(halt)
+                except OmegaError as error:
+                    failures.append((index, error))
+                    raise
+                else:
+                    self._left_over(branch)
+
+        tasks = [asyncio.create_task(work()) for _ in range(min(at_once, len(branches)))]
+        await finish(tasks, asyncio.FIRST_EXCEPTION)
+        if failures:
+            index, error = failures[0]
+            if has_outcome(error):
+                self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), value=index, status="failed")))
+            raise error
+        if halts:
+            raise halts[0]
+        for task in tasks:
+            task.result()
+        return results
+
+    async def _decided_failure(self, decided: Recorded, branches: Sequence[Branch], trail: Trail) -> list[Any]:
+        note = decode_meta(decided.first)
+        index = note.value if isinstance(note, Note) else 0
+        if index < len(branches):
+            await branches[index](trail.branch(decided.position, index, asyncio.current_task()))
+        raise IntegrityError("OMG-R015", f"branch {index} of {shown(decided.position)} is recorded as failed and now succeeds")
+
+    async def first_of(self, position: str, branches: Sequence[Branch], trail: Trail) -> Any:
+        """All branches in tasks of their own; the winner is recorded, and is the only one to run when the race is met again."""
+        decided = self.past.decided(trail, position)
+        if decided is not None:
+            note = decode_meta(decided.first)
+            index = note.value if isinstance(note, Note) else 0
+            return await branches[index](trail.branch(position, index, asyncio.current_task()))
+        failures: list[OmegaError] = []
+        halts: list[Suspended] = []
+        winner: list[tuple[int, Any]] = []
+
+        async def run(index: int) -> None:
+            try:
+                result = await branches[index](trail.branch(position, index, asyncio.current_task()))
+            except Suspended as halt:
+                halts.append(halt)
+            except OmegaError as error:
+                if not is_failure(error):
+                    raise
+                failures.append(error)
+            else:
+                winner.append((index, result))
+                raise _Won
+
+        tasks = [asyncio.create_task(run(index)) for index in range(len(branches))]
+        await finish(tasks, asyncio.FIRST_EXCEPTION)
+        if winner:
+            index, result = winner[0]
+            self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), value=index, status="won")))
+            return result
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+        if halts:
+            raise halts[0]
+        raise all_failed(shown(position), failures)
+
+    async def within(self, position: str, limit_s: float, work: Branch, trail: Trail, aside: Trail) -> tuple[bool, Any]:
+        """A time limit that passed is recorded; one that did not leaves no trace. It starts anew when the execution is resumed."""
+        if self.past.decided(trail, position) is not None:
+            return False, None
+        aside.last = trail.last
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                result = await work(aside)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), status="out of time")))
+            return False, None
+        self._left_over(aside)
+        return True, result
+
+    async def pause(self, position: str, delay: Callable[[float], float], trail: Trail) -> None:
+        """The moment it ends is recorded before the wait, so that a crash does not make it longer."""
+        recorded = self.past.meet(trail, position, "pause", "")
+        if recorded is None:
+            chance = int.from_bytes(self.world.entropy.take(4), "big") / (1 << 32)
+            now = self.world.clock.now_us()
+            due = now + int(delay(chance) * 1_000_000)
+            self.book.behind(self.book.row(Kind.TIMER, position, Note(at_us=now, value=due)))
+        else:
+            due = self._note(recorded).value
+        remaining = (due - self.world.clock.now_us()) / 1_000_000
+        if remaining > 0:
+            await self.world.clock.sleep(remaining)
+
+    async def cached(self, position: str, flow: AnyFlow, value: Any, ttl_s: float, work: Branch, trail: Trail) -> Any:
+        """Whether there was a kept result is recorded, and the result with it."""
+        recorded = self.past.meet(trail, position, "cache", "")
+        now = self.world.clock.now_us()
+        if recorded is not None and recorded.settled is not None:
+            if recorded.settled.kind == Kind.VALUE:
+                return flow.output.decode(self.book.open(recorded.settled))
+            return await work(trail)
+        data, value = flow.input.encode(value)
+        key = key_of(self.book.scope.tenant, flow, data)
+        kept = self.world.kept.get(key, now)
+        if kept is not None:
+            self.book.behind(self.book.row(Kind.VALUE, position, Note(at_us=now, text="kept", output=self.book.commitment(kept)), kept))
+            return flow.output.decode(kept)
+        self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=now, status="not kept")))
+        result = await work(trail)
+        self.world.kept.put(key, flow.output.encode(result)[0], now + int(ttl_s * 1_000_000))
+        return result
+
+    # -- what contexts need
+
+    async def recorded_value(self, trail: Trail, name: str, draw: Callable[[], Any]) -> Any:
+        """A value from outside the flow, drawn once and then the same for ever."""
+        position = trail.step(name)
+        recorded = self.past.meet(trail, position, name, "")
+        if recorded is not None and recorded.settled is not None:
+            return json.loads(self.book.open(recorded.settled))
+        value = draw()
+        plain = json.dumps(value).encode()
+        note = Note(at_us=self.world.clock.now_us(), output=self.book.commitment(plain))
+        self.book.behind(self.book.row(Kind.VALUE, position, note, plain))
+        return value
+
+    def draw(self, name: str) -> Any:
+        """A fresh `now`, `random` or `uuid`."""
+        now = self.world.clock.now_us()
+        if name == "now":
+            return now / 1_000_000
+        if name == "random":
+            return (int.from_bytes(self.world.entropy.take(8), "big") >> 11) / (1 << 53)
+        plain = new_id("exe", now_ms=now // 1_000, entropy=self.world.entropy.take(10))[4:]
+        return f"{plain[:8]}-{plain[8:12]}-{plain[12:16]}-{plain[16:20]}-{plain[20:]}"
+
+    def await_signal(self, name: str) -> Any:
+        """The next unread value sent under `name`; raises Suspended (OMG-R018) when there is none."""
+        sent = self.past.signals.get(name, [])
+        if not sent:
+            raise self.suspend("OMG-R018", f"{self.book.execution} waits for the signal {name!r}", {"signal": name})
+        return json.loads(self.book.open(sent.pop(0)))
+
+    def suspend(self, code: str, cause: str, details: dict[str, Any]) -> Suspended:
+        """Remember that the execution must stop here, even if the author's code catches what is raised."""
+        self.halt = Suspended(code, cause, details=details)
+        return self.halt
+
+    def _context(self, scope: Scope, budget: Budget, operations: Operations) -> Context:
+        return Context(scope, budget, self.book.execution, self.deadline, self.book.trace, scope.region, operations)
+
+    def _still_going(self) -> None:
+        """An author's `except` must not turn a wait into an answer."""
+        if self.halt is not None:
+            raise self.halt
+
+    def left(self, budget: Budget) -> Budget:
+        """What may still be spent under `budget`."""
+        return budget.spend(self.spent)
+
+    def _left_over(self, trail: Trail) -> None:
+        position = self.past.left_over(trail)
+        if position is not None:
+            raise self.past.diverged(position, "", trail.path or "the flow", "")
+
+    def _note(self, recorded: Recorded) -> Note:
+        note = decode_meta(recorded.first)
+        if not isinstance(note, Note):
+            raise IntegrityError("OMG-S005", f"{shown(recorded.position)} is recorded as a step, not as a decision")
+        return note
+
+    def _tell(self, kind: str, position: str, flow: AnyFlow, took_us: int = 0, note: str = "") -> None:
+        self.world.watch(
+            Moment(
+                kind=kind,
+                execution=self.book.execution,
+                position=shown(position),
+                flow=flow.name,
+                effect=flow.effect.value,
+                took_s=took_us / 1_000_000,
+                note=note,
+            )
+        )
+
+
+class _Won(Exception):  # noqa: N818 - no error: it ends the wait for the others
+    pass
+
+
+class Touching:
+    """One gated step: ask, write down, do, write down."""
+
+    def __init__(
+        self, run: Execution, flow: AnyFlow, value: Any, trail: Trail, position: str, commitment: bytes, scope: Scope, budget: Budget
+    ) -> None:
+        self.execution = run
+        self.world = run.world
+        self.book = run.book
+        self.flow = flow
+        self.value = value
+        self.trail = trail
+        self.position = position
+        self.commitment = commitment
+        self.scope = scope
+        self.budget = budget
+        self.receipt = Receipt()
+        self.touches = 0
+        self.began = 0
+        self.ask: Ask | None = None
+        self.verdict: Verdict | None = None
+
+    async def run(self, recorded: Recorded | None) -> Any:
+        """The step's result. Raises Denied, Suspended, or the step's failure."""
+        if recorded is not None and recorded.intent is not None and not self.flow.effect.repeatable:
+            known, result = self._fate(recorded)
+            if known:
+                return await self._done(result)
+        self.began = self.world.clock.now_us()
+        await self._admit(recorded)
+        self.execution._tell("began", self.position, self.flow)
+        if self.flow.effect.repeatable:
+            return await self._attempt()
+        return await unbroken(self._attempt())
+
+    def _fate(self, recorded: Recorded) -> tuple[bool, Any]:
+        """What became of a touch that was begun and must not be repeated: (True, result), or (False, None) when it was not done."""
+        if recorded.resolved is None:
+            step = shown(self.position)
+            raise self.execution.suspend(
+                "OMG-R006",
+                f"{step} was begun and nobody knows how it ended",
+                {"step": step, "flow": self.flow.name, "execution": self.book.execution, "idempotency_key": f"{self.book.execution}/{self.position}"},
+            )
+        note = decode_meta(recorded.resolved)
+        if isinstance(note, Note) and note.status == "done":
+            return True, self.flow.output.read(json.loads(self.book.open(recorded.resolved)))
+        return False, None
+
+    async def _admit(self, recorded: Recorded | None) -> None:
+        approvals = tuple(note.by for note in recorded.approvals) if recorded is not None else ()
+        body = self.flow.body
+        self.ask = Ask(
+            gate=Gate.TOUCH,
+            scope=self.scope,
+            execution=self.book.execution,
+            step=self.position,
+            epoch=self.book.epoch,
+            flow=self.flow.name,
+            flow_digest=self.flow.digest,
+            effect=self.flow.effect,
+            input_commitment=self.commitment,
+            now=self.began / 1_000_000,
+            needs=self.flow.needs,
+            kind=body.kind,
+            approver_role=self.flow.approver_role,
+            approvals=approvals,
+            resource={"server": body.server, "tool": body.tool} if isinstance(body, Tool) else {},
+            left=self.execution.left(self.budget),
+        )
+        self.verdict = self.world.warden.ask(self.ask)
+        if self.verdict.decision is Decision.DENY:
+            raise await self._denied(self.verdict)
+        if self.verdict.decision is Decision.NEEDS:
+            raise await self._waits(self.verdict, recorded)
+        row = self.book.row(Kind.INTENT, self.position, self._meta(decision=self.verdict.record()))
+        self.execution.spent += Spent(calls=1)
+        leaf = self.book.leaf("admit", at_us=self.began, step=self.position, meta=self._meta(), verdict=self.verdict)
+        await self.book.commit(row, leaves=(leaf,))
+
+    async def _denied(self, verdict: Verdict) -> Denied:
+        denial = denied(self.flow, shown(self.position), self.book.execution, verdict)
+        meta = self._meta(decision=verdict.record(), error=brief(denial))
+        row = self.book.row(Kind.DENIED, self.position, meta, json.dumps(denial.record()).encode())
+        leaf = self.book.leaf("deny", at_us=self.began, step=self.position, meta=self._meta(), verdict=verdict)
+        await self.book.commit(row, leaves=(leaf,))
+        self.execution._tell("denied", self.position, self.flow, note=verdict.policies[0] if verdict.policies else "")
+        return denial
+
+    async def _waits(self, verdict: Verdict, recorded: Recorded | None) -> Suspended:
+        step = shown(self.position)
+        if recorded is None or recorded.waiting is None:
+            row = self.book.row(Kind.NEEDS, self.position, self._meta(decision=verdict.record()))
+            leaf = self.book.leaf("deny", at_us=self.began, step=self.position, meta=self._meta(), verdict=verdict)
+            await self.book.commit(row, leaves=(leaf,))
+        self.execution._tell("waiting", self.position, self.flow, note=verdict.role)
+        return self.execution.suspend(
+            "OMG-R011",
+            f"{step} needs the approval of one person of role {verdict.role}",
+            {"step": step, "role": verdict.role, "flow": self.flow.name, "rule": list(verdict.policies), "how": verdict.how},
+        )
+
+    async def _attempt(self) -> Any:
+        try:
+            result = await self._do()
+            self.execution._still_going()
+        except Exception as error:  # noqa: BLE001 - whatever the author's code raises is that step's failure
+            raise await self._ended_badly(as_failure(self.flow, error)) from error
+        return await self._done(result)
+
+    async def _do(self) -> Any:
+        body = self.flow.body
+        if isinstance(body, Tool):
+            request = ToolCall(server=body.server, tool=body.tool, arguments=self.value or {}, timeout_s=body.timeout_s)
+            return await self.touch(request)
+        if not isinstance(body, Task):
+            raise FlowError("OMG-R013", f"a {body.kind} cannot be run here")
+        context = None
+        if body.takes_context:
+            inside = self.trail.inside(self.position, asyncio.current_task())
+            context = self.execution._context(self.scope, self.budget, Operations(self.execution, inside, self))
+        result = call_task(body, context, self.value)
+        return await result if hasattr(result, "__await__") else result
+
+    async def touch(self, request: Request) -> Any:
+        """One touch with a permit of its own. Raises what the effector raises, Denied (OMG-W...) when there is no permit to be had."""
+        self.touches += 1
+        if self.touches > MAX_TOUCHES:
+            raise FlowError("OMG-R016", f"{self.flow.name} touches the world more than {MAX_TOUCHES} times in one step")
+        effector = self.world.effectors.get(request.port)
+        if effector is None or self.ask is None or self.verdict is None:
+            raise FlowError("OMG-R013", f"nothing here can touch {request.port or type(request).__name__}")
+        if isinstance(request, ModelCall) and not self.execution.left(self.budget).allows(Spent(tokens=request.max_tokens)):
+            raise Denied("OMG-W005", f"{self.flow.name} may ask for {request.max_tokens} tokens, which is more than the budget has left")
+        leave = permit(self.ask, self.verdict, request.port, self.world.clock.now_us() / 1_000_000)
+        result, receipt = await effector.perform(leave, request, execution=self.book.execution, step=self.position)
+        self.receipt = Receipt(
+            cost_micros=self.receipt.cost_micros + receipt.cost_micros,
+            tokens=self.receipt.tokens + receipt.tokens,
+            bytes_in=self.receipt.bytes_in + receipt.bytes_in,
+            bytes_out=self.receipt.bytes_out + receipt.bytes_out,
+            priced=self.receipt.priced and receipt.priced,
+        )
+        self.execution.spent += Spent(receipt.cost_micros, receipt.tokens)
+        return result
+
+    async def _done(self, result: Any) -> Any:
+        try:
+            data, result = self.flow.output.encode(result)
+        except OmegaError as error:
+            raise await self._ended_badly(error) from error
+        output = self.book.commitment(data)
+        meta = self._meta(took=True, output=output)
+        row = self.book.row(Kind.DONE, self.position, meta, data)
+        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="done")
+        if self.flow.effect is Effect.READ and meta.took_us <= SLOW_US and not meta.tokens and not meta.cost_micros:
+            self.book.behind(row, leaves=(leaf,))
+        else:
+            await self.book.commit(row, leaves=(leaf,))
+        self.trail.last = (result, data, output)
+        self.execution._tell("ended", self.position, self.flow, meta.took_us)
+        return result
+
+    async def _ended_badly(self, error: OmegaError) -> OmegaError:
+        if not has_outcome(error):
+            return error
+        if error.code in FATE_UNKNOWN and not self.flow.effect.repeatable:
+            step = shown(self.position)
+            details = {"step": step, "flow": self.flow.name, "execution": self.book.execution, "because": error.cause}
+            return self.execution.suspend("OMG-R006", f"{step} may or may not have happened: {error.cause}", details)
+        meta = self._meta(took=True, error=brief(error))
+        row = self.book.row(Kind.FAILED, self.position, meta, json.dumps(error.record()).encode())
+        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="failed")
+        await self.book.commit(row, leaves=(leaf,))
+        self.execution._tell("failed", self.position, self.flow, meta.took_us, error.code)
+        return error
+
+    def _meta(self, *, took: bool = False, **facts: Any) -> Step:
+        elapsed = self.world.clock.now_us() - self.began if took and self.began else 0
+        if took:
+            facts |= {"cost_micros": self.receipt.cost_micros, "tokens": self.receipt.tokens, "priced": self.receipt.priced}
+        return self.execution._meta(self.flow, self.commitment, self.began, elapsed, **facts)
+
+
+class Operations:
+    """What stands behind the context of one step."""
+
+    __slots__ = ("_execution", "_touching", "_trail")
+
+    def __init__(self, execution: Execution, trail: Trail, touching: Touching | None) -> None:
+        self._execution = execution
+        self._trail = trail
+        self._touching = touching
+        if trail.owner is None:
+            trail.owner = asyncio.current_task()
+
+    async def call(self, flow: AnyFlow, value: Any, ctx: Context) -> Any:
+        """Another flow as a durable step, with the rights of `ctx` as they were narrowed."""
+        self._own("call")
+        return await evaluate(flow, flow.input.read(value), self._trail, Narrowed(self._execution, ctx))
+
+    async def touch(self, request: Request) -> Any:
+        """The world, with a permit of this step; a pure step has none."""
+        if self._touching is None:
+            raise FlowError("OMG-R013", f"a pure flow wants to touch {request.port or 'the world'}")
+        return await self._touching.touch(request)
+
+    async def value(self, name: str) -> Any:
+        """A recorded `now`, `random` or `uuid`."""
+        self._own(name)
+        return await self._execution.recorded_value(self._trail, name, lambda: self._execution.draw(name))
+
+    async def sleep(self, seconds: float) -> None:
+        """A durable wait."""
+        self._own("sleep")
+        await self._execution.pause(self._trail.step("sleep"), lambda chance: seconds, self._trail)
+
+    async def signal(self, name: str) -> Any:
+        """A recorded signal."""
+        self._own("signal")
+        return await self._execution.recorded_value(self._trail, f"signal.{name}", lambda: self._execution.await_signal(name))
+
+    async def branches(self, name: str, work: Sequence[tuple[AnyFlow, Any]], at_once: int, first: bool, ctx: Context) -> Any:
+        """Branches of an imperative flow, in tasks of their own."""
+        self._own(name)
+        driver = Narrowed(self._execution, ctx)
+        todo = [_branch(flow, value, driver) for flow, value in work]
+        position = self._trail.step(name)
+        return await (self._execution.first_of(position, todo, self._trail) if first else self._execution.all_of(position, todo, self._trail, at_once))
+
+    def _own(self, what: str) -> None:
+        """Steps made from a task that the flow started by itself would come in another order each time. Raises FlowError (OMG-R008) naming the line."""
+        if asyncio.current_task() is self._trail.owner:
+            return
+        frame: Any = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename.rpartition("/")[2] in ("context.py", "execution.py"):
+            frame = frame.f_back
+        where = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}" if frame is not None else "an unknown line"
+        raise FlowError("OMG-R008", f"ctx.{what} at {where} runs in a task that the flow started itself", details={"where": where})
+
+
+class Narrowed:
+    """The execution as a driver for what a context calls: the same, with the rights and the budget of that context."""
+
+    def __init__(self, execution: Execution, ctx: Context) -> None:
+        self._execution = execution
+        self._ctx = ctx
+        self.all_of = execution.all_of
+        self.first_of = execution.first_of
+        self.within = execution.within
+        self.pause = execution.pause
+        self.cached = execution.cached
+
+    async def leaf(self, flow: AnyFlow, value: Any, trail: Trail) -> Any:
+        """One step with the context's rights."""
+        return await self._execution.leaf(flow, value, trail, self._ctx)
+
+
+def _branch(flow: AnyFlow, value: Any, driver: Any) -> Branch:
+    async def work(trail: Trail) -> Any:
+        return await evaluate(flow, flow.input.read(value), trail, driver)
+
+    return work
+
+
+async def finish(tasks: Sequence[asyncio.Task[Any]], until: str) -> None:
+    """Wait for `tasks` (or the first to raise), then cancel the rest and see every one to its end, also when cancelled oneself."""
+    try:
+        if tasks:
+            await asyncio.wait(tasks, return_when=until)
+    finally:
+        for task in tasks:
+            task.cancel()
+        rest = [task for task in tasks if not task.done()]
+        if rest:
+            await unbroken(asyncio.wait(rest))
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not report it as lost
+
+
+async def unbroken(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of `work`, which runs in a task of its own and is seen to its end even when the caller is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()
+        raise cancelled
+    return task.result()
+
+
+def has_outcome(error: OmegaError) -> bool:
+    """Whether `error` settles a step: waits, doubts, a lost lease, a broken store and a changed flow leave it open."""
+    return not isinstance(error, (Suspended, StorageError, IntegrityError)) and error.code not in ("OMG-R014", "OMG-R015", "OMG-R009")
+
+
+def brief(error: OmegaError) -> dict[str, Any]:
+    """What of an error stands readable in the journal: never its words, which may hold a value."""
+    return {"family": error.family, "code": error.code, "title": error.title, "fault": error.fault.value}
+
+
+def as_failure(flow: AnyFlow, error: Exception) -> OmegaError:
+    """An error of Omega's own as it is; anything else as OMG-R001 with the author's file and line."""
+    if isinstance(error, OmegaError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((frame for frame in reversed(frames) if "/omega/runtime/" not in frame.filename and "/omega/kernel/" not in frame.filename), None)
+    where = f" at {last.filename.rpartition('/')[2]}:{last.lineno}" if last is not None else ""
+    words = str(error)[:500]
+    return FlowError("OMG-R001", f"{flow.name} raised {type(error).__name__}{where}{': ' if words else ''}{words}")
+
+
+def denied(flow: AnyFlow, step: str, execution: str, verdict: Verdict) -> Denied:
+    """A denial that teaches: the rule, where it stands, why, and how to ask."""
+    return Denied(
+        verdict.code or "OMG-W001",
+        f"{flow.name} ({flow.effect.value}): {verdict.reason}",
+        advice=verdict.how,
+        details={
+            "flow": flow.name,
+            "effect": flow.effect.value,
+            "step": step,
+            "execution": execution,
+            "policies": list(verdict.policies),
+            "where": verdict.where,
+            "reason": verdict.reason,
+            "how": verdict.how,
+            **({"errors": list(verdict.errors)} if verdict.errors else {}),
+            **dict(verdict.details),
+        },
+    )

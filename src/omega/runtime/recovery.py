@@ -1,0 +1,104 @@
+"""Recovery: what is recorded of an execution, opened and checked, so that it can be gone on with, decided about, replayed or shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from omega.kernel.compose import AnyFlow
+from omega.kernel.errors import FlowError, InputError, IntegrityError, StorageError
+from omega.kernel.journal import FORMAT, Row, Status
+from omega.kernel.past import Past, outline_change
+from omega.kernel.ports import Outcome
+from omega.runtime.book import Book
+from omega.runtime.world import World
+
+LEASE_US = 30_000_000
+"""How long an execution is owned without a sign of life, in microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """What is sealed when an execution starts, and decides what may continue it: input, authority, limits and the outline of the flow."""
+
+    format: int
+    digest: str
+    outline: list[list[str]]
+    claims: dict[str, Any]
+    budget: dict[str, Any]
+    deadline: float | None
+    trace: str
+    input: Any
+    target: str
+
+    def encode(self) -> bytes:
+        """As JSON, the way it is sealed."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> StartRecord:
+        """From the sealed JSON. Raises StorageError (OMG-S003) for a newer format."""
+        fields = json.loads(data)
+        if fields["format"] > FORMAT:
+            raise StorageError("OMG-S003", f"an execution was started in format {fields['format']}; this release reads up to {FORMAT}")
+        return cls(**fields)
+
+
+def load(world: World, execution: str) -> tuple[Past, Book, StartRecord]:
+    """What is recorded of `execution`, opened. Raises InputError (OMG-I003), IntegrityError (OMG-S005, OMG-T004)."""
+    line = world.reader.line(execution)
+    if line is None:
+        raise InputError("OMG-I003", f"{execution[:80]} is not recorded here")
+    past = Past(world.reader.rows(execution))
+    key = world.reader.key(execution)
+    if key is None or past.start is None:
+        raise IntegrityError("OMG-T004", f"the key of {execution} was destroyed: its payloads cannot be read")
+    sealer = world.keyring.open(execution, key)
+    first = past.rows[0]
+    book = Book(
+        world.store, sealer, execution=execution, epoch=line.epoch, scope=world.authority.restore(_claims(sealer, first)), flow_digest=past.start.digest,
+        trace="", past=past,
+    )
+    record = StartRecord.decode(book.open(first))
+    if book.commitment(record.encode()) != past.start.record or record.digest != past.start.digest:
+        raise IntegrityError("OMG-S005", f"the start record of {execution} is not what was sealed")
+    book.trace = record.trace
+    return past, book, record
+
+
+def _claims(sealer: Any, first: Row) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(sealer.open(first.payload or b"", b"%b %d" % (first.execution.encode(), first.seq)))["claims"]
+    return claims
+
+
+def check_unchanged(record: StartRecord, flow: AnyFlow, execution: str) -> None:
+    """Compare `flow` with what `execution` was started with. Raises FlowError (OMG-R014) naming both steps with file and line."""
+    change = outline_change(record.outline, flow.outline())
+    if change is not None:
+        was, now = change["recorded"], change["now"]
+        raise FlowError(
+            "OMG-R014",
+            f"recorded {was['step']} {was['version']} ({was['where'] or 'no source'}), now {now['step']} {now['version']} ({now['where'] or 'no source'})"
+            + (": same name and version, other code" if was["step"] == now["step"] and was["version"] == now["version"] else ""),
+            details=change | {"execution": execution},
+        )
+    if record.digest != flow.digest:
+        raise FlowError(
+            "OMG-R014",
+            f"{flow.name} joins its steps in another way than when {execution} was started",
+            details={"recorded": {"step": flow.name, "digest": record.digest, "where": ""}, "now": {"step": flow.name, "digest": flow.digest, "where": flow.where}},
+        )
+
+
+def read_outcome(world: World, execution: str) -> Outcome:
+    """How `execution` ended or stands, from what is recorded."""
+    line = world.reader.line(execution)
+    if line is None:
+        raise InputError("OMG-I003", f"{execution[:80]} is not recorded here")
+    past, book, _ = load(world, execution)
+    facts: dict[str, Any] = {"execution": execution, "status": line.status, "tenant": line.tenant, "cost_micros": past.spent.cost_micros}
+    if past.finished is None:
+        return Outcome(**facts)
+    payload = json.loads(book.open(past.finished))
+    return Outcome(**facts, value=payload) if line.status == Status.DONE else Outcome(**facts, error=payload)

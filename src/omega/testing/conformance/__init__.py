@@ -1,0 +1,8 @@
+"""One suite of tests per port: an adapter is right when it passes its suite unchanged.
+
+Subclass the suite in a test module and give the fixtures it asks for; needs pytest and Hypothesis, which `omega` itself does not install.
+"""
+
+from omega.testing.conformance.store import FullStore, NoteSequencer, StoreConformance
+
+__all__ = ["FullStore", "NoteSequencer", "StoreConformance"]

@@ -1,0 +1,121 @@
+"""Sealing: every execution has a data key of its own, wrapped under the root; destroying it destroys the payloads and nothing else.
+
+    root (32 bytes, key store)
+      └─ wrapping key      HKDF(root)                         one per root; its id is written into what it wraps
+           └─ data key     32 random bytes per execution      stored wrapped beside the execution
+                ├─ sealing key       AES-256-GCM, a random 96-bit nonce per value, the caller's context as associated data
+                └─ commitment key    HMAC-SHA256 over (length of context, context, value)
+
+A commitment is a digest that may leave the store: without the data key it can be neither checked nor guessed, so erasing the key erases
+what the digest says about the value while every Merkle proof over it still holds. Sealing and commitment keys are derived apart
+(RFC 5869), so no commitment is ever a step towards opening a value.
+
+Wrapped keys and sealed values begin with a version byte; a wrapped key also names the key that wraps it, so that keys per tenant or per
+subject and rotation come in without a new format.
+
+    wrapped   1 | key id (4) | nonce (12) | AES-GCM(data key) + tag (48)
+    sealed    1 | nonce (12) | AES-GCM(value) + tag
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from omega.kernel.errors import IntegrityError, StorageError
+
+KEY_SIZE = 32
+"""Bytes of the root and of every derived key."""
+
+NONCE_SIZE = 12
+TAG_SIZE = 16
+KEY_ID_SIZE = 4
+VERSION = b"\x01"
+
+_WRAPPED_SIZE = 1 + KEY_ID_SIZE + NONCE_SIZE + KEY_SIZE + TAG_SIZE
+
+
+def derive(key: bytes, purpose: bytes) -> bytes:
+    """A 32-byte key for one `purpose` only: HKDF-SHA256 (RFC 5869) without salt, one block."""
+    extracted = hmac.digest(b"\x00" * KEY_SIZE, key, "sha256")
+    return hmac.digest(extracted, purpose + b"\x01", "sha256")
+
+
+class ExecutionSealer:
+    """Seals, opens and commits to the payloads of one execution. Implements `omega.kernel.ports.Sealer`."""
+
+    __slots__ = ("_cipher", "_commitment_key", "_decrypt", "_encrypt", "_entropy")
+
+    def __init__(self, data_key: bytes, *, entropy: Callable[[int], bytes]) -> None:
+        self._cipher = AESGCM(derive(data_key, b"omega seal 1"))
+        self._encrypt = self._cipher.encrypt
+        self._decrypt = self._cipher.decrypt
+        self._commitment_key = derive(data_key, b"omega commit 1")
+        self._entropy = entropy
+
+    def seal(self, plain: bytes, context: bytes) -> bytes:
+        """`plain` sealed for `context` (what it is and where it belongs); opens under the same context only."""
+        nonce = self._entropy(NONCE_SIZE)
+        return VERSION + nonce + self._encrypt(nonce, plain, context)
+
+    def open(self, sealed: bytes, context: bytes) -> bytes:
+        """The plain value. Raises IntegrityError (OMG-T004) when bytes, context or key are not those of `seal`."""
+        if sealed[:1] != VERSION or len(sealed) <= NONCE_SIZE + TAG_SIZE:
+            raise IntegrityError("OMG-T004", "a sealed value has no known form")
+        try:
+            return self._decrypt(sealed[1 : 1 + NONCE_SIZE], sealed[1 + NONCE_SIZE :], context)
+        except InvalidTag as error:
+            raise IntegrityError("OMG-T004", "a sealed value does not open with the key of its execution") from error
+
+    def commit(self, plain: bytes, context: bytes) -> bytes:
+        """The 32-byte salted commitment to `plain` in `context`: same value, context and execution, same bytes."""
+        return hmac.digest(self._commitment_key, len(context).to_bytes(4, "big") + context + plain, "sha256")
+
+    def __repr__(self) -> str:
+        return "<sealer>"
+
+
+class Keyring:
+    """Makes and opens the data keys of executions under one 32-byte root. `entropy(n)` gives n random bytes."""
+
+    def __init__(self, root: bytes, *, entropy: Callable[[int], bytes]) -> None:
+        if len(root) != KEY_SIZE:
+            raise StorageError("OMG-T003", f"the sealing root has {len(root)} bytes, not {KEY_SIZE}")
+        wrapping = derive(root, b"omega wrap 1")
+        self._key_id = sha256(b"omega key id 1\n" + wrapping).digest()[:KEY_ID_SIZE]
+        self._wrapper = AESGCM(wrapping)
+        self._entropy = entropy
+
+    def create(self, execution: str) -> tuple[bytes, ExecutionSealer]:
+        """A new data key for `execution`: its wrapped form to store with it, and the sealer that uses it."""
+        data_key = self._entropy(KEY_SIZE)
+        nonce = self._entropy(NONCE_SIZE)
+        sealed = self._wrapper.encrypt(nonce, data_key, _wrap_context(execution))
+        return VERSION + self._key_id + nonce + sealed, ExecutionSealer(data_key, entropy=self._entropy)
+
+    def open(self, execution: str, wrapped: bytes) -> ExecutionSealer:
+        """The sealer of `execution`.
+
+        Raises IntegrityError (OMG-T004) when `wrapped` was destroyed, changed, moved or made under another root.
+        """
+        if len(wrapped) != _WRAPPED_SIZE or wrapped[:1] != VERSION:
+            raise IntegrityError("OMG-T004", f"the data key of {execution} is gone or has no known form")
+        key_id, rest = wrapped[1 : 1 + KEY_ID_SIZE], wrapped[1 + KEY_ID_SIZE :]
+        if not hmac.compare_digest(key_id, self._key_id):
+            raise IntegrityError("OMG-T004", f"the data key of {execution} belongs to another sealing root")
+        try:
+            data_key = self._wrapper.decrypt(rest[:NONCE_SIZE], rest[NONCE_SIZE:], _wrap_context(execution))
+        except InvalidTag as error:
+            raise IntegrityError("OMG-T004", f"the data key of {execution} was changed") from error
+        return ExecutionSealer(data_key, entropy=self._entropy)
+
+    def __repr__(self) -> str:
+        return "<keyring>"
+
+
+def _wrap_context(execution: str) -> bytes:
+    return b"omega data key 1\n" + execution.encode()

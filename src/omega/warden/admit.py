@@ -1,0 +1,252 @@
+"""The gate. One question, one verdict, in this order:
+
+    scope          is the caller who trust says, inside their own tenant, and (at an entry) is the passport still good?   OMG-T001, W001
+    capabilities   does the passport hold what the flow declares?                                                         OMG-W008
+    rate limit     is this caller within its rate?                                                                        OMG-W004
+    budget         does the estimate, and one call, fit into what is left?                                                OMG-W005
+    policy         does a policy permit it, does none forbid it, and did every one evaluate?                              OMG-W001, W002
+    approvals      did a person approve, where a policy or the flow itself demands it?                                    NEEDS
+
+The first that says no decides; nothing after it is looked at. Whatever cannot be decided is denied. A running execution's authority is the
+grant it was admitted with, so a touch does not look at the passport's end; policy is asked again at every touch.
+
+NEEDS has one meaning: with the approval of that role, and nothing else, the answer would be ALLOW. It is found by asking the policies
+again as if the approvals were there, so a forbid that no approval lifts is a deny at once and nobody is bothered for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from omega.kernel.budget import Budget, Spent
+from omega.kernel.scope import Scope
+from omega.kernel.verdict import Ask, Decision, Gate, Verdict
+from omega.warden.approvals import OWNER, is_role, satisfied
+from omega.warden.capabilities import wanted
+from omega.warden.limits import DEFAULT_LIMITS, Limiter, Limits
+from omega.warden.mint import issue
+from omega.warden.policies import Answer, Bundle, failing
+from omega.warden.question import PRINCIPALS, Question, Unaskable, question_of
+from omega.warden.source import BRACES, Policy
+
+DEFAULT_DENY = "default-deny"
+NO_POLICY = "no-policy"
+SCOPE = "scope"
+PURE_STEP = "pure-step"
+TENANT_BOUNDARY = "tenant-boundary"
+CAPABILITIES = "capabilities"
+RATE_LIMIT = "rate-limit"
+BUDGET = "budget"
+EVALUATION = "policy-evaluation"
+APPROVED_BY = "approved-by"
+
+BUILT_IN = "the gate itself"
+"""`Verdict.where` of the rules above, which are in no policy file."""
+
+ONE_CALL = Spent(calls=1)
+
+
+class Warden:
+    """The gate of one process over one bundle. Without a bundle it denies everything."""
+
+    def __init__(self, bundle: Bundle | None = None, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.bundle = bundle
+        self._limiter = Limiter(limits)
+
+    def ask(self, ask: Ask) -> Verdict:
+        """May `ask` be done now? Never raises for what callers can send; only an ALLOW from here can have permits minted."""
+        if self.bundle is None:
+            return _deny(
+                ask,
+                NO_POLICY,
+                "OMG-W001",
+                "no policies are loaded, so nothing is allowed",
+                "omega policy check says why none could be loaded",
+            )
+        for rule in (_scope, _pure, _tenant, _capabilities, self._rate, _budget):
+            refusal = rule(ask)
+            if refusal is not None:
+                return replace(refusal, bundle=self.bundle.digest)
+        return issue(ask, _policy(self.bundle, ask))
+
+    def _rate(self, ask: Ask) -> Verdict | None:
+        scope = ask.scope
+        agent = bool(scope.actors) or scope.principal.startswith("agent:")
+        refusal = self._limiter.take(scope.tenant, " ".join((scope.principal, *scope.actors)), ask.flow, agent=agent, now=ask.now)
+        if refusal is None:
+            return None
+        return replace(
+            _deny(
+                ask,
+                RATE_LIMIT,
+                "OMG-W004",
+                f"this {refusal.limit} makes more than {refusal.rate.per_s:g} calls a second",
+                f"wait {refusal.wait_s:.3g} s, or have the limit raised",
+            ),
+            details={"limit": refusal.limit, "per_s": refusal.rate.per_s, "burst": refusal.rate.burst, "wait_s": round(refusal.wait_s, 3)},
+        )
+
+
+def judge(bundle: Bundle, question: Question, *, role: str = "") -> tuple[Decision, tuple[Policy, ...], tuple[str, ...], Answer]:
+    """Policy and approvals for `question`, as (decision, deciding policies, roles still to approve, the answer behind it).
+
+    `role` is the one that the flow itself demands (empty: none). For NEEDS, the policies are those that the approvals would lift; none when
+    only the flow demands one.
+    """
+    if OWNER in question.approved:
+        question = replace(question, approved=question.approved | bundle.roles)
+    answer = bundle.answer(question)
+    demand = () if not role or satisfied(role, question.approved) else (role,)
+    if answer.allowed:
+        return (Decision.NEEDS, (), demand, answer) if demand else (Decision.ALLOW, answer.deciding, (), answer)
+    roles = tuple(dict.fromkeys(policy.approval for policy in answer.deciding if policy.approval))
+    if answer.errors or not roles:
+        return Decision.DENY, answer.deciding, (), answer
+    lifted = bundle.answer(replace(question, approved=question.approved | frozenset(roles)))
+    if lifted.allowed:
+        return Decision.NEEDS, answer.deciding, tuple(dict.fromkeys((*roles, *demand))), answer
+    return Decision.DENY, lifted.deciding or answer.deciding, (), replace(answer, errors=lifted.errors)
+
+
+def _policy(bundle: Bundle, ask: Ask) -> Verdict:
+    try:
+        question = question_of(ask)
+    except Unaskable as error:
+        return _evaluation(bundle, ask, (str(error),), ())
+    if ask.approver_role and not is_role(ask.approver_role):
+        return _evaluation(bundle, ask, (f"{ask.flow} demands the approval of a role that cannot exist",), ())
+    decision, policies, roles, answer = judge(bundle, question, role=ask.approver_role)
+    if answer.errors:
+        return _evaluation(bundle, ask, answer.errors, policies)
+    if decision is Decision.NEEDS:
+        return _needs(bundle, ask, policies, roles)
+    if decision is Decision.ALLOW:
+        return _told(bundle, ask, decision, policies)
+    if not policies:
+        return replace(
+            _deny(
+                ask,
+                DEFAULT_DENY,
+                "OMG-W001",
+                f"no policy permits {ask.scope.principal} to {question.action} {ask.flow}",
+                "write a policy that permits it, see docs/policies.md",
+            ),
+            bundle=bundle.digest,
+        )
+    return _told(bundle, ask, decision, policies)
+
+
+def _told(bundle: Bundle, ask: Ask, decision: Decision, policies: tuple[Policy, ...]) -> Verdict:
+    """A verdict in the words of the first deciding policy."""
+    first = policies[0]
+    denied = decision is Decision.DENY
+    return Verdict(
+        decision=decision,
+        policies=tuple(policy.id for policy in policies),
+        where=first.where,
+        reason=_fill(first.reason, ask),
+        how=_fill(first.ask, ask) or f"have the owner of {first.file} change the rule" if denied else "",
+        bundle=bundle.digest,
+        code="OMG-W001" if denied else "",
+    )
+
+
+def _needs(bundle: Bundle, ask: Ask, policies: tuple[Policy, ...], roles: tuple[str, ...]) -> Verdict:
+    first = policies[0] if policies else None
+    return Verdict(
+        decision=Decision.NEEDS,
+        policies=tuple(policy.id for policy in policies) or (APPROVED_BY,),
+        where=first.where if first else BUILT_IN,
+        reason=_fill(first.reason, ask) if first else f"the flow {ask.flow} asks for the approval of a person of role {roles[0]}",
+        how=f"omega approve {ask.execution} {ask.step}   (needs one person of role {roles[0]})",
+        role=roles[0],
+        bundle=bundle.digest,
+        details={"roles": list(roles)},
+    )
+
+
+def _evaluation(bundle: Bundle, ask: Ask, errors: tuple[str, ...], policies: Iterable[Policy]) -> Verdict:
+    """A deny because something could not be evaluated; names the policies that failed."""
+    named = failing(errors)
+    places = [bundle.by_id[name].where for name in named if name in bundle.by_id]
+    return Verdict(
+        decision=Decision.DENY,
+        policies=(*named, *(policy.id for policy in policies if policy.id not in named)) or (EVALUATION,),
+        where=places[0] if places else BUILT_IN,
+        reason=f"{'policy ' + named[0] if named else 'the question'} could not be evaluated, and what cannot be evaluated is denied",
+        how="mend what the errors name, then omega policy check" if named else f"mend the facts that {ask.flow} gives about its target",
+        bundle=bundle.digest,
+        code="OMG-W002",
+        errors=errors,
+    )
+
+
+def _scope(ask: Ask) -> Verdict | None:
+    scope = ask.scope
+    if type(scope) is not Scope or not math.isfinite(ask.now):
+        return _deny(ask, SCOPE, "OMG-W001", "the question has no caller or no time", "call through an entrance, with a passport")
+    kind, _, name = scope.principal.partition(":")
+    if not scope.tenant or not name or kind not in PRINCIPALS:
+        return _deny(ask, SCOPE, "OMG-T001", "the passport names no tenant, or no caller that policies know", "get a fresh passport")
+    if ask.gate is Gate.ENTRY and ask.now >= scope.expires_at:
+        return _deny(ask, SCOPE, "OMG-T001", "the passport has expired", "get a fresh passport for this installation")
+    return None
+
+
+def _pure(ask: Ask) -> Verdict | None:
+    if ask.gate is Gate.ENTRY or ask.effect.gated:
+        return None
+    return _deny(
+        ask, PURE_STEP, "OMG-W001", f"{ask.flow} is pure, so it touches nothing", "declare what it does to the world: @flow(effect=...)"
+    )
+
+
+def _tenant(ask: Ask) -> Verdict | None:
+    if ask.resource.get("tenant", ask.scope.tenant) == ask.scope.tenant:
+        return None
+    return _deny(ask, TENANT_BOUNDARY, "OMG-W001", "the target belongs to another tenant", "call it through that tenant's own entrance")
+
+
+def _capabilities(ask: Ask) -> Verdict | None:
+    missing = sorted(ask.scope.missing(wanted(ask)))
+    if not missing:
+        return None
+    return replace(
+        _deny(
+            ask,
+            CAPABILITIES,
+            "OMG-W008",
+            f"{ask.flow} takes {', '.join(missing)}, which the caller does not hold",
+            f"get a passport with {', '.join(missing)}",
+        ),
+        details={"missing": missing},
+    )
+
+
+def _budget(ask: Ask) -> Verdict | None:
+    if ask.left is None:
+        return None
+    if isinstance(ask.left, Budget) and ask.left.allows(ask.estimate + ONE_CALL):
+        return None
+    return _deny(
+        ask, BUDGET, "OMG-W005", f"what is left of the budget does not cover {ask.flow}", "start the run with a larger budget, or do less"
+    )
+
+
+def _deny(ask: Ask, rule: str, code: str, reason: str, how: str) -> Verdict:
+    return Verdict(decision=Decision.DENY, policies=(rule,), where=BUILT_IN, reason=reason, how=how, code=code)
+
+
+def _fill(text: str, ask: Ask) -> str:
+    """`text` with the placeholders of `omega.warden.source.PLACEHOLDERS` filled in, once: a name that looks like one stays a name."""
+    values = {
+        "flow": ask.flow,
+        "effect": ask.effect.value,
+        "principal": ask.scope.principal,
+        "step": ask.step,
+        "execution": ask.execution,
+        "tenant": ask.scope.tenant,
+    }
+    return BRACES.sub(lambda match: values.get(match[1], match[0]), text) if "{" in text else text

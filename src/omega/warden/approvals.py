@@ -1,0 +1,63 @@
+"""Approvals: a person looked at this very step and said yes, in a role.
+
+An approval is recorded as `person:ada#owner`: who, and in which role. It is made by `approve`, an explicit act of a person who
+
+* acts themself: whoever holds a delegated passport (an agent working for Ada) cannot approve in her name;
+* carries the role as a group of their passport, or the group `owner`, which stands in for every role;
+* is another person than the one whose call it is. An owner is exempt: in an installation of one person nobody else could answer, and
+  the act is recorded like any other. What an agent asked for is never approved by that agent.
+
+An approval without a role counts for none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from omega.kernel.errors import Denied
+from omega.kernel.scope import Scope
+
+OWNER = "owner"
+"""The group whose people may approve in any role, and may approve what they asked for themselves."""
+
+_ROLE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_PERSON = "person:"
+
+
+def is_role(text: str) -> bool:
+    """Whether `text` can name a role: a lower-case letter, then up to 63 lower-case letters, digits, dashes, underscores."""
+    return _ROLE.fullmatch(text) is not None
+
+
+def approve(approver: Scope, *, role: str, requester: Scope) -> str:
+    """The approval of a step that `requester` asked for, to be recorded and handed to the warden in `Ask.approvals`.
+
+    Raises Denied (OMG-W007) when `approver` may not give it.
+    """
+    if not is_role(role):
+        raise Denied("OMG-W007", "the step does not wait for the approval of a role")
+    if approver.tenant != requester.tenant:
+        raise Denied("OMG-W007", "the approver belongs to another tenant")
+    if not approver.principal.startswith(_PERSON) or approver.actors:
+        raise Denied("OMG-W007", "only a person acting themself may approve", advice="approve with your own passport")
+    if role not in approver.groups and OWNER not in approver.groups:
+        raise Denied("OMG-W007", f"{approver.principal} does not have the role {role}")
+    if approver.principal == requester.principal and not requester.actors and OWNER not in approver.groups:
+        raise Denied("OMG-W007", f"{approver.principal} cannot approve their own call")
+    return f"{approver.principal}#{role}"
+
+
+def roles_of(approvals: Iterable[str]) -> frozenset[str]:
+    """The roles in which persons approved. What `approve` did not write counts for nothing."""
+    found = set()
+    for approval in approvals:
+        person, _, role = approval.rpartition("#")
+        if person.startswith(_PERSON) and len(person) > len(_PERSON) and is_role(role):
+            found.add(role)
+    return frozenset(found)
+
+
+def satisfied(role: str, approved: frozenset[str]) -> bool:
+    """Whether approvals in the roles `approved` answer a demand for `role`: an owner's answers every demand."""
+    return role in approved or OWNER in approved

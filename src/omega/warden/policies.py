@@ -1,0 +1,337 @@
+"""A bundle of policies: loaded once, strictly; asked often, fail-closed.
+
+Theory. Cedar by itself fails open in four ways, each closed here:
+
+* A `forbid` whose condition errors is skipped, and the answer can be Allow with the error in the diagnostics. Here an answer allows only
+  if Cedar said Allow *and* reported no error.
+* A request that does not fit (an unknown action, a missing context field, a float) gives NoDecision without an exception. Here that is
+  an error, hence a deny. The schema is always handed over, so what does not fit cannot pass.
+* An attribute of an absent entity is an error, hence the first case. Here the caller and the target are always present.
+* Parse problems and duplicate ids pass silently. Here a bundle with any problem does not load, and says file, line and what to do.
+
+Slicing. Cedar has no index: each policy costs about 0.8 us per decision, matching or not. Whether a policy's *scope* can match depends on
+the action, the kind of caller, the two tenants, the tool server and the flow only, and a scope that does not match cannot err; so each
+question is put to the slice of policies whose scope can match it. Names that no policy mentions share a slice, so the number of slices is
+bounded by the bundle and not by who asks.
+
+A bundle never changes. Equal questions have equal answers, so answers and parsed entities are kept, up to a bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import cedarpy
+
+from omega.kernel.errors import InputError
+from omega.warden.question import ACTIONS, GROUP_ACTIONS, Question
+from omega.warden.source import Policy, Problem, read
+
+MAX_KEPT = 4_096
+"""Answers and parsed entities that a bundle keeps at most, each; a full store is emptied, which costs one evaluation per question."""
+
+DEFAULT_FILE = "default.cedar"
+"""Name of the policies of a fresh installation, as it appears in explanations."""
+
+DEFAULT_TESTS_FILE = "default.test.yaml"
+
+SCHEMA_FILE = "schema.cedarschema"
+
+_FAILING = re.compile(r"polic(?:y|ies) `([^`]+)`")
+_REPEATED = re.compile(r"^for policy `[^`]*`, ")
+
+_Key = tuple[str, str, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the policies say: `deciding` those that decided (in file order), `errors` what failed. Allowed only without errors."""
+
+    allowed: bool
+    deciding: tuple[Policy, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Slice:
+    policies: tuple[Policy, ...]
+    handle: cedarpy.PolicySet
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What questions that differ in their context only have in common."""
+
+    part: _Slice
+    entities: cedarpy.Entities
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What the scope of a policy can match. Empty text: anything."""
+
+    actions: frozenset[str]
+    principal_type: str = ""
+    principal_tenant: str = ""
+    flow: str = ""
+    server: str = ""
+    resource_tenant: str = ""
+
+
+@dataclass(slots=True)
+class _Index:
+    """Policies by the tenants that their scopes name (empty: any), with the other names that scopes mention."""
+
+    by_tenant: dict[tuple[str, str], list[tuple[_Reach, Policy]]] = field(default_factory=dict)
+    flows: set[str] = field(default_factory=set)
+    servers: set[str] = field(default_factory=set)
+    callers: set[str] = field(default_factory=set)
+    targets: set[str] = field(default_factory=set)
+
+    def add(self, policy: Policy) -> None:
+        reach = _reach(policy)
+        self.by_tenant.setdefault((reach.principal_tenant, reach.resource_tenant), []).append((reach, policy))
+        self.flows.add(reach.flow)
+        self.servers.add(reach.server)
+        self.callers.add(reach.principal_tenant)
+        self.targets.add(reach.resource_tenant)
+
+    def key(self, question: Question) -> _Key:
+        """What decides the slice of `question`: names that no scope mentions become empty."""
+        server, tenant, target = question.tool[0], question.tenant, question.target_tenant
+        return (
+            question.action,
+            question.principal_type,
+            tenant if tenant in self.callers else "",
+            question.flow if question.flow in self.flows else "",
+            server if server in self.servers else "",
+            target if target in self.targets else "",
+        )
+
+    def reaching(self, key: _Key) -> tuple[Policy, ...]:
+        """The policies whose scope can match, in file order."""
+        action, kind, caller, flow, server, target = key
+        found = [
+            policy
+            for tenants in {(caller, target), (caller, ""), ("", target), ("", "")}
+            for reach, policy in self.by_tenant.get(tenants, ())
+            if action in reach.actions and reach.principal_type in ("", kind) and reach.flow in ("", flow) and reach.server in ("", server)
+        ]
+        return tuple(sorted(found, key=lambda policy: policy.order))
+
+
+class Bundle:
+    """Policies that were loaded together. Make one with `Bundle.load` or `Bundle.default`."""
+
+    def __init__(self, policies: Iterable[Policy], digest: str) -> None:
+        self.policies: tuple[Policy, ...] = tuple(policies)
+        self.digest = digest
+        self.by_id: Mapping[str, Policy] = {policy.id: policy for policy in self.policies}
+        self.roles = frozenset(policy.approval for policy in self.policies if policy.approval)
+        self._index = _Index()
+        for policy in self.policies:
+            self._index.add(policy)
+        self._slices: dict[_Key, _Slice] = {}
+        self._handles: dict[tuple[str, ...], _Slice] = {}
+        self._prepared: dict[tuple[Any, ...], _Prepared] = {}
+        self._answers: dict[Question, Answer] = {}
+
+    @classmethod
+    def load(cls, sources: Mapping[str, str]) -> Bundle:
+        """The bundle of `sources` (file name to Cedar text). Raises InputError (OMG-W003) with every problem in `details["problems"]`."""
+        policies, problems = inspect(sources)
+        if problems:
+            raise InputError(
+                "OMG-W003",
+                f"{problems[0].where}: {problems[0].text}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+                advice=problems[0].advice,
+                details={"problems": [problem.record() for problem in problems]},
+            )
+        return cls(policies, digest_of(sources))
+
+    @classmethod
+    def default(cls) -> Bundle:
+        """The bundle of a fresh installation."""
+        return cls.load(default_sources())
+
+    def answer(self, question: Question) -> Answer:
+        """What the policies say to `question`, remembered."""
+        known = self._answers.get(question)
+        if known is None:
+            known = self.evaluate(question)
+            if len(self._answers) >= MAX_KEPT:
+                self._answers.clear()
+            self._answers[question] = known
+        return known
+
+    def evaluate(self, question: Question) -> Answer:
+        """What the policies say to `question`, evaluated anew. Never raises: what cannot be evaluated is not allowed."""
+        try:
+            ready = self._prepare(question)
+        except ValueError as error:
+            return Answer(False, (), (f"the question does not fit the schema: {error}",))
+        return self._ask(ready.part, ready, question)
+
+    def reaching(self, question: Question) -> tuple[Policy, ...]:
+        """The policies whose scope can match `question`, in file order."""
+        return self._slice(question).policies
+
+    def matching(self, question: Question) -> dict[str, str]:
+        """The policies that match `question` by id, each with the error of its evaluation (empty: none). To explain, not to decide."""
+        found = {}
+        ready = self._prepare(question)
+        for policy in ready.part.policies:
+            answer = self._ask(self._handle((policy,)), ready, question)
+            if answer.deciding or answer.errors:
+                found[policy.id] = "; ".join(answer.errors)
+        return found
+
+    def _ask(self, part: _Slice, ready: _Prepared, question: Question) -> Answer:
+        request = {**ready.request, "context": question.context()}
+        result = cedarpy.is_authorized(request, part.handle, ready.entities, schema=shipped_schema())
+        deciding = tuple(sorted((self.by_id[name] for name in result.diagnostics.reasons), key=lambda policy: policy.order))
+        errors = tuple(result.diagnostics.errors)
+        if result.decision is cedarpy.Decision.NoDecision and not errors:
+            errors = ("the policy engine gave no decision",)
+        return Answer(result.decision is cedarpy.Decision.Allow and not errors, deciding, errors)
+
+    def _slice(self, question: Question) -> _Slice:
+        key = self._index.key(question)
+        part = self._slices.get(key)
+        if part is None:
+            part = self._slices[key] = self._handle(self._index.reaching(key))
+        return part
+
+    def _handle(self, policies: tuple[Policy, ...]) -> _Slice:
+        """The parsed set of `policies`, under their own ids; equal sets share one."""
+        ids = tuple(policy.id for policy in policies)
+        part = self._handles.get(ids)
+        if part is None:
+            document = {"staticPolicies": {policy.id: policy.rule for policy in policies}, "templates": {}, "templateLinks": []}
+            part = self._handles[ids] = _Slice(policies, cedarpy.PolicySet.from_json_str(json.dumps(document)))
+        return part
+
+    def _prepare(self, question: Question) -> _Prepared:
+        """Slice, entities and request of `question`. Raises ValueError when it does not fit the schema."""
+        key = question.constant()
+        ready = self._prepared.get(key)
+        if ready is None:
+            entities = cedarpy.Entities.from_json_str(question.entities(), shipped_schema())
+            ready = _Prepared(self._slice(question), entities, question.request())
+            if len(self._prepared) >= MAX_KEPT:
+                self._prepared.clear()
+            self._prepared[key] = ready
+        return ready
+
+
+def failing(errors: Iterable[str]) -> tuple[str, ...]:
+    """The ids of the policies that evaluation errors name."""
+    return tuple(dict.fromkeys(name for error in errors for name in _FAILING.findall(error)))
+
+
+def inspect(sources: Mapping[str, str]) -> tuple[list[Policy], list[Problem]]:
+    """The policies of `sources` in the order of file names and lines, and everything that keeps them from loading."""
+    policies, problems = list[Policy](), list[Problem]()
+    for name in sorted(sources, key=lambda name: (name != DEFAULT_FILE, name)):
+        found, wrong = read(name, sources[name], len(policies))
+        policies += found
+        problems += wrong
+    problems += _repeated(policies)
+    problems += _invalid(policies)
+    return policies, problems
+
+
+def digest_of(sources: Mapping[str, str]) -> str:
+    """SHA-256 (hex) over the schema and each file's name and text, each with its length."""
+    digest = hashlib.sha256()
+    for part in (shipped(SCHEMA_FILE), *(part for name in sorted(sources) for part in (name, sources[name]))):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d\n" % len(data) + data)
+    return digest.hexdigest()
+
+
+def default_sources() -> dict[str, str]:
+    """The policies of a fresh installation, as `Bundle.load` takes them: put a person's own files beside them."""
+    return {DEFAULT_FILE: shipped(DEFAULT_FILE)}
+
+
+def default_tests() -> dict[str, str]:
+    """The tests of `default_sources`, as `omega.warden.explain.examine` takes them. They hold for those policies alone."""
+    return {DEFAULT_TESTS_FILE: shipped(DEFAULT_TESTS_FILE)}
+
+
+@cache
+def shipped(name: str) -> str:
+    """The text of a file that ships inside this package."""
+    return resources.files("omega.warden").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def shipped_schema() -> cedarpy.Schema:
+    """What policies may speak of, parsed."""
+    return cedarpy.Schema.from_str(shipped(SCHEMA_FILE))
+
+
+def _repeated(policies: Iterable[Policy]) -> Iterable[Problem]:
+    first: dict[str, Policy] = {}
+    for policy in policies:
+        if policy.id in first:
+            yield Problem(
+                file=policy.file,
+                line=policy.line,
+                text=f"repeats the id {policy.id} of {first[policy.id].where}",
+                advice="give each policy an id of its own",
+            )
+        first.setdefault(policy.id, policy)
+
+
+def _invalid(policies: list[Policy]) -> Iterable[Problem]:
+    """What the validator says of `policies` against the schema."""
+    if not policies:
+        return
+    result = cedarpy.validate_policies("\n".join(policy.text for policy in policies), shipped_schema())
+    seen: set[str] = set()
+    for error in result.errors:
+        number = error.policy_id.removeprefix("policy")
+        policy = policies[int(number)] if number.isdigit() and int(number) < len(policies) else policies[0]
+        text = _REPEATED.sub("", error.error)
+        if f"{policy.id} {text}" not in seen:
+            seen.add(f"{policy.id} {text}")
+            yield Problem(file=policy.file, line=policy.line, text=text, advice="docs/policies.md lists what a policy may speak of")
+    if not result.validation_passed and not seen:
+        yield Problem(file=policies[0].file, line=0, text="the validator refused the policies", advice="check the newest change")
+
+
+def _reach(policy: Policy) -> _Reach:
+    principal, resource = policy.rule["principal"], policy.rule["resource"]
+    caller, target = _named(principal), _named(resource)
+    return _Reach(
+        actions=_actions(policy.rule["action"]),
+        principal_type=principal.get("entity_type", "") or (caller[0] if principal["op"] == "==" else ""),
+        principal_tenant=caller[1] if caller[0] == "Tenant" else "",
+        flow=target[1] if target[0] == "Flow" else "",
+        server=target[1] if target[0] == "Server" else "",
+        resource_tenant=target[1] if target[0] == "Tenant" else "",
+    )
+
+
+def _named(scope: Mapping[str, Any]) -> tuple[str, str]:
+    """(type, id) of the one entity that a principal or resource scope names, else two empty texts."""
+    entity = scope.get("entity") or scope.get("in", {}).get("entity") or {"type": "", "id": ""}
+    return entity["type"], entity["id"]
+
+
+def _actions(scope: Mapping[str, Any]) -> frozenset[str]:
+    """The askable actions that an action scope admits."""
+    if scope["op"] == "All":
+        return frozenset(ACTIONS)
+    named = [entity["id"] for entity in scope.get("entities") or [scope["entity"]]]
+    return frozenset(action for name in named for action in GROUP_ACTIONS.get(name, (name,)))

@@ -1,0 +1,31 @@
+"""What holds for every test: nobody's own data folder, settings or repository variables leak in."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+NOWHERE = "/dev/null/omega"
+"""A data folder that nobody can make: a test that forgets to name its own fails instead of touching the user's."""
+
+SURROUNDINGS = (
+    "ANTHROPIC_API_KEY",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_WORK_TREE",
+    "MISTRAL_API_KEY",
+    "OMEGA_MODEL",
+    "OMEGA_MODEL_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENROUTER_API_KEY",
+)
+"""Variables by which whoever runs the tests could change what they see."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Clear the surroundings once, before anything is collected; child processes inherit the cleared ones."""
+    for name in SURROUNDINGS:
+        os.environ.pop(name, None)
+    os.environ["OMEGA_HOME"] = NOWHERE
