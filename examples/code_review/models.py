@@ -43,6 +43,7 @@ class Workspace(Frozen):
     branch: str
     bare: bool
     shallow: bool
+    since_given: str
     base: str
     since: str
     commits: int
@@ -106,7 +107,7 @@ class RawFinding(Frozen):
 
 
 class Analysis(Frozen):
-    """What one analyser did: `status` says how it went, `reason` why not better; `findings_total` may exceed those listed."""
+    """What one analyser did: `status` says how it went, `reason` why not better; `findings_total` may exceed those listed; `took_s` in seconds."""
 
     analyser: str
     version: str = ""
@@ -116,6 +117,7 @@ class Analysis(Frozen):
     files: int = 0
     findings_total: int = 0
     findings: tuple[RawFinding, ...] = ()
+    took_s: float = 0.0
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = {}

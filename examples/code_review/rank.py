@@ -32,8 +32,7 @@ def rank(analyses: Sequence[Analysis], changes: Changes) -> Ranked:
     changed = {file.path: file for file in changes.files}
     found = [(one.analyser, finding) for one in analyses for finding in one.findings]
     findings = sorted(_named(found, changed), key=lambda one: _order(one, changed))
-    first = sorted(findings, key=lambda one: -points(one))[:FIRST]
-    return Ranked(findings=tuple(findings), first=tuple(one.id for one in first if one.severity != "info"))
+    return Ranked(findings=tuple(findings), first=tuple(one.id for one in _first(findings)))
 
 
 def with_untested(analyses: Sequence[Analysis], changes: Changes) -> tuple[Analysis, ...]:
@@ -42,8 +41,19 @@ def with_untested(analyses: Sequence[Analysis], changes: Changes) -> tuple[Analy
 
 
 def points(finding: Finding) -> int:
-    """What a finding weighs when the few first ones are chosen."""
-    return POINTS[finding.severity] * NEARNESS[finding.place]
+    """What a finding weighs when the few first ones are chosen; in a test it weighs half, because nobody ships tests."""
+    return POINTS[finding.severity] * NEARNESS[finding.place] * (1 if paths.is_test(finding.path) else 2)
+
+
+def _first(findings: Sequence[Finding]) -> list[Finding]:
+    """The few that weigh most, each rule once: five lines that say the same are one."""
+    chosen: list[Finding] = []
+    rules: set[str] = set()
+    for one in sorted(findings, key=lambda one: -points(one)):
+        if one.severity != "info" and one.rule not in rules and len(chosen) < FIRST:
+            rules.add(one.rule)
+            chosen.append(one)
+    return chosen
 
 
 def _named(found: Iterable[tuple[str, RawFinding]], changed: dict[str, ChangedFile]) -> Iterator[Finding]:

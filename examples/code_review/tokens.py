@@ -102,10 +102,10 @@ class Hit:
 
     def message(self, salt: bytes) -> str:
         """One sentence that names the secret without repeating it."""
-        shape = f"{self.prefix}… " if self.prefix else ""
+        shape = f": {self.prefix}…" if self.prefix else ""
         proof = ", checksum fits" if self.verified else ""
         mark = self.fingerprint(salt)
-        return f"{self.title}: {shape}({self.length} characters{proof}{f', fingerprint {mark}' if mark else ''})"
+        return f"{self.title}{shape} ({self.length} characters{proof}{f', fingerprint {mark}' if mark else ''})"
 
 
 @lru_cache(maxsize=4)

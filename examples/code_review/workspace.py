@@ -250,13 +250,14 @@ def _build(folder: Path, source: Source, since: str) -> dict[str, Any]:
     (folder / "manifest.json").write_text(json.dumps(files), "utf-8")
     return {
         "scratch": str(folder),
+        "since_given": since,
         "commit": source.head,
         "ids": git(checkout, "rev-list", f"--max-count={min(MAX_IDS, base.commits)}", "HEAD").decode().split(),
         "branch": source.branch,
         "bare": source.bare,
         "shallow": bool(source.shallow),
         "submodules": sum(1 for file in files if file["kind"] == "submodule"),
-        "languages": dict(sorted(_languages(files).items(), key=lambda item: (-item[1], item[0]))),
+        "languages": dict(sorted(_languages(files).items(), key=lambda item: (item[0] == "other", -item[1], item[0]))),
         "files": len(files),
         "bytes": total,
         "kinds": dict(sorted(Counter(file["kind"] for file in files).items())),

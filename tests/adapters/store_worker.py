@@ -1,11 +1,11 @@
 """A program that uses a data folder from a process of its own: `store_worker.py VERB FOLDER [ARGUMENT ...]`, answers as lines of JSON.
 
-    hold      be the engine until standard input ends
-    open      try to be the engine, say how it went
-    read      read the list of executions
-    write     be the engine and commit for ever, noting each acknowledged row in WITNESS (append-only, one write per line)
-    fill      as `write` under a limit on the size of files, until the store gives up
-    post      leave a letter about EXECUTION
+hold      be the engine until standard input ends
+open      try to be the engine, say how it went
+read      read the list of executions
+write     be the engine and commit for ever, noting each acknowledged row in WITNESS (append-only, one write per line)
+fill      as `write` under a limit on the size of files, until the store gives up
+post      leave a letter about EXECUTION
 """
 
 from __future__ import annotations
@@ -57,6 +57,13 @@ def read(folder: Path) -> None:
         say(executions=[line.execution for line in reader.lines()])
 
 
+def witness_of(descriptor: int) -> Callable[[str], None]:
+    def note(line: str) -> None:
+        os.write(descriptor, f"{line}\n".encode())
+
+    return note
+
+
 async def flow(store: SqliteStore, name: str, note: Callable[[str], None]) -> None:
     """One execution: now and then a leaf, now and then a row written behind, for ever."""
     head = Head(status="running", flow="endless", at_us=now_us(), create=True)
@@ -80,7 +87,7 @@ def write(folder: Path, witness: str) -> None:
         prefix = f"exe_{store.engine}"
         async with asyncio.TaskGroup() as group:
             for number in range(FLOWS):
-                group.create_task(flow(store, f"{prefix}_{number}", lambda line: os.write(descriptor, f"{line}\n".encode()) and None))
+                group.create_task(flow(store, f"{prefix}_{number}", witness_of(descriptor)))
 
     with open_store(folder) as store:
         say(ready=True, pid=os.getpid())
@@ -95,8 +102,8 @@ def fill(folder: Path, witness: str, limit: str = "") -> None:
 
     async def main(store: SqliteStore) -> None:
         names = [f"exe_{number}" for number in range(FLOWS)]
-        flows = (flow(store, name, lambda line: os.write(descriptor, f"{line}\n".encode()) and None) for name in names)
-        ends = await asyncio.gather(*flows, return_exceptions=True)
+        flows = (flow(store, name, witness_of(descriptor)) for name in names)
+        ends: list[object] = list(await asyncio.gather(*flows, return_exceptions=True))
         late = Batch(tenant=TENANT, execution="exe_0", epoch=1)
         ends += await asyncio.gather(store.commit(late), store.flush(), return_exceptions=True)
         try:

@@ -90,7 +90,19 @@ def _huge(folder: Path) -> None:
     (folder / "log.key").write_bytes(b"omega-key " * 100_000)
 
 
-SPOILED = [_open_to_group, _readable_key, _linked_key, _linked_folder, _file_for_folder, _pipe, _empty, _garbled, _short, _other_kind, _huge]
+SPOILED = [
+    _open_to_group,
+    _readable_key,
+    _linked_key,
+    _linked_folder,
+    _file_for_folder,
+    _pipe,
+    _empty,
+    _garbled,
+    _short,
+    _other_kind,
+    _huge,
+]
 
 
 @pytest.mark.promise("TRUST-04")
@@ -152,7 +164,11 @@ def test_processes_that_race_end_with_one_store(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": SOURCE}
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path / "keys")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, "-c", program, str(tmp_path / "keys")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         for _ in range(4)
     ]

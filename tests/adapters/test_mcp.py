@@ -24,6 +24,7 @@ from omega.adapters.mcp import Limits, McpEffector, ToolDescription, Transport, 
 from omega.adapters.process import launch
 from omega.kernel.effects import Command, Effect, Receipt, ToolCall
 from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
+from servers.canned import answering
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
 PATIENCE_S = 20.0
@@ -295,9 +296,6 @@ def test_description_changed_within_a_session_is_refused(tmp_path: Path) -> None
 
 
 def test_list_that_grew_old_is_fetched_again_unasked() -> None:
-    class Deaf(Limits):
-        pass
-
     async def scenario() -> None:
         async with bench(raw("good"), limits=Limits(recheck_s=0.0, exit_s=0.3)) as it:
             await it.call("change")
@@ -368,9 +366,9 @@ def test_crash_is_coded_with_last_words_and_without_secrets(tmp_path: Path) -> N
 def test_crash_fails_every_open_call_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(raw("crashes-once", tmp_path)) as it:
-            await it.call("change") if False else None
             errors = await asyncio.gather(*(it.fails() for _ in range(4)))
             assert {error.code for error in errors} == {"OMG-M002"}
+            assert next(iter(it.effector._seats.values())).failures == 1
 
     asyncio.run(scenario())
 
@@ -486,16 +484,18 @@ def test_cancelled_call_leaves_the_session_usable(tmp_path: Path) -> None:
         async with bench(upstream, pins) as it:
             assert await it.call("add", a=1, b=2) == {"result": 3}
             session = next(iter(it.effector._seats.values())).session
-            for _ in range(3):
-                task = asyncio.create_task(it.call("wait", seconds=60))
-                await asyncio.sleep(0.05)
+            for number in range(3):
+                notes = tmp_path / str(number)
+                task = asyncio.create_task(it.call("wait", seconds=60, notes=str(notes)))
+                assert await asyncio.to_thread(wait_until, notes.exists)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
+                assert await asyncio.to_thread(wait_until, lambda notes=notes: notes.read_text() == "begun\ncancelled\n")
             assert await it.call("add", a=2, b=2) == {"result": 4}
             assert next(iter(it.effector._seats.values())).session is session
             await it.call("grow")
-            assert (await it.fails("add", a=1, b=1, text=None) if False else await _refused(it)).code == "OMG-M004"
+            assert (await _refused(it)).code == "OMG-M004"
 
     asyncio.run(scenario())
 
@@ -606,7 +606,7 @@ def test_streamable_http_from_listing_to_crash_and_back(http_server: Any) -> Non
         }
         async with bench(upstream, tools, secrets=secrets, limits=Limits(message_bytes=1 << 20, backoff_s=0.01, exit_s=0.3)) as it:
             assert await it.call("add", a=1, b=2) == {"result": 3}
-            assert (await it.fails("wait", seconds=60, timeout_s=1.0, text=None) if False else await _slow(it)).code == "OMG-M003"
+            assert (await _fails(it, "wait", timeout_s=1.0, seconds=60)).code == "OMG-M003"
             assert await it.call("put", key="a", value="b") == {"a": "b"}
             error = await _fails(it, "big", size=2 << 20)
             assert error.code == "OMG-M002"
@@ -623,14 +623,45 @@ def test_streamable_http_from_listing_to_crash_and_back(http_server: Any) -> Non
     asyncio.run(scenario())
 
 
-async def _slow(it: Bench) -> OmegaError:
-    return await _fails(it, "wait", timeout_s=1.0, seconds=60)
-
-
 async def _fails(it: Bench, tool: str, **arguments: Any) -> OmegaError:
     with pytest.raises(OmegaError) as caught:
         await it.call(tool, **arguments)
     return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (200, {"Content-Type": "text/html"}, b"<html>log in</html>"),
+        (200, {"Content-Type": "application/json"}, b"{]"),
+        (200, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, b"\x1f\x8b bomb"),
+        (200, {"Content-Type": "application/json"}, b"x" * (2 << 20)),
+        (401, {}, b"who are you"),
+        (307, {"Location": "http://127.0.0.1:9/elsewhere"}, b""),
+        (500, {}, b""),
+    ],
+)
+def test_http_server_that_makes_no_sense_is_coded(status: int, headers: dict[str, str], body: bytes) -> None:
+    async def scenario(url: str) -> None:
+        upstream = Upstream(name="raw", transport=Transport.HTTP, url=url, headers={"X-Key": "env:KEY"}, timeout_s=5)
+        async with bench(upstream, secrets={"KEY": "k3y-of-the-server"}.get, limits=Limits(message_bytes=1 << 20)) as it:
+            error = await it.fails()
+            assert error.code == "OMG-M001"
+            assert "k3y" not in json.dumps(error.record())
+
+    with answering(status, headers, body) as url:
+        asyncio.run(scenario(url))
+
+
+@pytest.mark.promise("TOOL-03")
+def test_http_server_that_hangs_on_start_is_given_up() -> None:
+    async def scenario(port: int) -> None:
+        upstream = Upstream(name="raw", transport=Transport.HTTP, url=f"http://127.0.0.1:{port}/mcp", timeout_s=0.3)
+        async with bench(upstream) as it:
+            assert (await it.fails()).code == "OMG-M003"
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(scenario(silent.getsockname()[1]))
 
 
 # Records
@@ -653,7 +684,7 @@ def test_record_survives_json(upstream: Upstream) -> None:
         {"name": "No Such Name"},
         {"transport": "pigeon"},
         {"argv": []},
-        {"argv": "mcp-server-git"[0:0]},
+        {"argv": ["", "x"]},
         {"argv": [1]},
         {"url": "https://x.example"},
         {"env": {"TOKEN": "s3cret"}},

@@ -510,15 +510,13 @@ class TestGroups:
         connection.close()
         assert len(statements) == 3 + 3 + 2, "begin, engine epoch, commit; 64 + 64 + 64 rows; 4 + 4 rows"
 
-    @pytest.mark.parametrize("bad", ["surrogate", "float", "number"])
+    @pytest.mark.parametrize("bad", ["surrogate", "text", "number"])
     def test_a_value_that_fits_no_column_harms_its_own_batch_only(self, store: SqliteStore, bad: str) -> None:
         row: Any = {
             "surrogate": Row("exe_1", 1, Kind.DONE, "\ud800", b""),
-            "float": Row("exe_1", 1, Kind.DONE, "a", 1.5),  # type: ignore[arg-type]
+            "text": Row("exe_1", 1, Kind.DONE, "a", "text where bytes belong"),  # type: ignore[arg-type]
             "number": Row("exe_1", 1 << 70, Kind.DONE, "a", b""),
         }[bad]
-        if bad == "float":
-            row = Row("exe_1", 1, Kind.DONE, "a", memoryview(b"meta")[::2])  # type: ignore[arg-type]
 
         async def main() -> list[Committed | BaseException]:
             await together(store, [birth("exe_1"), birth("exe_2")])

@@ -11,8 +11,8 @@ import random
 from collections.abc import Callable
 
 import pytest
-from chronicle.ledger import ATTACKER, OPERATOR, Ledger, SeededSigner, leaf, ledger
 
+from chronicle.ledger import ATTACKER, OPERATOR, Ledger, SeededSigner, leaf, ledger
 from omega.chronicle.export import verify_store
 from omega.chronicle.sequencer import LogSequencer
 from omega.chronicle.verifier import verify_export

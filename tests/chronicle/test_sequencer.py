@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from chronicle.ledger import OPERATOR, leaf, sequencer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chronicle.ledger import OPERATOR, leaf, sequencer
 from omega.kernel.errors import IntegrityError
 from omega.trust.checkpoint import verify
 from omega.trust.merkle import Tree

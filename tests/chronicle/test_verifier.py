@@ -13,14 +13,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from chronicle.ledger import ATTACKER, TENANT, Ledger, journal, leaf, ledger, sequencer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chronicle.ledger import ATTACKER, TENANT, Ledger, journal, leaf, ledger, sequencer
 from omega.chronicle import verifier
 from omega.chronicle.export import verify_store, write_export
 from omega.chronicle.record import Leaf, encode
-from omega.chronicle.verifier import MAX_LINE, EMPTY_JOURNAL, verify_export
+from omega.chronicle.verifier import EMPTY_JOURNAL, MAX_LINE, verify_export
 from omega.kernel.errors import IntegrityError
 from omega.kernel.journal import EMPTY_DIGEST, digest_of
 

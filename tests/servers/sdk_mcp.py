@@ -28,10 +28,21 @@ def put(key: str, value: str) -> dict[str, str]:
 
 
 @server.tool()
-async def wait(seconds: float) -> str:
-    """Wait, then say so."""
-    await asyncio.sleep(seconds)
+async def wait(seconds: float, notes: str = "") -> str:
+    """Wait, then say so; note in the file `notes` when it begins and when it is cancelled."""
+    write_down(notes, "begun")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        write_down(notes, "cancelled")
+        raise
     return "waited"
+
+
+def write_down(notes: str, word: str) -> None:
+    if notes:
+        with open(notes, "a", encoding="utf-8") as file:
+            file.write(word + "\n")
 
 
 @server.tool()

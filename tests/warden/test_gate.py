@@ -7,7 +7,6 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from warden.asks import EXPIRES, PERMIT_ALL, agent, caller, policy, touch
 
 from omega.kernel.budget import Budget, Spent
 from omega.kernel.effects import Effect
@@ -17,6 +16,7 @@ from omega.kernel.verdict import Ask, Decision, Gate
 from omega.warden.admit import Warden
 from omega.warden.limits import Limits, Rate
 from omega.warden.policies import Bundle
+from warden.asks import EXPIRES, PERMIT_ALL, agent, caller, policy, touch
 
 DEFAULT = Warden(Bundle.default())
 OPEN = Warden(Bundle.load({"all.cedar": PERMIT_ALL}))
@@ -69,6 +69,15 @@ def test_agents_do_not_write(who, effect) -> None:
 def test_agents_read() -> None:
     assert DEFAULT.ask(touch(agent())).decision is Decision.ALLOW
     assert DEFAULT.ask(touch(caller(actors=("agent:reviewer",)))).decision is Decision.ALLOW
+
+
+@pytest.mark.promise("GATE-09")
+def test_a_tool_under_another_name_is_still_that_tool() -> None:
+    for effect in ("read", "write"):
+        verdict = DEFAULT.ask(touch(agent(groups=("writers",)), "harmless", effect, resource={"server": "git", "tool": "git_push"}))
+        assert (verdict.decision, verdict.policies[-1]) == (Decision.DENY, "agents-leave-git-alone")
+    for half in ({"tool": "git_log"}, {"server": "git"}, {"server": "git/x", "tool": "y"}, {"server": "git", "tool": 5}):
+        assert OPEN.ask(touch(resource=half)).code == "OMG-W002"
 
 
 @pytest.mark.promise("GATE-08")
@@ -130,7 +139,7 @@ def test_the_first_rule_that_says_no_decides() -> None:
     assert DEFAULT.ask(everything_wrong).policies == ("tenant-boundary",)
     assert DEFAULT.ask(touch(nobody, left=Budget(calls=0))).policies == ("capabilities",)
     nobody = caller("person:eve", groups=())
-    strict = Warden(Bundle.default(), limits=Limits(tenant=Rate(1, 1)))
+    strict = Warden(Bundle.default(), limits=Limits(tenant=Rate(1, 2)))
     assert strict.ask(touch(nobody, left=Budget(calls=0))).policies == ("budget",)
     assert strict.ask(touch(nobody)).policies == ("default-deny",)
     assert strict.ask(touch(nobody)).policies == ("rate-limit",)

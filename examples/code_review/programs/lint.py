@@ -16,7 +16,7 @@ ARGUMENTS = (
     "--target-version", "py313", "--no-respect-gitignore", "--no-force-exclude", "--",
 )  # fmt: skip
 
-_HIGH = ("F821", "F822", "F823", "F402", "F50", "F52", "F6", "F70", "PLE", "E9", "B012", "B018", "B035")
+_HIGH = ("F821", "F822", "F823", "F402", "F50", "F52", "F6", "F70", "PLE", "E9", "B012", "B035")
 _MEDIUM = ("B", "F8", "ASYNC", "E722", "F40")
 
 

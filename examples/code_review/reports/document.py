@@ -44,11 +44,11 @@ def build(report: Report) -> dict[str, Any]:
 
 def _repository(report: Report) -> dict[str, Any]:
     """What was reviewed; local paths stay out, because a report travels."""
-    return report.workspace.model_dump(mode="json", exclude={"repo", "out", "key", "scratch", "ids"})
+    return report.workspace.model_dump(mode="json", exclude={"repo", "out", "key", "scratch", "ids", "since_given"})
 
 
 def _analyser(one: Analysis) -> dict[str, Any]:
-    return one.model_dump(mode="json", exclude={"findings"})
+    return one.model_dump(mode="json", exclude={"findings", "took_s"})
 
 
 def _counts(counted: Counter[Any], order: tuple[Any, ...]) -> dict[str, int]:

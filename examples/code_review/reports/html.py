@@ -136,7 +136,7 @@ def _first(report: Report) -> Iterator[str]:
         return
     yield '<section><h2>Look at first</h2><ul class="list">'
     for one in report.ranked.first:
-        yield _item(named[one], anchor=False)
+        yield _pointer(named[one])
     yield "</ul></section>"
 
 
@@ -145,11 +145,12 @@ def _place(name: str, findings: list[Finding]) -> Iterator[str]:
     if not findings:
         yield '<p class="none">None.</p>'
     for path, group in _by_file(findings):
-        opened = " open" if name != "elsewhere" or len(group) <= OPEN_FINDINGS and any(one.severity in ("high", "medium") for one in group) else ""
+        pressing = len(_alike(group)) <= OPEN_FINDINGS and any(one.severity in ("high", "medium") for one in group)
+        opened = " open" if name == "line" or pressing else ""
         yield f'<details{opened}><summary><span class="file mono">{_text(path)}</span><span class="counts">{_counts(group)}</span></summary>'
         yield '<ul class="list">'
-        for one in group:
-            yield _item(one, anchor=True)
+        for alike in _alike(group):
+            yield _item(alike)
         yield "</ul></details>"
     yield "</section>"
 
@@ -168,13 +169,40 @@ def _counts(group: list[Finding]) -> str:
     return ", ".join(f"{by[name]} {name}" for name in SEVERITIES if by[name])
 
 
-def _item(one: Finding, *, anchor: bool) -> str:
-    where = f"line {one.line}" if anchor and one.line else _text(place(one)) if not anchor else "whole file"
-    rule = f'<a href="{escape(one.url)}" rel="noopener noreferrer">{_text(one.rule)}</a>' if _is_web(one.url) else f"<span>{_text(one.rule)}</span>"
-    link = f'<span class="ref">{one.id}</span>' if anchor else f'<a class="ref" href="#f-{one.id}">{one.id}</a>'
-    start = f'<li id="f-{one.id}">' if anchor else "<li>"
-    sub = f'<span class="mono">{where}</span><span>{escape(one.analyser)}</span>{rule}{link}'
-    return f'{start}<span class="pill {one.severity}">{one.severity}</span><div><p>{_text(one.message)}</p><p class="sub">{sub}</p></div></li>'
+def _alike(group: list[Finding]) -> list[list[Finding]]:
+    """Findings of one file that differ only in their line, together; in the order of the first of each."""
+    together: dict[tuple[str, str, str, str], list[Finding]] = {}
+    for one in group:
+        together.setdefault((one.severity, one.analyser, one.rule, one.message), []).append(one)
+    return list(together.values())
+
+
+def _item(alike: list[Finding]) -> str:
+    """One finding with its id, or several that say the same with a line each; every one can be linked to."""
+    one = alike[0]
+    if len(alike) == 1:
+        where = f'<span class="mono">{f"line {one.line}" if one.line else "whole file"}</span>'
+        return f'<li id="f-{one.id}">{_what(one, where, _rule(one), f"""<span class="ref">{one.id}</span>""")}</li>'
+    lines = ", ".join(f'<span id="f-{each.id}" title="{each.id}">{each.line}</span>' for each in alike)
+    return f'<li>{_what(one, f"<span>{len(alike)} times</span>", _rule(one), f"""<span class="mono">lines {lines}</span>""")}</li>'
+
+
+def _pointer(one: Finding) -> str:
+    """A finding named among the first ones, with a link to its place."""
+    where = f'<span class="mono">{_text(place(one))}</span>'
+    return f'<li>{_what(one, where, _rule(one), f"""<a class="ref" href="#f-{one.id}">{one.id}</a>""")}</li>'
+
+
+def _what(one: Finding, where: str, rule: str, last: str) -> str:
+    message = re.sub(r"`([^`]{1,200})`", r"<code>\1</code>", _text(one.message))
+    sub = f"{where}<span>{escape(one.analyser)}</span>{rule}{last}"
+    return f'<span class="pill {one.severity}">{one.severity}</span><div><p>{message}</p><p class="sub">{sub}</p></div>'
+
+
+def _rule(one: Finding) -> str:
+    if _is_web(one.url):
+        return f'<a href="{escape(one.url)}" rel="noopener noreferrer">{_text(one.rule)}</a>'
+    return f"<span>{_text(one.rule)}</span>"
 
 
 def _is_web(url: str) -> bool:

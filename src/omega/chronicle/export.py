@@ -33,8 +33,10 @@ def write_export(reader: Reader, tenant: str, out: BinaryIO, *, keys: Sequence[V
     """
     points = reader.checkpoints(tenant)
     size = points[-1][0] if points else 0
+    journals = [execution for execution in executions if reader.rows(execution)]
     header = {
         "checkpoints": [note.decode("utf-8", "replace") for _, note in _thinned(points, MAX_HISTORY)],
+        "journals": len(journals),
         "keys": [key.text() for key in keys],
         "origin": _origin(points, keys),
         "tenant": tenant,
@@ -49,10 +51,9 @@ def write_export(reader: Reader, tenant: str, out: BinaryIO, *, keys: Sequence[V
         out.write(b"\n".join(batch) + b"\n")
         written += len(batch)
     out.write(b"\n")
-    for execution in executions:
-        for row in _rows_of(reader, [execution]):
-            line = {"e": row.execution, "k": row.kind, "m": base64.b64encode(row.meta).decode(), "p": row.position, "s": row.seq}
-            out.write(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    for row in _rows_of(reader, journals):
+        line = {"e": row.execution, "k": row.kind, "m": base64.b64encode(row.meta).decode(), "p": row.position, "s": row.seq}
+        out.write(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     out.write(b"\n" + END)
     return written
 
@@ -74,14 +75,15 @@ def verify_store(
     size = points[-1][0] if points else 0
     if executions is None:
         executions = [line.execution for line in reader.lines(tenant=tenant, limit=MAX_EXECUTIONS)]
+    journals = list(executions)
     texts = [key.text() for key in keys]
     log = Log(
         origin=_origin(points, keys),
         keys=texts,
         checkpoints=[note for _, note in _thinned(points, MAX_CHECKPOINTS)],
         batches=_batches(reader, tenant, size),
-        rows=_rows_of(reader, executions),
-        with_rows=True,
+        rows=_rows_of(reader, journals),
+        journals=len(journals),
     )
     return check(log, keys=texts, kept=kept)
 

@@ -16,7 +16,8 @@ What is checked, in one pass over the file and in memory that does not grow with
 The format of an export:
 
     omega export 1                      magic, with the format's version
-    {"checkpoints":[...],...}           header, JSON on one line: tenant, origin, keys, checkpoints (signed notes, oldest first)
+    {"checkpoints":[...],...}           header, JSON on one line: tenant, origin, keys, checkpoints (signed notes, oldest
+                                        first), journals (number of executions whose rows follow)
     <leaf>                              one line each: the stored bytes of a leaf, hashed as they stand
                                         an empty line
     {"e":..,"k":..,"m":..,"p":..,"s":..}  one line per journal row: execution, kind, meta (base64), position, number; may be none
@@ -287,14 +288,14 @@ class Peaks:
 
 @dataclass
 class Log:
-    """What is to be checked: `batches` gives the leaves in order, `rows` the journal rows, one execution after another."""
+    """What is to be checked: `batches` gives the leaves in order, `rows` the rows of `journals` executions, one after another."""
 
     origin: str
     keys: Sequence[str]
     checkpoints: Sequence[bytes]
     batches: Iterable[Sequence[bytes]]
     rows: Iterable[Row] = ()
-    with_rows: bool = False
+    journals: int = 0
 
 
 def check(log: Log, *, keys: Sequence[str] = (), kept: Sequence[bytes] = ()) -> Report:
@@ -309,12 +310,11 @@ def check(log: Log, *, keys: Sequence[str] = (), kept: Sequence[bytes] = ()) -> 
     except Unreadable as error:
         report.findings.append(Finding(NOT_READ, str(error)))
         return report
-    claims = _Claims() if log.with_rows else None
+    claims = _Claims(log.journals)
     try:
         signed = _signed_points(log, trusted, report)
         _check_tree(log, signed, _check_kept(log, held, trusted, signed, report), claims, report)
-        if claims is not None:
-            claims.check(log.rows, report)
+        claims.check(log.rows, report)
     except Unreadable as error:
         report.findings.append(Finding(WRONG, str(error)))
     report.kept = len(held)
@@ -341,7 +341,9 @@ def _signed_points(log: Log, keys: Sequence[Key], report: Report) -> list[Checkp
     return good
 
 
-def _check_kept(log: Log, held: Sequence[Checkpoint], keys: Sequence[Key], signed: Sequence[Checkpoint], report: Report) -> list[Checkpoint]:
+def _check_kept(
+    log: Log, held: Sequence[Checkpoint], keys: Sequence[Key], signed: Sequence[Checkpoint], report: Report
+) -> list[Checkpoint]:
     """Hold the log against what was kept elsewhere: same origin, same key, not shorter. Gives those that are of this log."""
     size = max((point.size for point in signed), default=0)
     own: list[Checkpoint] = []
@@ -360,7 +362,7 @@ def _check_kept(log: Log, held: Sequence[Checkpoint], keys: Sequence[Key], signe
     return own
 
 
-def _check_tree(log: Log, signed: Sequence[Checkpoint], held: Sequence[Checkpoint], claims: _Claims | None, report: Report) -> None:
+def _check_tree(log: Log, signed: Sequence[Checkpoint], held: Sequence[Checkpoint], claims: _Claims, report: Report) -> None:
     """Grow the tree over all leaves and compare its root wherever a checkpoint speaks of it."""
     sizes = sorted({point.size for point in (*signed, *held)})
     roots = {0: EMPTY_ROOT}
@@ -368,7 +370,7 @@ def _check_tree(log: Log, signed: Sequence[Checkpoint], held: Sequence[Checkpoin
     due = iter(size for size in sizes if size)
     mark = next(due, None)
     for batch in log.batches:
-        if claims is not None:
+        if log.journals:
             claims.note(batch, peaks.size)
         at = 0
         while mark is not None and mark <= peaks.size + len(batch) - at:
@@ -407,7 +409,8 @@ def _compare_signed(signed: Sequence[Checkpoint], roots: dict[int, bytes], size:
 class _Claims:
     """What the leaves state about journals: for an execution, the digest after so many rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, journals: int) -> None:
+        self._journals = journals
         self._stated: dict[str, dict[int, tuple[str, int]]] = {}
 
     def note(self, batch: Sequence[bytes], start: int) -> None:
@@ -445,6 +448,9 @@ class _Claims:
                 report.findings.append(Finding(WRONG, text, stated[1], stated[1]))
                 broken = True
         self._close(execution, seq, report, broken)
+        if report.executions != self._journals:
+            text = f"the rows of {report.executions} executions are there, of {self._journals} they should be"
+            report.findings.append(Finding(WRONG, text))
 
     def _close(self, execution: str, rows: int, report: Report, broken: bool) -> None:
         """An execution's rows have ended: none that a leaf states may be missing."""
@@ -482,20 +488,17 @@ class _Sections:
             block = self._next_block()
             if not block:
                 raise Unreadable(f"the file is cut short: its {name} have no end")
-            if block.startswith(b"\n"):
-                self._rest = block[1:]
-                return
-            end = block.find(b"\n\n")
-            if end >= 0:
-                self._rest = block[end + 2 :]
-                block = block[: end + 1]
             lines = block.split(b"\n")
             lines.pop()
-            if len(block) > MAX_LINE and max(map(len, lines)) > MAX_LINE:
-                raise Unreadable(f"a line among the {name} is longer than {MAX_LINE} bytes")
-            yield lines
-            if end >= 0:
-                return
+            if b"" not in lines:  # several times faster than to search the block for two newlines
+                yield lines
+                continue
+            end = lines.index(b"")
+            del lines[end:]
+            self._rest = block[sum(map(len, lines)) + end + 1 :]
+            if lines:
+                yield lines
+            return
 
     def ended(self) -> bool:
         """Whether the end mark, and nothing more, is left."""
@@ -535,13 +538,20 @@ def read_export(file: BinaryIO) -> Log:
         raise Unreadable(f"the export has more than {MAX_CHECKPOINTS} checkpoints")
     sections = _Sections(file)
     points = [note.encode("utf-8", "replace") for note in notes]
-    return Log(header["origin"], keys, points, sections.lines("leaves"), _read_rows(sections), with_rows=True)
+    return Log(header["origin"], keys, points, sections.lines("leaves"), _read_rows(sections), journals=_count(header, "journals"))
 
 
 def _texts(header: dict[str, Any], name: str) -> list[str]:
     found = header.get(name)
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise Unreadable(f"the header of the export has no list of {name}")
+    return found
+
+
+def _count(header: dict[str, Any], name: str) -> int:
+    found = header.get(name)
+    if type(found) is not int or found < 0:
+        raise Unreadable(f"the header of the export has no number of {name}")
     return found
 
 

@@ -21,6 +21,7 @@ from omega.adapters.files import FileEffector
 from omega.adapters.mcp import McpEffector, ToolDescription, Upstream, describe
 from omega.adapters.models import ModelEffector
 from omega.adapters.process import ProcessEffector, launch
+from omega.adapters.records import RecordsEffector
 from omega.adapters.sqlite import SqliteStore
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
@@ -39,7 +40,7 @@ from omega.runtime.engine import Engine
 from omega.runtime.recovery import LEASE_US
 from omega.runtime.replay import Report, replay
 from omega.runtime.road import EngineRoad
-from omega.runtime.world import Watch, World, unwatched
+from omega.runtime.world import Moment, Watch, World, unwatched
 from omega.warden.admit import Warden
 
 INBOX_POLL_S = 0.1
@@ -90,7 +91,7 @@ class Omega:
         store = SqliteStore.open(settings.home, sequencer=identity.sequencer, owner="embedded", now_us=clock.now_us)
         catalogue = Catalogue(store)
         mcp = McpEffector(catalogue.upstream, catalogue.pin, launch)
-        effectors = {each.port: each for each in (ProcessEffector(), FileEffector(), mcp, ModelEffector())}
+        effectors = {each.port: each for each in (ProcessEffector(), FileEffector(), mcp, ModelEffector(), RecordsEffector(store))}
         world = World(
             store=store,
             reader=store,
@@ -101,7 +102,7 @@ class Omega:
             authority=identity.authority,
             effectors=effectors,
             bind=catalogue.bind,
-            watch=watch,
+            watch=_harmless(watch),
         )
         return cls(settings, store, identity, catalogue, world, mcp)
 
@@ -213,6 +214,21 @@ class Omega:
     def _reread(self) -> None:
         fresh = Catalogue(self.store)
         self.catalogue.upstreams, self.catalogue.pins = fresh.upstreams, fresh.pins
+
+
+def _harmless(watch: Watch) -> Watch:
+    """`watch`, asked no more once it raises: a broken terminal must not end what it shows."""
+    listening = True
+
+    def told(moment: Moment) -> None:
+        nonlocal listening
+        if listening:
+            try:
+                watch(moment)
+            except Exception:  # noqa: BLE001 - whatever the watcher raises is its own business
+                listening = False
+
+    return told
 
 
 def run(flow: AnyFlow, value: Any = None, *, home: str | Path | None = None, principal: str = "", budget: Budget | None = None) -> Any:

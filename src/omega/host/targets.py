@@ -5,6 +5,7 @@
     path/to/folder              its `flow.py`
     package.module:name         from an installed package
     code_review                 an example that comes with Omega
+    service:insights.summary    a method of an installed service
 
 A target is a choice of the person at the keyboard (or the one sealed in the start record), never of anything that came over a network.
 """
@@ -20,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from omega.host.discover import find_method
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import DefinitionError, InputError, OmegaError
 from omega.kernel.flow import Flow
 from omega.kernel.servers import Server
 
 MAIN = "main"
+SERVICE = "service:"
 _PACKAGE = Path(__file__).resolve().parents[1]
 EXAMPLES = (Path("examples"), _PACKAGE / "examples", _PACKAGE.parents[1] / "examples")
 """Where examples are looked for: in the working folder, in the installed package, in the checkout."""
@@ -42,6 +45,8 @@ class Target:
 
 def load_target(text: str) -> Target:
     """Load what `text` names. Raises InputError (OMG-I002) when there is no such thing, DefinitionError when its code does not stand."""
+    if text.startswith(SERVICE):
+        return Target(text, find_method(text.removeprefix(SERVICE))[0], ())
     place, _, name = text.rpartition(":") if ":" in text and not text.endswith(":") else (text, "", "")
     path = _file(place or text)
     if path is not None:

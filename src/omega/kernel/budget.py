@@ -16,6 +16,10 @@ class Budget:
     calls: int | None = None
     currency: str = "USD"
 
+    def record(self) -> dict[str, int | str | None]:
+        """The budget as data; `Budget(**record)` makes it again."""
+        return {"cost_micros": self.cost_micros, "tokens": self.tokens, "calls": self.calls, "currency": self.currency}
+
     def narrow(self, other: Budget) -> Budget:
         """The tighter of the two in each kind. Raises Denied (OMG-W005) on different currencies: money is never converted silently."""
         if other.currency != self.currency and other.cost_micros is not None and self.cost_micros is not None:

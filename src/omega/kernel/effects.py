@@ -129,6 +129,15 @@ class ModelCall(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListExecutions(Request):
+    """List executions of the caller's tenant, newest first; gives `omega.kernel.ports.Line`s. `status` narrows the list where it is given."""
+
+    port: ClassVar[str] = "records"
+    status: str = ""
+    limit: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What a touch cost, reported by the Effector beside its result: money in millionths of the budget's currency, tokens, bytes moved."""
 

@@ -49,6 +49,7 @@ class Kind(IntEnum):
     RESUMED = 13
     FINISHED = 14
     DENIED = 15
+    PAUSED = 16
 
 
 class Status(StrEnum):

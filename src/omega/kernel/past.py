@@ -66,7 +66,22 @@ class StepView:
 class Past:
     """The recorded past of one execution, indexed by position and by branch."""
 
-    __slots__ = ("at", "cancelled", "chosen", "digest", "finished", "order", "resumed", "rows", "signals", "spent", "start", "visited")
+    __slots__ = (
+        "at",
+        "cancelled",
+        "chosen",
+        "digest",
+        "finished",
+        "order",
+        "paused_at",
+        "paused_us",
+        "resumed",
+        "rows",
+        "signals",
+        "spent",
+        "start",
+        "visited",
+    )
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = list(rows)
@@ -80,6 +95,8 @@ class Past:
         self.finished: Row | None = None
         self.cancelled: Row | None = None
         self.resumed = 0
+        self.paused_at = 0
+        self.paused_us = 0
         self.spent = Spent()
         for row in self.rows:
             self._fold(row)
@@ -93,8 +110,12 @@ class Past:
                 self.finished = row
             case Kind.CANCEL:
                 self.cancelled = row
+            case Kind.PAUSED:
+                self.paused_at = _when(row)
             case Kind.RESUMED:
                 self.resumed += 1
+                self.paused_us += max(0, _when(row) - self.paused_at) if self.paused_at else 0
+                self.paused_at = 0
             case Kind.SIGNAL:
                 self.signals.setdefault(row.position, []).append(row)
             case _:
@@ -201,6 +222,11 @@ class Past:
             return [exact]
         matches = [step for position, step in self.at.items() if shown(position) == text]
         return matches or [step for position, step in self.at.items() if shown(position).endswith(f"/{text}") or step.meta.name == text]
+
+
+def _when(row: Row) -> int:
+    note = decode_meta(row)
+    return note.at_us if isinstance(note, Note) else 0
 
 
 def _aside(position: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from omega.kernel.budget import Budget
@@ -71,7 +71,7 @@ class Engine:
             digest=flow.digest,
             outline=flow.outline(),
             claims=scope.claims(),
-            budget=asdict(budget),
+            budget=budget.record(),
             deadline=None if timeout_s is None else now / 1_000_000 + timeout_s,
             trace=self.world.entropy.take(16).hex(),
             input=json.loads(data),
@@ -169,8 +169,10 @@ class Engine:
         book.behind(
             book.row(Kind.RESUMED, "", Note(at_us=now, value=epoch)), head=Head(status=Status.RUNNING, at_us=now)
         )
+        paused = past.paused_us + (now - past.paused_at if past.paused_at else 0)
+        deadline = None if record.deadline is None else record.deadline + paused / 1_000_000
         value = flow.input.read(record.input)
-        self._launch(flow, value, Execution(self.world, book, past, budget=Budget(**record.budget), deadline=record.deadline))
+        self._launch(flow, value, Execution(self.world, book, past, budget=Budget(**record.budget), deadline=deadline))
         return execution
 
     # -- ending
@@ -238,7 +240,14 @@ class Engine:
         note = Note(by=by, at_us=now, status=status, output=book.commitment(plain), error=None if error is None else brief(error))
         row = book.row(Kind.FINISHED, "", note, plain)
         leaf = book.leaf(
-            "end", at_us=now, status=status, output=note.output.hex(), cost_micros=run.spent.cost_micros, tokens=run.spent.tokens, code=error.code if error else ""
+            "end",
+            at_us=now,
+            status=status,
+            output=note.output.hex(),
+            cost_micros=run.spent.cost_micros,
+            tokens=run.spent.tokens,
+            code=error.code if error else "",
+            reason=f"by {by}" if by else "",
         )
         done = await book.commit(row, leaves=(leaf,), head=Head(status=status, at_us=now))
         self.world.watch(Moment(kind="finished", execution=book.execution, note=status))
@@ -254,7 +263,9 @@ class Engine:
 
     async def _stand_still(self, run: Execution, halt: Suspended) -> Outcome:
         status = Status.IN_DOUBT if halt.code == "OMG-R006" else Status.WAITING
-        await run.book.commit(head=Head(status=status, at_us=self.world.clock.now_us()))
+        now = self.world.clock.now_us()
+        row = run.book.row(Kind.PAUSED, "", Note(at_us=now, status=status, text=halt.code))
+        await run.book.commit(row, head=Head(status=status, at_us=now))
         self.world.watch(Moment(kind="finished", execution=run.book.execution, note=status))
         return Outcome(execution=run.book.execution, status=status, error=halt.record(), tenant=run.book.scope.tenant)
 

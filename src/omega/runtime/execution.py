@@ -61,8 +61,6 @@ class Execution:
         self.budget = budget
         self.deadline = deadline
         self.spent = past.spent
-        self.halt: Suspended | None = None
-        self._approvals_told: set[str] = set()
 
     # -- leaves
 
@@ -130,13 +128,12 @@ class Execution:
             raise FlowError("OMG-R013", f"{flow.name} is a {body.kind} and cannot be pure")
         began = self.world.clock.now_us()
         try:
-            context = None
-            if body.takes_context:
-                context = self._context(scope, budget, Operations(self, trail.inside(position), None))
-            result = call_task(body, context, value)
+            operations = Operations(self, trail.inside(position), None) if body.takes_context else None
+            result = call_task(body, self._context(scope, budget, operations) if operations is not None else None, value)
             if hasattr(result, "__await__"):
                 result = await result
-            self._still_going()
+            if operations is not None:
+                operations.still_going()
             data, result = flow.output.encode(result)
         except Exception as error:  # noqa: BLE001 - whatever the author's code raises is that step's failure
             raise self._failed(flow, position, commitment, began, as_failure(flow, error)) from error
@@ -336,21 +333,11 @@ class Execution:
         """The next unread value sent under `name`; raises Suspended (OMG-R018) when there is none."""
         sent = self.past.signals.get(name, [])
         if not sent:
-            raise self.suspend("OMG-R018", f"{self.book.execution} waits for the signal {name!r}", {"signal": name})
+            raise Suspended("OMG-R018", f"{self.book.execution} waits for the signal {name!r}", details={"signal": name})
         return json.loads(self.book.open(sent.pop(0)))
-
-    def suspend(self, code: str, cause: str, details: dict[str, Any]) -> Suspended:
-        """Remember that the execution must stop here, even if the author's code catches what is raised."""
-        self.halt = Suspended(code, cause, details=details)
-        return self.halt
 
     def _context(self, scope: Scope, budget: Budget, operations: Operations) -> Context:
         return Context(scope, budget, self.book.execution, self.deadline, self.book.trace, scope.region, operations)
-
-    def _still_going(self) -> None:
-        """An author's `except` must not turn a wait into an answer."""
-        if self.halt is not None:
-            raise self.halt
 
     def left(self, budget: Budget) -> Budget:
         """What may still be spent under `budget`."""
@@ -424,10 +411,10 @@ class Touching:
         """What became of a touch that was begun and must not be repeated: (True, result), or (False, None) when it was not done."""
         if recorded.resolved is None:
             step = shown(self.position)
-            raise self.execution.suspend(
+            raise Suspended(
                 "OMG-R006",
                 f"{step} was begun and nobody knows how it ended",
-                {"step": step, "flow": self.flow.name, "execution": self.book.execution, "idempotency_key": f"{self.book.execution}/{self.position}"},
+                details={"step": step, "flow": self.flow.name, "execution": self.book.execution, "idempotency_key": f"{self.book.execution}/{self.position}"},
             )
         note = decode_meta(recorded.resolved)
         if isinstance(note, Note) and note.status == "done":
@@ -481,16 +468,15 @@ class Touching:
             leaf = self.book.leaf("deny", at_us=self.began, step=self.position, meta=self._meta(), verdict=verdict)
             await self.book.commit(row, leaves=(leaf,))
         self.execution._tell("waiting", self.position, self.flow, note=verdict.role)
-        return self.execution.suspend(
+        return Suspended(
             "OMG-R011",
             f"{step} needs the approval of one person of role {verdict.role}",
-            {"step": step, "role": verdict.role, "flow": self.flow.name, "rule": list(verdict.policies), "how": verdict.how},
+            details={"step": step, "role": verdict.role, "flow": self.flow.name, "rule": list(verdict.policies), "how": verdict.how},
         )
 
     async def _attempt(self) -> Any:
         try:
             result = await self._do()
-            self.execution._still_going()
         except Exception as error:  # noqa: BLE001 - whatever the author's code raises is that step's failure
             raise await self._ended_badly(as_failure(self.flow, error)) from error
         return await self._done(result)
@@ -502,12 +488,16 @@ class Touching:
             return await self.touch(request)
         if not isinstance(body, Task):
             raise FlowError("OMG-R013", f"a {body.kind} cannot be run here")
-        context = None
+        operations, context = None, None
         if body.takes_context:
-            inside = self.trail.inside(self.position, asyncio.current_task())
-            context = self.execution._context(self.scope, self.budget, Operations(self.execution, inside, self))
+            operations = Operations(self.execution, self.trail.inside(self.position, asyncio.current_task()), self)
+            context = self.execution._context(self.scope, self.budget, operations)
         result = call_task(body, context, self.value)
-        return await result if hasattr(result, "__await__") else result
+        if hasattr(result, "__await__"):
+            result = await result
+        if operations is not None:
+            operations.still_going()
+        return result
 
     async def touch(self, request: Request) -> Any:
         """One touch with a permit of its own. Raises what the effector raises, Denied (OMG-W...) when there is no permit to be had."""
@@ -554,7 +544,7 @@ class Touching:
         if error.code in FATE_UNKNOWN and not self.flow.effect.repeatable:
             step = shown(self.position)
             details = {"step": step, "flow": self.flow.name, "execution": self.book.execution, "because": error.cause}
-            return self.execution.suspend("OMG-R006", f"{step} may or may not have happened: {error.cause}", details)
+            return Suspended("OMG-R006", f"{step} may or may not have happened: {error.cause}", details=details)
         meta = self._meta(took=True, error=brief(error))
         row = self.book.row(Kind.FAILED, self.position, meta, json.dumps(error.record()).encode())
         leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="failed")
@@ -572,22 +562,24 @@ class Touching:
 class Operations:
     """What stands behind the context of one step."""
 
-    __slots__ = ("_execution", "_touching", "_trail")
+    __slots__ = ("_execution", "_halt", "_touching", "_trail")
 
     def __init__(self, execution: Execution, trail: Trail, touching: Touching | None) -> None:
         self._execution = execution
         self._trail = trail
         self._touching = touching
+        self._halt: Suspended | None = None
         if trail.owner is None:
             trail.owner = asyncio.current_task()
 
     async def call(self, flow: AnyFlow, value: Any, ctx: Context) -> Any:
         """Another flow as a durable step, with the rights of `ctx` as they were narrowed."""
         self._own("call")
-        return await evaluate(flow, flow.input.read(value), self._trail, Narrowed(self._execution, ctx))
+        return await self._watched(evaluate(flow, flow.input.read(value), self._trail, Narrowed(self._execution, ctx)))
 
     async def touch(self, request: Request) -> Any:
         """The world, with a permit of this step; a pure step has none."""
+        self.still_going()
         if self._touching is None:
             raise FlowError("OMG-R013", f"a pure flow wants to touch {request.port or 'the world'}")
         return await self._touching.touch(request)
@@ -605,7 +597,8 @@ class Operations:
     async def signal(self, name: str) -> Any:
         """A recorded signal."""
         self._own("signal")
-        return await self._execution.recorded_value(self._trail, f"signal.{name}", lambda: self._execution.await_signal(name))
+        draw = self._execution.await_signal
+        return await self._watched(self._execution.recorded_value(self._trail, f"signal.{name}", lambda: draw(name)))
 
     async def branches(self, name: str, work: Sequence[tuple[AnyFlow, Any]], at_once: int, first: bool, ctx: Context) -> Any:
         """Branches of an imperative flow, in tasks of their own."""
@@ -613,10 +606,25 @@ class Operations:
         driver = Narrowed(self._execution, ctx)
         todo = [_branch(flow, value, driver) for flow, value in work]
         position = self._trail.step(name)
-        return await (self._execution.first_of(position, todo, self._trail) if first else self._execution.all_of(position, todo, self._trail, at_once))
+        if first:
+            return await self._watched(self._execution.first_of(position, todo, self._trail))
+        return await self._watched(self._execution.all_of(position, todo, self._trail, at_once))
+
+    def still_going(self) -> None:
+        """Raise again what this step was told to wait for: an author's `except` must not turn a wait into an answer."""
+        if self._halt is not None:
+            raise self._halt
+
+    async def _watched(self, work: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await work
+        except Suspended as halt:
+            self._halt = halt
+            raise
 
     def _own(self, what: str) -> None:
         """Steps made from a task that the flow started by itself would come in another order each time. Raises FlowError (OMG-R008) naming the line."""
+        self.still_going()
         if asyncio.current_task() is self._trail.owner:
             return
         frame: Any = sys._getframe(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from omega.kernel.compose import AnyFlow
@@ -16,6 +16,9 @@ from omega.runtime.world import World
 
 LEASE_US = 30_000_000
 """How long an execution is owned without a sign of life, in microseconds."""
+
+
+_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class StartRecord:
 
     def encode(self) -> bytes:
         """As JSON, the way it is sealed."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        return _dump({name: getattr(self, name) for name in self.__slots__}).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> StartRecord:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -237,7 +238,7 @@ class Authority:
     def _claims(self, token: str) -> dict[str, Any]:
         """The claims of a token that a key of ours signed."""
         from joserfc import jws
-        from joserfc.errors import JoseError
+        from joserfc.errors import JoseError, SecurityWarning
         from joserfc.jwk import KeySet
 
         if len(token) > MAX_TOKEN or not token.isascii():
@@ -245,7 +246,10 @@ class Authority:
         if self._keys is None:
             self._keys = KeySet.import_key_set({"keys": self._jwks})  # type: ignore[typeddict-item]
         try:
-            found = jws.deserialize_compact(token, self._keys, algorithms=list(ACCEPTED))
+            with warnings.catch_warnings():
+                # The library warns of the name `EdDSA`, which is accepted on purpose: the key is Ed25519 under either name.
+                warnings.simplefilter("ignore", SecurityWarning)
+                found = jws.deserialize_compact(token, self._keys, algorithms=list(ACCEPTED))
             claims = json.loads(found.payload)
         except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise _unaccepted() from error

@@ -48,13 +48,16 @@ def derive(key: bytes, purpose: bytes) -> bytes:
 class ExecutionSealer:
     """Seals, opens and commits to the payloads of one execution. Implements `omega.kernel.ports.Sealer`."""
 
-    __slots__ = ("_cipher", "_commitment_key", "_decrypt", "_encrypt", "_entropy")
+    __slots__ = ("_cipher", "_decrypt", "_encrypt", "_entropy", "_inner", "_outer")
 
     def __init__(self, data_key: bytes, *, entropy: Callable[[int], bytes]) -> None:
         self._cipher = AESGCM(derive(data_key, b"omega seal 1"))
         self._encrypt = self._cipher.encrypt
         self._decrypt = self._cipher.decrypt
-        self._commitment_key = derive(data_key, b"omega commit 1")
+        # HMAC (RFC 2104) spelled out with its two padded keys made once: half the time of `hmac.digest`, and commitments are many.
+        padded = derive(data_key, b"omega commit 1").ljust(sha256().block_size, b"\x00")
+        self._inner = bytes(byte ^ 0x36 for byte in padded)
+        self._outer = bytes(byte ^ 0x5C for byte in padded)
         self._entropy = entropy
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
@@ -73,7 +76,8 @@ class ExecutionSealer:
 
     def commit(self, plain: bytes, context: bytes) -> bytes:
         """The 32-byte salted commitment to `plain` in `context`: same value, context and execution, same bytes."""
-        return hmac.digest(self._commitment_key, len(context).to_bytes(4, "big") + context + plain, "sha256")
+        message = len(context).to_bytes(4, "big") + context + plain
+        return sha256(self._outer + sha256(self._inner + message).digest()).digest()
 
     def __repr__(self) -> str:
         return "<sealer>"

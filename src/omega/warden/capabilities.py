@@ -18,7 +18,7 @@ READ_FILES = "files:read"
 
 WRITE_FILES = "files:write"
 
-PORTS: Mapping[str, str] = {"process": "process:run", "mcp": "tools:call", "model": "model:ask"}
+PORTS: Mapping[str, str] = {"process": "process:run", "mcp": "tools:call", "model": "model:ask", "records": "records:read"}
 """The right that each port takes. The port `files` takes `files:read` in a step that reads and `files:write` in any other."""
 
 

@@ -9,14 +9,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from omega.kernel.effects import Effect, Request, ToolCall, WriteFiles
 from omega.kernel.errors import Denied
 from omega.kernel.verdict import Ask, Decision, Gate, Permit, Verdict, mint_permit
 from omega.warden.capabilities import declared, of_port
+from omega.warden.question import tool_of
 
 PERMIT_TTL_S = 30.0
 """Seconds in which a permit must be spent: the effector does so at once, so an older one belongs to an engine that was paused."""
 
 MCP = "mcp"
+"""The port of tools."""
+
+TOOL = "tool"
+"""The kind of a step that calls one tool and does nothing else."""
 
 
 class _Issued(Verdict):
@@ -43,11 +49,12 @@ def issue(ask: Ask, verdict: Verdict) -> Verdict:
     return issued
 
 
-def permit(ask: Ask, verdict: Verdict, port: str, now: float) -> Permit:
+def permit(ask: Ask, verdict: Verdict, port: str, now: float, *, request: Request | None = None) -> Permit:
     """The right to touch the world once through `port`, for the step of `ask`; good for `PERMIT_TTL_S` from `now` (Unix seconds).
 
-    Raises Denied: OMG-W006 when `verdict` is no ALLOW that the warden gave for `ask`, or does not fit the port; OMG-W008 when the port
-    takes a capability that the flow did not declare or the caller does not hold.
+    `request`, when given, is what the touch will do: it must be what was admitted. Raises Denied: OMG-W006 when `verdict` is no ALLOW
+    that the warden gave for `ask`, or does not fit port and request; OMG-W008 when the port takes a capability that the flow did not
+    declare or the caller does not hold.
     """
     if type(verdict) is not _Issued or getattr(verdict, "_ask", None) != ask:
         raise Denied("OMG-W006", f"no permit for {ask.step}: the verdict was not given by this gate for this step")
@@ -55,12 +62,8 @@ def permit(ask: Ask, verdict: Verdict, port: str, now: float) -> Permit:
         raise Denied("OMG-W006", f"no permit for {ask.step}: the verdict allows no touch")
     if not math.isfinite(now):
         raise Denied("OMG-W006", f"no permit for {ask.step}: the clock does not tell the time")
-    if port == MCP and "/" not in ask.flow:
-        raise Denied(
-            "OMG-W006",
-            f"{ask.flow} was not admitted as a tool, so it may not call one",
-            advice="make the tool a step of its own: tool(server, name), called with ctx.call",
-        )
+    _check_tool(ask, port, request)
+    _check_request(ask, port, request)
     _check_capability(ask, port)
     return mint_permit(
         tenant=ask.scope.tenant,
@@ -71,6 +74,26 @@ def permit(ask: Ask, verdict: Verdict, port: str, now: float) -> Permit:
         commitment=ask.input_commitment,
         expires_at=now + PERMIT_TTL_S,
     )
+
+
+def _check_tool(ask: Ask, port: str, request: Request | None) -> None:
+    """Policies speak of tools by name, so only the tool that was asked about is called."""
+    admitted = tool_of(ask) if ask.kind == TOOL else ("", "")
+    if port == MCP and not admitted[1]:
+        raise Denied(
+            "OMG-W006",
+            f"{ask.flow} was not admitted as a tool, so it may not call one",
+            advice="make the tool a step of its own: tool(server, name), called with ctx.call",
+        )
+    if isinstance(request, ToolCall) and (request.server, request.tool) != admitted:
+        raise Denied("OMG-W006", f"{ask.flow} was admitted as {'/'.join(admitted)} and calls {request.server}/{request.tool}")
+
+
+def _check_request(ask: Ask, port: str, request: Request | None) -> None:
+    if request is not None and request.port != port:
+        raise Denied("OMG-W006", f"a request for {request.port} does not go through {port}")
+    if isinstance(request, WriteFiles) and ask.effect is Effect.READ:
+        raise Denied("OMG-W006", f"{ask.flow} was admitted to read, and writes files", advice='declare it: @flow(effect="write", ...)')
 
 
 def _check_capability(ask: Ask, port: str) -> None:

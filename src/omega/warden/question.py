@@ -156,10 +156,14 @@ class Question:
 def question_of(ask: Ask) -> Question:
     """What policies may know of `ask`. Raises Unaskable when something in it cannot be put to Cedar exactly.
 
-    Of `ask.resource`, the fact `tenant` names the owner of the target; all others become tags of the flow.
+    Of `ask.resource`, the fact `tenant` names the owner of the target, `server` and `tool` say which tool it is whatever the flow
+    is called; all others become tags of the flow.
     """
     scope = ask.scope
     facts = dict(ask.resource)
+    server, tool = tool_of(ask)
+    facts.pop("server", None)
+    facts.pop("tool", None)
     owner = facts.pop("tenant", scope.tenant)
     if type(owner) is not str or not owner:
         raise Unaskable("the fact tenant is not a name")
@@ -169,7 +173,7 @@ def question_of(ask: Ask) -> Question:
         groups=scope.groups,
         actors=scope.actors,
         action=RUN if ask.gate is Gate.ENTRY else ask.effect.value,
-        flow=ask.flow,
+        flow=f"{server}/{tool}" if tool else ask.flow,
         effect=ask.effect.value,
         kind=ask.kind,
         needs=ask.needs,
@@ -181,6 +185,20 @@ def question_of(ask: Ask) -> Question:
     )
     question.check()
     return question
+
+
+def tool_of(ask: Ask) -> tuple[str, str]:
+    """(server, tool) of the tool that `ask` calls, by the facts or else by the flow's name; two empty texts when it is none.
+
+    Raises Unaskable when the facts name half a tool, or what cannot be one.
+    """
+    server, tool = ask.resource.get("server", ""), ask.resource.get("tool", "")
+    if type(server) is not str or type(tool) is not str or bool(server) != bool(tool) or "/" in server:
+        raise Unaskable("the facts server and tool do not name a tool")
+    if tool:
+        return server, tool
+    server, _, tool = ask.flow.partition("/")
+    return (server, tool) if tool else ("", "")
 
 
 def facts_of(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -63,6 +63,7 @@ class McpEffector:
         self._upstreams, self._pins, self._launch = upstreams, pins, launch
         self._secrets, self._limits = secrets, limits or Limits()
         self._seats: dict[tuple[str, str | None], _Seat] = {}
+        self._living: set[Session] = set()
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Call one tool once; gives its structured content, else its text, else its content blocks as plain data.
@@ -88,9 +89,8 @@ class McpEffector:
 
     async def aclose(self) -> None:
         """End all servers, and wait until their processes are gone."""
-        seats = [seat for seat in self._seats.values() if seat.session is not None]
         self._seats.clear()
-        await asyncio.gather(*(seat.session.close() for seat in seats if seat.session is not None))
+        await asyncio.gather(*(session.close() for session in self._living))
 
     def _known(self, request: ToolCall) -> tuple[Upstream, ToolDescription]:
         upstream = self._upstreams(request.server)
@@ -114,7 +114,8 @@ class McpEffector:
             _compare(pin, session.tools.get(pin.name))
             result = await session.call(pin.name, request.arguments, meta, deadline - time.monotonic())
         finally:
-            if session.over and seat.session is session:
+            if session.over and seat.session is session:  # the first of its open calls to notice counts the failure, once
+                seat.session = None
                 self._count_failure(seat)
         seat.failures = 0
         return result, session
@@ -144,6 +145,8 @@ class McpEffector:
         session: Session | None = None
         try:
             session = open_session(upstream, self._launch, cwd=cwd, secrets=self._secrets, limits=self._limits)
+            self._living.add(session)
+            session.when_over(self._living.discard)
             await session.start(min(upstream.timeout_s, deadline - time.monotonic()))
         except OmegaError:
             self._count_failure(seat)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from omega.adapters.mcp.description import ToolDescription
@@ -61,6 +61,10 @@ class Session:
     def over(self) -> bool:
         """Whether the conversation has ended, so that a new one is needed."""
         return self._task.done() or self._leave.is_set()
+
+    def when_over(self, tell: Callable[[Session], None]) -> None:
+        """Have `tell` called with this session once its process is gone."""
+        self._task.add_done_callback(lambda _: tell(self))
 
     async def start(self, timeout_s: float) -> None:
         """Wait until the server has listed its tools. Raises UpstreamError OMG-M001 (cannot be started) or OMG-M003 (hangs)."""

@@ -97,6 +97,8 @@ def _read(provider: Provider, status: int, data: bytes) -> Answer:
         body = None
     if status != 200:
         word = _word(body)
+        if provider.key and provider.key in word:
+            word = ""
         raise _failed(provider, f"refused with status {status}{f' ({word})' if word else ''}", status=status)
     answer = parse(provider.name, body)
     if answer is None:

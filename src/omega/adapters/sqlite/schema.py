@@ -226,8 +226,12 @@ def damage(connection: sqlite3.Connection, *, limit: int = 20) -> list[str]:
 
 
 def check_pages(connection: sqlite3.Connection, folder: Path) -> None:
-    """Read every page of a small database. Raises IntegrityError (OMG-S005) on the first that does not parse."""
-    if (folder / DATABASE).stat().st_size > CHECKED_BYTES:
+    """Compare the length of the file with what it says, and read every page of a small one. Raises IntegrityError (OMG-S005)."""
+    size = (folder / DATABASE).stat().st_size
+    (pages,), (page_size,) = connection.execute("PRAGMA page_count").fetchone(), connection.execute("PRAGMA page_size").fetchone()
+    if not _pending(folder) and size != pages * page_size:
+        raise IntegrityError("OMG-S005", f"{folder / DATABASE} has {size} bytes, not {pages * page_size}")
+    if size > CHECKED_BYTES:
         return
     first = connection.execute("PRAGMA quick_check(1)").fetchone()
     if first != ("ok",):

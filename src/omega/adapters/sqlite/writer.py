@@ -151,13 +151,9 @@ class Writer:
         return StorageError("OMG-S004", self._broken or "the store is closed")
 
     def _run(self) -> None:
-        try:
-            while entries := self._take():
-                self._serve(entries)
-                self._fold()
-        except Exception as error:  # noqa: BLE001 - the top of a thread
-            # Not swallowed: whatever went wrong in here, nobody may wait for ever and nothing may be acknowledged any more.
-            self._stop(f"the writer failed: {type(error).__name__}: {error}", [])
+        while entries := self._take():
+            self._serve(entries)
+            self._fold()
 
     def _take(self) -> list[Entry]:
         """Everything queued, once it is time to write; empty when the writer shall end."""
@@ -186,6 +182,8 @@ class Writer:
             self._stop("another engine has taken this folder", entries)
         except sqlite3.Error as error:
             self._stop(f"the disk or database failed: {error}", entries)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong: nobody may wait for ever, nothing more may be acknowledged
+            self._stop(f"the writer failed: {type(error).__name__}", entries)
         else:
             _tell(entries)
 
