@@ -84,10 +84,9 @@ def _bare(number: int) -> bytes:
 
 
 def _with_fields(commit: Callable[[bytes, bytes], bytes]) -> Callable[[int], bytes]:
-    names = [f"field{at:02}" for at in range(FIELDS)]
+    pool = [{f"field{at:02}": b"value %d of field %d" % (number, at) for at in range(FIELDS)} for number in range(BATCH)]
 
     def record(number: int) -> bytes:
-        values = {name: b"value %d of %b" % (number, name.encode()) for name in names}
         return encode(
             Leaf(
                 kind="outcome",
@@ -95,7 +94,7 @@ def _with_fields(commit: Callable[[bytes, bytes], bytes]) -> Callable[[int], byt
                 execution="exe_01932f6e5b3a7cc09d1f2a4b5c6d7e8f",
                 step="findings.2/scan",
                 at_us=1_800_000_000_000_000 + number,
-                fields=committed(values, commit),
+                fields=committed(pool[number % BATCH], commit),
             )
         )
 

@@ -64,6 +64,7 @@ class Allowed:
 
     references: tuple[re.Pattern[str], ...]
     placeholders: tuple[re.Pattern[str], ...]
+    words: tuple[re.Pattern[str], ...]
     hosts: tuple[re.Pattern[str], ...]
     hashes: tuple[re.Pattern[str], ...]
 
@@ -192,7 +193,9 @@ def _hits(rule: Rule, text: str, allowed: Allowed) -> Iterator[Hit]:
 
 def _judge(rule: Rule, match: re.Match[str], value: str, allowed: Allowed) -> tuple[str, bool]:
     """(severity or "" for no finding, whether a checksum proved it)."""
-    if rule.check != "body" and (_fits(value, allowed.placeholders) or _fits(value, allowed.references)):
+    if rule.check != "body" and _fits(value, allowed.placeholders):
+        return "", False
+    if rule.check in _NAMELESS and (_fits(value, allowed.words) or _fits(value, allowed.references)):
         return "", False
     if rule.check:
         return _CHECKS[rule.check](rule, match, value, allowed)
@@ -253,6 +256,9 @@ _CHECKS = {
     "password-mix": _check_password_mix,
     "body": _check_body,
 }
+
+_NAMELESS = frozenset({"entropy", "password", "password-mix"})
+"""Checks of values that no vendor's format singles out: they may just as well be a reference, or a short word by chance."""
 
 _WORDS = re.compile(r"[A-Za-z][a-z]{3,}")
 _MOSTLY = 0.6

@@ -1,6 +1,7 @@
 """Omega, the governed runtime for AI agents: typed flows, run durably through one policy gate, with proof of what happened.
 
-The public surface, sorted and lazy: importing `omega` loads nothing until a name is used. A test holds the list to `tests/repo/surface.txt`.
+The public surface, sorted and lazy: importing `omega` loads nothing until a name is used. A test holds the list to
+`tests/repo/surface.txt`.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from adapters.permits import EXECUTION, STEP, permit_for
 from omega.adapters.mcp import Limits, McpEffector, ToolDescription, Transport, Upstream, describe
+from omega.adapters.mcp.session import Session
 from omega.adapters.process import launch
 from omega.kernel.effects import Command, Effect, Receipt, ToolCall
 from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
@@ -254,15 +255,16 @@ def test_spent_permit_and_foreign_request_start_nothing(tmp_path: Path) -> None:
     assert not lines(tmp_path, "starts")
 
 
+@pytest.mark.filterwarnings("ignore")  # the validator library would fetch it with no more than a warning
 def test_schema_that_points_elsewhere_is_not_fetched() -> None:
-    schema = {"type": "object", "properties": {"text": {"$ref": "http://127.0.0.1:9/never"}}}
-
-    async def scenario() -> None:
+    async def scenario(url: str) -> None:
+        schema = {"type": "object", "properties": {"text": {"$ref": url}}}
         async with bench(raw("good"), pins={"echo": pin("echo", input_schema=schema)}) as it:
             error = await it.fails()
             assert (error.code, "does not resolve" in error.cause) == ("OMG-M006", True)
 
-    asyncio.run(scenario())
+    with answering(200, {"Content-Type": "application/json"}, b'{"type": "integer"}') as url:
+        asyncio.run(scenario(url))
 
 
 # What was pinned is what is called
@@ -301,7 +303,29 @@ def test_list_that_grew_old_is_fetched_again_unasked() -> None:
             await it.call("change")
             seat = next(iter(it.effector._seats.values()))
             assert seat.session is not None
-            seat.session._changed = False  # as if the announcement had been lost
+            seat.session._announced = 0  # as if the announcement had been lost
+            assert (await it.fails()).code == "OMG-M004"
+
+    asyncio.run(scenario())
+
+
+def test_check_that_was_cancelled_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with bench(raw("good")) as it:
+            await it.call("change")
+            asked = asyncio.Event()
+
+            async def never(session: Session, client: object) -> None:
+                asked.set()
+                await asyncio.sleep(600)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Session, "_list", never)
+                task = asyncio.create_task(it.call(text="x"))
+                await asked.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
             assert (await it.fails()).code == "OMG-M004"
 
     asyncio.run(scenario())
@@ -323,12 +347,26 @@ def test_server_that_hangs_on_start_is_ended(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(raw("hangs-on-start-once", tmp_path, timeout_s=0.5)) as it:
             error = await it.fails()
-            assert (error.code, "did not start" in error.cause) == ("OMG-M003", True)
+            assert (error.code, "did not start" in error.cause, "sent" in error.details) == ("OMG-M003", True, False)
             assert nothing_left(tmp_path)
             it.upstream = raw("hangs-on-start-once", tmp_path)
             assert await it.call(text="again") == "again"
 
     asyncio.run(scenario())
+
+
+def test_short_call_does_not_wait_for_the_start_that_a_longer_one_pays_for(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with bench(raw("hangs-on-start", tmp_path, timeout_s=2.0)) as it:
+            longer = asyncio.create_task(it.fails())
+            assert await asyncio.to_thread(wait_until, lambda: len(lines(tmp_path, "pids")) == 1)
+            start = time.monotonic()
+            assert (await it.fails(timeout_s=0.1)).code == "OMG-M003"
+            assert time.monotonic() - start < 1.0
+            assert (await longer).code == "OMG-M003"
+
+    asyncio.run(scenario())
+    assert len(lines(tmp_path, "starts")) == 1
 
 
 @pytest.mark.promise("TOOL-03")
@@ -337,7 +375,7 @@ def test_server_that_hangs_in_a_call_is_ended_and_started_afresh(tmp_path: Path)
         async with bench(raw("hangs-once", tmp_path)) as it:
             start = time.monotonic()
             error = await it.fails(timeout_s=0.7)
-            assert (error.code, "the call of echo" in error.cause) == ("OMG-M003", True)
+            assert (error.code, "the call of echo" in error.cause, error.details["sent"]) == ("OMG-M003", True, True)
             assert time.monotonic() - start < 5
             assert nothing_left(tmp_path)
             assert await it.call(text="again") == "again"
@@ -356,6 +394,7 @@ def test_crash_is_coded_with_last_words_and_without_secrets(tmp_path: Path) -> N
             assert isinstance(error, UpstreamError)
             assert (error.code, error.details["exit_code"]) == ("OMG-M002", 7)
             assert error.details["last_words"] == "fatal: it broke, token ***"
+            assert error.details["sent"] is True
             assert "s3cret" not in json.dumps(error.record())
             assert await it.call(text="again") == "again"
 
@@ -532,6 +571,15 @@ def test_closing_ends_what_a_server_forked(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert nothing_left(tmp_path)
+
+
+def test_loop_that_ends_without_closing_leaves_no_process(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        assert await Bench(raw("forks", tmp_path)).call(text="x") == "x"
+        assert await asyncio.to_thread(wait_until, lambda: len(lines(tmp_path, "pids")) == 2)
+
+    asyncio.run(scenario())
+    assert wait_until(lambda: nothing_left(tmp_path))
 
 
 ENGINE = """

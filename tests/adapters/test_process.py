@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -344,12 +345,19 @@ def test_shield_refuses_to_start_for_an_engine_that_is_gone(tmp_path: Path) -> N
 def test_shield_outlives_the_thread_that_started_it() -> None:
     code = "import sys; print('up', flush=True); sys.stdin.read(); print('still here', flush=True)"
     argv, _ = launch((sys.executable, "-I", "-S", "-c", code), cwd=None, env={})
-    started: list[subprocess.Popen[bytes]] = []
-    thread = threading.Thread(target=lambda: started.append(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)))
+    started: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+    may_end = threading.Event()
+
+    def start_and_linger() -> None:
+        started.put(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        may_end.wait(PATIENCE_S)
+
+    thread = threading.Thread(target=start_and_linger)
     thread.start()
-    thread.join()
-    with started[0] as shield:
+    with started.get() as shield:
         assert shield.stdout is not None
         assert shield.stdout.readline() == b"up\n"
+        may_end.set()
+        thread.join()
         assert shield.communicate(timeout=PATIENCE_S)[0] == b"still here\n"
         assert shield.returncode == 0

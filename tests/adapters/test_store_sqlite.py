@@ -157,6 +157,13 @@ class TestFolder:
             open_store(home)
         assert caught.value.details == {"kind": "cifs"}
 
+    def test_a_library_that_is_too_old_is_refused_before_anything_is_made(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+        with refusal("OMG-S002") as caught:
+            open_store(home)
+        assert "3.37" in caught.value.cause
+        assert [path.name for path in home.iterdir()] == ["engine.lock"]
+
     def test_each_opening_is_a_new_engine_of_the_same_installation(self, home: Path) -> None:
         with open_store(home) as first:
             engine, installation = first.engine, first.installation
@@ -212,7 +219,6 @@ class TestProcesses:
             reader._reading.execute("COMMIT")
             assert len(reader.rows("exe_1")) == 200
 
-    @pytest.mark.promise("CLI-06")
     def test_a_letter_from_another_process_arrives(self, store: SqliteStore, home: Path) -> None:
         run(store.commit(birth("exe_1")))
         assert not store.inbox_changed()
@@ -233,7 +239,6 @@ class TestProcesses:
                 inbox.put_document("mcp", "git", bytes(5 << 20), START_US)
         assert store.documents("mcp") == []
 
-    @pytest.mark.promise("RUN-01")
     def test_every_acknowledged_row_survives_kill_9(self, home: Path, tmp_path: Path) -> None:
         witness = tmp_path / "witness"
         for kill in range(1, 5):

@@ -108,6 +108,31 @@ def test_a_checkpoint_of_another_log_is_refused_though_the_same_key_signed_it() 
     assert verify_export(io.BytesIO(foreign.exported())).status == 1
 
 
+def test_a_key_added_to_the_export_does_not_vouch_for_what_follows_the_kept_checkpoint() -> None:
+    """Without the operator's key, leaves are appended under another key and both keys are named in the file."""
+    log = ledger()
+    kept = log.points[-1][1]
+    log.commit([leaf(99)], ATTACKER)
+    raw = log.exported()
+    both = raw.replace(b'"keys":["', b'"keys":["' + sequencer(ATTACKER).key(TENANT).text().encode() + b'","')
+    assert verify_export(io.BytesIO(both)).sound, "nothing held elsewhere, nothing to hold it against"
+    report = verify_export(io.BytesIO(both), kept=[kept])
+    assert report.status == 1
+    assert "not signed by the key" in report.findings[0].text
+
+
+@pytest.mark.promise("LOG-07")
+def test_names_out_of_a_hostile_file_cannot_write_to_the_terminal() -> None:
+    origin = '"\\u001b]0;owned\\u0007\\udc80' + "x" * 10_000 + '"'
+    raw = b'omega export 1\n{"origin":' + origin.encode() + b',"checkpoints":["o\\n1\\n"],"journals":0,"keys":[]}\n\n\nend\n'
+    report = verify_export(io.BytesIO(raw), kept=[ledger().points[0][1]])
+    text = verifier.told(report)
+    assert report.status == 1
+    assert text.isascii()
+    assert all(line.isprintable() for line in text.splitlines())
+    assert max(map(len, text.splitlines())) < 1000
+
+
 def test_the_empty_log_is_sound_and_leaves_without_a_checkpoint_are_not() -> None:
     empty = Ledger()
     assert verify_export(io.BytesIO(empty.exported())).sound
@@ -142,6 +167,7 @@ BAD = {
     "a header nested too deep": b"omega export 1\n" + b"[" * 200_000 + b"\n\n\nend\n",
     "a header without keys": b'omega export 1\n{"origin":"o","checkpoints":[]}\n\n\nend\n',
     "keys that are none": b'omega export 1\n{"origin":"o","checkpoints":[],"keys":["x"]}\n\n\nend\n',
+    "no number of journals": b'omega export 1\n{"origin":"o","checkpoints":[],"keys":[]}\n\n\nend\n',
     "keys of another type": b'omega export 1\n{"origin":"o","checkpoints":[],"keys":[1]}\n\n\nend\n',
     "too many checkpoints": b'omega export 1\n{"origin":"o","checkpoints":[' + b",".join([b'""'] * 8193) + b'],"keys":[]}\n\n\nend\n',
 }

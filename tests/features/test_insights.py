@@ -44,7 +44,15 @@ def test_summary_counts_each_execution_once() -> None:
 
 
 def test_summary_of_nothing() -> None:
-    assert summarise([]).model_dump() == {"executions": 0, "done": 0, "failed": 0, "cancelled": 0, "open": 0, "flows": [], "truncated": False}
+    assert summarise([]).model_dump() == {
+        "executions": 0,
+        "done": 0,
+        "failed": 0,
+        "cancelled": 0,
+        "open": 0,
+        "flows": [],
+        "truncated": False,
+    }
 
 
 @flow

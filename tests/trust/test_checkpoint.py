@@ -65,6 +65,12 @@ def _later(note: bytes) -> bytes:
     return base64.b64encode(parse(note).signatures[1].key_id + at_s.to_bytes(8, "big") + value[8:])
 
 
+@pytest.mark.parametrize("origin", ["", "a b", "a+b", "a\nb", "a\u2003b", "a\udcff"])
+def test_a_log_with_a_name_that_no_reader_accepts_is_never_signed(origin: str) -> None:
+    with pytest.raises(IntegrityError):
+        sign(Checkpoint(origin, 1, b"r" * 32), LOG)
+
+
 def test_extension_lines_are_signed_and_kept() -> None:
     point = Checkpoint(ORIGIN, 5, b"r" * 32, ("more", "and more"))
     assert verify(sign(point, LOG), [KEY], origin=ORIGIN) == point

@@ -179,4 +179,4 @@ def test_what_is_kept_is_bounded() -> None:
         bundle.answer(Question(tenant="local", principal="agent:x", action="read", flow=f"flow{number}"))
     assert len(bundle._answers) <= MAX_KEPT
     assert len(bundle._prepared) <= MAX_KEPT
-    assert len(bundle._slices) <= len(ACTIONS) * 3
+    assert len(bundle._slices) <= len(ACTIONS) * 3  # one per action and kind of caller: no policy names these flows

@@ -58,6 +58,9 @@ MAX_NOTE = 64 << 10
 MAX_CHECKPOINTS = 8192
 """Most checkpoints in one export, because each costs a signature check."""
 
+MAX_SHOWN = 200
+"""Longest name repeated in a message."""
+
 BLOCK = 1 << 20
 """Bytes read at once."""
 
@@ -125,13 +128,15 @@ class Report:
         """What this very check shows, in plain sentences; nothing when the log is not sound."""
         if not self.sound:
             return []
-        said = [f"the {self.leaves} leaves are the ones that {self.checkpoints} signed checkpoints of {self.origin} cover, in that order"]
+        name = shown(self.origin)
+        said = [f"the {self.leaves} leaves are the ones that {self.checkpoints} signed checkpoints of {name} cover, in that order"]
         if self.keys == "given":
             said.append("the checkpoints are signed by the key that you gave")
         if self.kept:
             said.append(f"the log continues the {self.kept} checkpoint(s) you kept: nothing below them was changed, dropped or reordered")
         if self.executions:
-            said.append(f"{self.rows} journal rows of {self.executions} executions are those that their leaves state")
+            sealed = self.rows - self.unsealed
+            said.append(f"{sealed} journal rows of {self.executions} executions are those that their leaves state")
         return said
 
     def does_not_prove(self) -> list[str]:
@@ -250,7 +255,7 @@ class Checkpoint:
             for name, value in self.signatures:
                 if name == key.name and value[:4] == key.key_id and key.signed(self.body, value[4:]):
                     return
-        raise Refused(f"the checkpoint of {self.size} leaves is not signed by the key of {self.origin}")
+        raise Refused(f"the checkpoint of {self.size} leaves is not signed by the key of {shown(self.origin)}")
 
 
 class Peaks:
@@ -310,6 +315,8 @@ def check(log: Log, *, keys: Sequence[str] = (), kept: Sequence[bytes] = ()) -> 
     except Unreadable as error:
         report.findings.append(Finding(NOT_READ, str(error)))
         return report
+    if held and not keys:
+        trusted = _pinned(trusted, held) or trusted
     claims = _Claims(log.journals)
     try:
         signed = _signed_points(log, trusted, report)
@@ -321,6 +328,19 @@ def check(log: Log, *, keys: Sequence[str] = (), kept: Sequence[bytes] = ()) -> 
     return report
 
 
+def _pinned(keys: Sequence[Key], held: Sequence[Checkpoint]) -> list[Key]:
+    """Those of an export's own keys that signed every kept checkpoint: whoever adds a key to the file must not be believed for it."""
+    pinned = []
+    for key in keys:
+        try:
+            for point in held:
+                point.require([key])
+        except Refused:
+            continue
+        pinned.append(key)
+    return pinned
+
+
 def _signed_points(log: Log, keys: Sequence[Key], report: Report) -> list[Checkpoint]:
     """The checkpoints of the log that a trusted key signed; each that none signed is a finding."""
     good: list[Checkpoint] = []
@@ -328,7 +348,7 @@ def _signed_points(log: Log, keys: Sequence[Key], report: Report) -> list[Checkp
         try:
             point = Checkpoint.parse(note)
             if point.origin != log.origin:
-                raise Refused(f"a checkpoint is of {point.origin}, not of {log.origin}")
+                raise Refused(f"a checkpoint is of {shown(point.origin)}, not of {shown(log.origin)}")
             point.require(keys)
         except (Unreadable, Refused) as error:
             report.findings.append(Finding(WRONG, str(error)))
@@ -349,7 +369,8 @@ def _check_kept(
     own: list[Checkpoint] = []
     for point in held:
         if point.origin != log.origin:
-            report.findings.append(Finding(ROLLED_BACK, f"the checkpoint you kept is of {point.origin}, this log is {log.origin}"))
+            text = f"the checkpoint you kept is of {shown(point.origin)}, this log is {shown(log.origin)}"
+            report.findings.append(Finding(ROLLED_BACK, text))
             continue
         own.append(point)
         try:
@@ -439,12 +460,12 @@ class _Claims:
                 execution, seq, digest, broken = row.execution, 0, EMPTY_JOURNAL, False
             if row.seq != seq:
                 if not broken:
-                    report.findings.append(Finding(WRONG, f"row {seq} of {execution} is missing from its journal"))
+                    report.findings.append(Finding(WRONG, f"row {seq} of {shown(execution)} is missing from its journal"))
                 broken = True
             digest, seq = _chained(digest, row), row.seq + 1
             stated = self._stated.get(execution, {}).get(seq)
             if stated is not None and stated[0] != digest.hex() and not broken:
-                text = f"the first {seq} journal rows of {execution} are not those that leaf {stated[1]} states"
+                text = f"the first {seq} journal rows of {shown(execution)} are not those that leaf {stated[1]} states"
                 report.findings.append(Finding(WRONG, text, stated[1], stated[1]))
                 broken = True
         self._close(execution, seq, report, broken)
@@ -460,7 +481,7 @@ class _Claims:
         covered = max(stated, default=0)
         if covered > rows and not broken:
             index = stated[covered][1]
-            text = f"the journal of {execution} ends after {rows} rows; leaf {index} covers {covered}"
+            text = f"the journal of {shown(execution)} ends after {rows} rows; leaf {index} covers {covered}"
             report.findings.append(Finding(WRONG, text, index, index))
         report.unsealed += max(0, rows - covered)
         report.executions += 1
@@ -590,9 +611,16 @@ def _unbase64(text: str) -> bytes:
     return raw if base64.b64encode(raw).decode() == text else b""
 
 
+def shown(name: str) -> str:
+    """A name out of a file that may be hostile, fit for any terminal: what is not plain is escaped, what is long is cut."""
+    plain = name if name.isascii() and name.isprintable() else ascii(name)
+    return plain if len(plain) <= MAX_SHOWN else plain[:MAX_SHOWN] + "..."
+
+
 def told(report: Report) -> str:
     """The report as text for a person."""
-    lines = [f"{'sound' if report.sound else 'NOT SOUND' if report.status == NOT_SOUND else 'cannot be read'}: {report.origin or 'export'}"]
+    verdict = {SOUND: "sound", NOT_SOUND: "NOT SOUND", UNREADABLE: "cannot be read"}[report.status]
+    lines = [f"{verdict}: {shown(report.origin) or 'export'}"]
     lines += [f"  {finding.code} {finding.text}" for finding in report.findings]
     if report.leaves:
         lines.append(f"  {report.leaves} leaves, root {report.root}")

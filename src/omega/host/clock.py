@@ -8,13 +8,19 @@ import time
 
 
 class SystemClock:
-    """Implements `omega.kernel.ports.Clock`. Microseconds of wall time never repeat or go back within a process, so that rows keep their order."""
+    """Implements `omega.kernel.ports.Clock`.
+
+    Microseconds of wall time never repeat or go back within a process, so that rows keep their order.
+    """
 
     def __init__(self) -> None:
         self._offset = time.time_ns() - time.monotonic_ns()
 
     def now_us(self) -> int:
-        """Unix microseconds: the wall clock as it was at the start, carried on by the monotonic one, so a jump of the wall clock jumps nothing here."""
+        """Unix microseconds:
+
+        the wall clock as it was at the start, carried on by the monotonic one, so a jump of the wall clock jumps nothing here.
+        """
         return (self._offset + time.monotonic_ns()) // 1_000
 
     def monotonic(self) -> float:

@@ -3,8 +3,8 @@
     async with Omega.open() as omega:
         outcome = await omega.run(triage, ticket)
 
-`run` is the same for a script or a notebook: `omega.run(triage, ticket)`. The folder (OMEGA_HOME) belongs to one engine at a time; reading commands work
-beside it, deciding ones reach it through its inbox.
+`run` is the same for a script or a notebook: `omega.run(triage, ticket)`. The folder (OMEGA_HOME) belongs to one engine at a time; reading
+commands work beside it, deciding ones reach it through its inbox.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ INBOX_POLL_S = 0.1
 class Omega:
     """An open embedded engine. Make one with `Omega.open`."""
 
-    def __init__(self, settings: Settings, store: SqliteStore, identity: Identity, catalogue: Catalogue, world: World, mcp: McpEffector) -> None:
+    def __init__(
+        self, settings: Settings, store: SqliteStore, identity: Identity, catalogue: Catalogue, world: World, mcp: McpEffector
+    ) -> None:
         self.settings = settings
         self.store = store
         self.identity = identity
@@ -171,7 +174,7 @@ class Omega:
             for letter in self.store.letters():
                 await self._answer(letter)
             await asyncio.sleep(INBOX_POLL_S)
-            while not self.store.inbox_changed():
+            while not self.store.inbox_changed():  # noqa: ASYNC110 - the change is another process's, there is no event to wait for
                 await asyncio.sleep(INBOX_POLL_S)
 
     async def _answer(self, letter: Letter) -> None:
@@ -238,9 +241,17 @@ def run(flow: AnyFlow, value: Any = None, *, home: str | Path | None = None, pri
         async with Omega.open(home) as omega:
             return await omega.run(flow, value, principal=principal, budget=budget)
 
-    outcome = asyncio.run(whole())
+    outcome = _to_its_end(whole())
     if outcome.error is not None:
         raise from_record(outcome.error)
     return outcome.value
 
 
+def _to_its_end(work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """The outcome of `work`, on an event loop of its own: in this thread, or in another where a loop runs here already, as in notebooks."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1, thread_name_prefix="omega-run") as thread:
+        return thread.submit(asyncio.run, work).result()

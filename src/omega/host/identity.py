@@ -48,7 +48,10 @@ class Identity:
         )
 
     def passport(self, principal: str, *, now_us: int) -> str:
-        """A passport for the owner (no `principal`), for another person, or for an agent acting for the owner. Raises InputError (OMG-X001)."""
+        """A passport for the owner (no `principal`), for another person, or for an agent acting for the owner.
+
+        Raises InputError (OMG-X001).
+        """
         kind, _, name = (principal or f"person:{self.settings.person}").partition(":")
         if kind not in ("person", "agent") or not name:
             raise InputError("OMG-X001", f"{principal[:80]!r} is neither person:NAME nor agent:NAME")

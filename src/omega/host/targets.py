@@ -101,7 +101,7 @@ def _load_file(path: Path) -> ModuleType:
     except OmegaError:
         sys.modules.pop(name, None)
         raise
-    except Exception as error:  # noqa: BLE001 - whatever the author's module raises while it loads
+    except Exception as error:
         sys.modules.pop(name, None)
         raise DefinitionError("OMG-F002", f"{path.name} does not load: {type(error).__name__}: {error}") from error
     return module
@@ -127,7 +127,9 @@ def _pick(module: ModuleType, name: str, text: str) -> AnyFlow:
     if len(flows) == 1:
         return next(iter(flows.values()))
     raise InputError(
-        "OMG-I002", f"{text!r} holds {len(flows)} flows and none is called main: {_list(sorted(flows))}", advice=f"name one: {text}:FLOW, or set main = FLOW"
+        "OMG-I002",
+        f"{text!r} holds {len(flows)} flows and none is called main: {_list(sorted(flows))}",
+        advice=f"name one: {text}:FLOW, or set main = FLOW",
     )
 
 

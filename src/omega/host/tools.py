@@ -1,7 +1,8 @@
 """The catalogue of tool servers: which are known, which descriptions an operator has accepted, and what a tool leaf becomes with them.
 
-Servers and pins are documents of the store (`upstream`, `pin`). A server that a flow declares beside itself is accepted by running that flow, at its first
-use: its descriptions are pinned then, and from then on a change is refused until somebody accepts it on purpose (`omega mcp tools NAME --accept`).
+Servers and pins are documents of the store (`upstream`, `pin`). A server that a flow declares beside itself is accepted by running that
+flow, at its first use: its descriptions are pinned then, and from then on a change is refused until somebody accepts it on purpose (`omega
+mcp tools NAME --accept`).
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Catalogue:
     def bind(self, leaf: AnyFlow) -> AnyFlow:
         """A tool leaf with the effect, schema and digest of its accepted description; any other leaf as it is.
 
-        Raises InputError (OMG-M005) for a tool that is not known, DefinitionError (OMG-F003) when the description says more than the author reckons with.
+        Raises InputError (OMG-M005) for a tool that is not known, DefinitionError (OMG-F003) when the description says more than the
+        author reckons with.
         """
         body = leaf.body
         if not isinstance(body, Tool) or body.pin:
@@ -61,11 +63,15 @@ class Catalogue:
         pin = self.pin(body.server, body.tool)
         if pin is None:
             known = ", ".join(tool.name for tool in self.tools_of(body.server)) or "none"
-            raise InputError("OMG-M005", f"{body.server}/{body.tool} is not a tool that anybody has accepted (known of {body.server}: {known})")
+            raise InputError(
+                "OMG-M005", f"{body.server}/{body.tool} is not a tool that anybody has accepted (known of {body.server}: {known})"
+            )
         effect = Effect(body.declared) if body.declared else pin.effect
         if pin.effect.rank > effect.rank:
             raise DefinitionError(
-                "OMG-F003", f"{leaf.name} is used as a {effect.value}; its description says {pin.effect.value}", advice="declare the stronger effect, or use another tool"
+                "OMG-F003",
+                f"{leaf.name} is used as a {effect.value}; its description says {pin.effect.value}",
+                advice="declare the stronger effect, or use another tool",
             )
         schema = {key: value for key, value in dict(pin.input_schema).items() if key != "$schema"}
         return replace(
@@ -109,7 +115,11 @@ def unpinned(catalogue: Catalogue, servers: Iterable[Server]) -> list[Upstream]:
         elif (known.transport, known.argv, known.url) != (wanted.transport, wanted.argv, wanted.url):
             raise UpstreamError(
                 "OMG-M004",
-                f"the flow wants {server.name} as {' '.join(wanted.argv) or wanted.url}; here it is known as {' '.join(known.argv) or known.url}",
+                f"the flow wants {server.name} as {_reached(wanted)}; here it is known as {_reached(known)}",
                 advice=f"rename one of the two, or remove the known one: omega mcp remove {server.name}",
             )
     return fresh
+
+
+def _reached(upstream: Upstream) -> str:
+    return " ".join(upstream.argv) or upstream.url

@@ -60,6 +60,10 @@ class Spent:
         return Spent(self.cost_micros - other.cost_micros, self.tokens - other.tokens, self.calls - other.calls)
 
 
+NOTHING = Spent()
+"""No amount."""
+
+
 def _least(a: int | None, b: int | None) -> int | None:
     if a is None or b is None:
         return b if a is None else a

@@ -11,8 +11,8 @@
     fallback   a.fallback(b)  b where a failed
     cache      a.cached()     the same input need not be worked out twice
 
-What each does when the machine dies in the middle is part of its meaning: see docs/flows.md. Raises DefinitionError throughout: OMG-F001 for
-types that do not fit (both ends are named), OMG-F003 for a combinator that cannot mean what is asked.
+What each does when the machine dies in the middle is part of its meaning: see docs/flows.md. Raises DefinitionError throughout: OMG-F001
+for types that do not fit (both ends are named), OMG-F003 for a combinator that cannot mean what is asked.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
+from omega.kernel.definition import Body, Flow
 from omega.kernel.effects import Effect, strongest
 from omega.kernel.errors import DefinitionError
 from omega.kernel.expressions import Expression
-from omega.kernel.definition import Body, Flow
 from omega.kernel.types import ANY, Type, assignable, type_of
 
 AnyFlow = Flow[Any, Any]
@@ -202,11 +203,14 @@ class Cache(Body):
 
 
 def sequence(*flows: AnyFlow) -> AnyFlow:
-    """`flows` one after the other: the output of each is the input of the next. Sequences inside sequences are flattened: `|` is associative."""
+    """`flows` one after the other:
+
+    the output of each is the input of the next. Sequences inside sequences are flattened: `|` is associative.
+    """
     parts: list[AnyFlow] = []
     for part in _flows("sequence", flows, least=1):
         parts.extend(part.body.flows if isinstance(part.body, Sequence) and part.name == "sequence" else (part,))
-    for left, right in zip(parts, parts[1:], strict=False):
+    for left, right in pairwise(parts):
         _join(left, right)
     return _composite(Sequence(tuple(parts)), parts[0].input, parts[-1].output) if len(parts) > 1 else parts[0]
 
@@ -223,7 +227,9 @@ def race(*flows: AnyFlow) -> AnyFlow:
     parts = _flows("race", flows, least=1)
     for part in parts:
         if not part.effect.repeatable:
-            raise DefinitionError("OMG-F003", f"{part.name} cannot race: losers are cancelled, and a {part.effect.value} must not be cut short")
+            raise DefinitionError(
+                "OMG-F003", f"{part.name} cannot race: losers are cancelled, and a {part.effect.value} must not be cut short"
+            )
     return _composite(Race(parts), _common_input("race", parts), _either(parts))
 
 
@@ -253,7 +259,10 @@ def foreach(flow: AnyFlow, *, at_once: int = AT_ONCE) -> AnyFlow:
 
 
 def retry(flow: AnyFlow, attempts: int = 3, *, backoff_s: float = 0.5, factor: float = 2.0, longest_s: float = 30.0) -> AnyFlow:
-    """`flow`, up to `attempts` times in all. Denials, bad input and steps in doubt are not tried again; a write is never repeated by itself."""
+    """`flow`, up to `attempts` times in all.
+
+    Denials, bad input and steps in doubt are not tried again; a write is never repeated by itself.
+    """
     (part,) = _flows("retry", (flow,), least=1)
     if not 1 <= attempts <= MAX_ATTEMPTS:
         raise DefinitionError("OMG-F003", f"retry of {part.name}: attempts must be between 1 and {MAX_ATTEMPTS}")
@@ -275,18 +284,26 @@ def timeout(flow: AnyFlow, limit: float | str, *, otherwise: AnyFlow | None = No
 
 
 def fallback(flow: AnyFlow, *others: AnyFlow) -> AnyFlow:
-    """`flow`, and where it fails the next of `others` on the same input. A denial and a step in doubt are not failures: they are not worked around."""
+    """`flow`, and where it fails the next of `others` on the same input.
+
+    A denial and a step in doubt are not failures: they are not worked around.
+    """
     parts = _flows("fallback", (flow, *others), least=2)
     return _composite(Fallback(parts), _common_input("fallback", parts), _either(parts))
 
 
 def cache(flow: AnyFlow, *, ttl_s: float = 3600.0, reads: bool = False) -> AnyFlow:
-    """`flow`, whose result for an input is kept `ttl_s` seconds within the tenant. Pure flows only, unless `reads` admits old answers of reads."""
+    """`flow`, whose result for an input is kept `ttl_s` seconds within the tenant.
+
+    Pure flows only, unless `reads` admits old answers of reads.
+    """
     (part,) = _flows("cache", (flow,), least=1)
     allowed = Effect.READ if reads else Effect.PURE
     if part.effect.rank > allowed.rank:
         raise DefinitionError(
-            "OMG-F003", f"{part.name} is a {part.effect.value}: its result cannot be kept", advice="cache pure flows, or reads with reads=True"
+            "OMG-F003",
+            f"{part.name} is a {part.effect.value}: its result cannot be kept",
+            advice="cache pure flows, or reads with reads=True",
         )
     return _composite(Cache(part, ttl_s), part.input, part.output)
 
@@ -377,7 +394,9 @@ def _predicate(kind: str, given: str | AnyFlow, wanted: type) -> Expression | An
     if not isinstance(given, Flow):
         raise DefinitionError("OMG-F003", f"{kind} takes a CEL expression or a pure flow, not {type(given).__name__}")
     if given.effect is not Effect.PURE:
-        raise DefinitionError("OMG-F003", f"{given.name} decides a {kind} but is a {given.effect.value}: put it before, as a step of its own")
+        raise DefinitionError(
+            "OMG-F003", f"{given.name} decides a {kind} but is a {given.effect.value}: put it before, as a step of its own"
+        )
     if not assignable(given.output.annotation, wanted):
         raise DefinitionError("OMG-F001", f"{given.name} decides a {kind} and gives {given.output.name}, not {wanted.__name__}")
     return given
@@ -388,7 +407,10 @@ def _spell(predicate: Expression | AnyFlow) -> str:
 
 
 def rebuilt(flow: AnyFlow, leaf: Callable[[AnyFlow], AnyFlow]) -> AnyFlow:
-    """`flow` with every leaf replaced by what `leaf` gives for it; effects and needs of the composites follow. The same object when nothing changed."""
+    """`flow` with every leaf replaced by what `leaf` gives for it; effects and needs of the composites follow.
+
+    The same object when nothing changed.
+    """
     if not flow.children:
         return leaf(flow)
     changes: dict[str, Any] = {}

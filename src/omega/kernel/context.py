@@ -9,9 +9,9 @@ Immutable. Rights and budget only shrink on the way down (`spawn`, `isolate`). I
             await ctx.call(page, ticket)
         return first
 
-Each `ctx.call` is a durable step, `ctx.now()`, `ctx.random()` and `ctx.uuid()` give the same after a crash as before it, and `ctx.touch` reaches the world
-with the permit of the step. Only the context opens branches: a `ctx.call` from a task of one's own making is refused (OMG-R008).
-Adding an attribute needs an ADR; a test pins the fields.
+Each `ctx.call` is a durable step, `ctx.now()`, `ctx.random()` and `ctx.uuid()` give the same after a crash as before it, and `ctx.touch`
+reaches the world with the permit of the step. Only the context opens branches: a `ctx.call` from a task of one's own making is refused
+(OMG-R008). Adding an attribute needs an ADR; a test pins the fields.
 """
 
 from __future__ import annotations

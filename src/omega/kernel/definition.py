@@ -1,7 +1,7 @@
 """What a flow is: typed, named, versioned, immutable data that can be called, drawn, compared and stored.
 
-A flow is either a leaf (a Python task, a tool of an MCP server) or a combinator with children (`omega.kernel.compose`). Its `digest` covers everything that
-decides what it means; `code` covers the Python source behind a leaf and is kept beside it.
+A flow is either a leaf (a Python task, a tool of an MCP server) or a combinator with children (`omega.kernel.compose`). Its `digest`
+covers everything that decides what it means; `code` covers the Python source behind a leaf and is kept beside it.
 
     @flow
     def redact(ticket: Ticket) -> Ticket: ...
@@ -37,7 +37,10 @@ _COMBINATORS: dict[str, Callable[..., Any]] = {}
 
 
 def bind(**functions: Callable[..., Any]) -> None:
-    """Give the methods of `Flow` the functions behind them. Called once, by `omega.kernel.flow`: combinators are made of flows, not the other way round."""
+    """Give the methods of `Flow` the functions behind them.
+
+    Called once, by `omega.kernel.flow`: combinators are made of flows, not the other way round.
+    """
     _COMBINATORS.update(functions)
 
 
@@ -58,7 +61,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Task(Body):
-    """A Python function as a leaf. `takes_context` and `takes_input` tell how it is called, `where` is `file.py:line`, `code` its source digest."""
+    """A Python function as a leaf.
+
+    `takes_context` and `takes_input` tell how it is called, `where` is `file.py:line`, `code` its source digest.
+    """
 
     kind: ClassVar[str] = "task"
     function: Callable[..., Any]
@@ -224,7 +230,9 @@ class Flow(Generic[In, Out]):
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,63}", role):
             raise DefinitionError("OMG-F005", f"{role!r} is no role: lower-case letters, digits and dashes")
         if self.effect is Effect.PURE:
-            raise DefinitionError("OMG-F003", f"{self.name} is pure: there is nothing to approve", advice="approve the step that acts on its result")
+            raise DefinitionError(
+                "OMG-F003", f"{self.name} is pure: there is nothing to approve", advice="approve the step that acts on its result"
+            )
         if self.children:
             raise DefinitionError("OMG-F003", f"{self.name} is a composite: approve the step inside that acts")
         return replace(self, approver_role=role, _digest=[])
@@ -311,7 +319,9 @@ def _inspect(function: Callable[..., Any]) -> tuple[Task, Type, Type]:
     if len(inputs) > 1:
         names = ", ".join(parameter.name for parameter in inputs)
         raise DefinitionError(
-            "OMG-F002", f"{function.__name__} ({where}) takes {len(inputs)} inputs ({names})", advice="take one pydantic model that holds them"
+            "OMG-F002",
+            f"{function.__name__} ({where}) takes {len(inputs)} inputs ({names})",
+            advice="take one pydantic model that holds them",
         )
     unannotated = [parameter.name for parameter in inputs if parameter.name not in hints]
     if unannotated or "return" not in hints:
@@ -327,7 +337,9 @@ def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise DefinitionError("OMG-F002", f"{function.__name__} ({where}): {error}", advice="import or define the type before the flow") from error
+        raise DefinitionError(
+            "OMG-F002", f"{function.__name__} ({where}): {error}", advice="import or define the type before the flow"
+        ) from error
 
 
 def _is_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """The direct run: a flow called like a function, in memory, for tests and prompts.
 
-Nothing is journaled and nothing is admitted, so nothing can be touched: a step that wants the world raises OMG-R013 unless an answer was given for it
-(`omega.testing`). Branches run one after the other, delays take no time, time limits never pass: what is left is the pure meaning of the flow.
+Nothing is journaled and nothing is admitted, so nothing can be touched: a step that wants the world raises OMG-R013 unless an answer was
+given for it (`omega.testing`). Branches run one after the other, delays take no time, time limits never pass: what is left is the pure
+meaning of the flow.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.context import Context
+from omega.kernel.definition import Task
 from omega.kernel.effects import Request
 from omega.kernel.errors import FlowError, OmegaError
 from omega.kernel.evaluate import Branch, evaluate, is_failure
-from omega.kernel.definition import Task
 from omega.kernel.trail import Trail
 
 
@@ -77,7 +78,11 @@ class Direct:
 
     async def touch(self, request: Request) -> Any:
         """Refused: there is no permit here."""
-        raise FlowError("OMG-R013", f"a direct run cannot touch {request.port or 'the world'}", advice="run it with omega run, or give an answer in the test")
+        raise FlowError(
+            "OMG-R013",
+            f"a direct run cannot touch {request.port or 'the world'}",
+            advice="run it with omega run, or give an answer in the test",
+        )
 
     async def value(self, name: str) -> Any:
         """A fixed stand-in, so that a test gives the same twice."""

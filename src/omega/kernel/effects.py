@@ -99,7 +99,10 @@ class ReadFile(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteFiles(Request):
-    """Write several files, each whole or not at all (temporary name, fsync, rename), folders made as needed; gives the list of paths written."""
+    """Write several files, each whole or not at all (temporary name, fsync, rename).
+
+    Folders are made as needed. Gives the list of paths written.
+    """
 
     port: ClassVar[str] = "files"
     files: Mapping[str, bytes]
@@ -130,7 +133,10 @@ class ModelCall(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListExecutions(Request):
-    """List executions of the caller's tenant, newest first; gives `omega.kernel.ports.Line`s. `status` narrows the list where it is given."""
+    """List executions of the caller's tenant, newest first; gives `omega.kernel.ports.Line`s.
+
+    `status` narrows the list where it is given.
+    """
 
     port: ClassVar[str] = "records"
     status: str = ""

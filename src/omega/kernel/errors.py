@@ -10,9 +10,9 @@
     ├── IntegrityError    what is stored is not what was written       fault: omega
     └── Suspended         nothing failed: a person or a signal is awaited
 
-Codes are data (`CODES`): a letter for the floor it comes from and a number that is never reused. `docs/errors.md` has a paragraph per code; a
-test holds the two together. Letters: F flow definition, I input, R runtime, S storage, T trust, W warden, C chronicle, M tools (MCP), P processes
-and files, X command line and host.
+Codes are data (`CODES`): a letter for the floor it comes from and a number that is never reused. `docs/errors.md` has a paragraph per
+code; a test holds the two together. Letters: F flow definition, I input, R runtime, S storage, T trust, W warden, C chronicle, M tools
+(MCP), P processes and files, X command line and host.
 """
 
 from __future__ import annotations
@@ -126,8 +126,7 @@ class Suspended(OmegaError):
 
 
 _FAMILIES: dict[str, type[OmegaError]] = {
-    kind.family: kind
-    for kind in (DefinitionError, InputError, Denied, FlowError, UpstreamError, StorageError, IntegrityError, Suspended)
+    kind.family: kind for kind in (DefinitionError, InputError, Denied, FlowError, UpstreamError, StorageError, IntegrityError, Suspended)
 }
 
 
@@ -172,7 +171,9 @@ CODES: dict[str, Code] = {
     "OMG-R010": Code("already running", _C, "follow it with omega show ID"),
     "OMG-R011": Code("waiting for a person", _C, "approve it with omega approve ID STEP, then omega resume ID"),
     "OMG-R012": Code("not replayable", _C, "only an execution that ended can be replayed; resume it first"),
-    "OMG-R013": Code("touch without a step", _F, "declare the flow's effect (read, idempotent, write, irreversible); a pure flow cannot touch the world"),
+    "OMG-R013": Code(
+        "touch without a step", _F, "declare the flow's effect (read, idempotent, write, irreversible); a pure flow cannot touch the world"
+    ),
     "OMG-R014": Code("the flow changed while it was running", _F, "finish on the recorded version, or start a new run"),
     "OMG-R015": Code("recorded value differs", _O, "the journal and the flow disagree: run omega verify, then compare code versions"),
     "OMG-R016": Code("too many steps or branches", _F, "split the work into several executions"),
@@ -201,7 +202,9 @@ CODES: dict[str, Code] = {
     "OMG-W008": Code("capability missing", _P, "grant the capability named in the details to the caller, in policy and passport"),
     # C: chronicle
     "OMG-C001": Code("log does not verify", _O, "keep the folder as it is and compare with a checkpoint you hold elsewhere"),
-    "OMG-C002": Code("log was rolled back or forked", _O, "the checkpoint you hold is newer than, or foreign to, this log: find out who restored it"),
+    "OMG-C002": Code(
+        "log was rolled back or forked", _O, "the checkpoint you hold is newer than, or foreign to, this log: find out who restored it"
+    ),
     "OMG-C003": Code("export cannot be read", _C, "export it again with omega verify --export FILE"),
     # M: tools
     "OMG-M001": Code("tool server cannot be started", _U, "run its command by hand, then omega mcp tools NAME"),

@@ -1,8 +1,9 @@
 """What may happen next: the meaning of every combinator, written once.
 
-`evaluate` walks a flow with a `Driver`, which does what needs a world: run a leaf, open branches, wait. The runtime's driver journals and gates
-(`omega.runtime.execution`), the direct one just runs (`omega.kernel.direct`), a replaying one only reads. No clock, no randomness, no I/O here:
-whatever could come out differently a second time is a `decide`, which the driver records the first time and repeats ever after.
+`evaluate` walks a flow with a `Driver`, which does what needs a world: run a leaf, open branches, wait. The runtime's driver journals and
+gates (`omega.runtime.execution`), the direct one just runs (`omega.kernel.direct`), a replaying one only reads. No clock, no randomness,
+no I/O here: whatever could come out differently a second time is a `decide`, which the driver records the first time and repeats ever
+after.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from omega.kernel.errors import FlowError, InputError, OmegaError, UpstreamError
 from omega.kernel.expressions import Expression
 from omega.kernel.trail import Trail
 
-NOT_TRIED_AGAIN = frozenset({"OMG-R002", "OMG-R003", "OMG-R005", "OMG-R006", "OMG-R008", "OMG-R009", "OMG-R013", "OMG-R014", "OMG-R015", "OMG-R016"})
+NOT_TRIED_AGAIN = frozenset(
+    {"OMG-R002", "OMG-R003", "OMG-R005", "OMG-R006", "OMG-R008", "OMG-R009", "OMG-R013", "OMG-R014", "OMG-R015", "OMG-R016"}
+)
 """Failures that a second attempt cannot mend, or must not hide."""
 
 Branch = Callable[[Trail], Awaitable[Any]]
@@ -177,4 +180,3 @@ _RULES: dict[type, Callable[[AnyFlow, Any, Any, Trail, Driver], Awaitable[Any]]]
     compose.Fallback: _fallback,
     compose.Cache: _cache,
 }
-

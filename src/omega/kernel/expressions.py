@@ -19,7 +19,7 @@ class Expression:
     __slots__ = ("_program", "source")
 
     def __init__(self, source: str) -> None:
-        import cel
+        import cel  # noqa: PLC0415 - half a second, and most flows hold no expression
 
         if len(source) > MAX_EXPRESSION:
             raise DefinitionError("OMG-F004", f"an expression of {len(source):,} characters is over the limit of {MAX_EXPRESSION:,}")

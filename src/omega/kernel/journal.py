@@ -1,13 +1,13 @@
 """The journal: the event-sourced history of one execution, as rows; and what may be read from them.
 
-A row is (execution, seq, kind, position, meta, payload). `seq` counts from 0 without gaps. `position` is where in the flow it happened, `meta`
-is small, readable and never personal (names, digests under a key, times, decisions), `payload` is the sealed value, which can be destroyed
-without touching the rest. Rows are only ever added.
+A row is (execution, seq, kind, position, meta, payload). `seq` counts from 0 without gaps. `position` is where in the flow it happened,
+`meta` is small, readable and never personal (names, digests under a key, times, decisions), `payload` is the sealed value, which can be
+destroyed without touching the rest. Rows are only ever added.
 
-A position is `branch path / flow name`, with `#n` for the n-th occurrence within the branch (from 1, the first has none), `.i` for the i-th branch
-that a combinator opened and `~name` for work beside a branch, which a time limit or a further attempt set apart: `findings.2~bandit.1/bandit` is the
-second attempt at bandit in the third branch of `findings`. Inside one branch steps follow one another, so the k-th step of a branch must be the
-k-th recorded one: that is the whole determinism check, and why only the context may open branches.
+A position is `branch path / flow name`, with `#n` for the n-th occurrence within the branch (from 1, the first has none), `.i` for the
+i-th branch that a combinator opened and `~name` for work beside a branch, which a time limit or a further attempt set apart:
+`findings.2~bandit.1/bandit` is the second attempt at bandit in the third branch of `findings`. Inside one branch steps follow one another,
+so the k-th step of a branch must be the k-th recorded one: that is the whole determinism check, and why only the context may open branches.
 """
 
 from __future__ import annotations
@@ -141,7 +141,10 @@ _decode_note = msgspec.msgpack.Decoder(Note).decode
 
 
 def encode_meta(meta: Step | Start | Note) -> bytes:
-    """`meta` as stored: MessagePack with field names, defaults left out. These bytes are what the digest covers; they are never re-encoded."""
+    """`meta` as stored:
+
+    MessagePack with field names, defaults left out. These bytes are what the digest covers; they are never re-encoded.
+    """
     return _encode(meta)
 
 

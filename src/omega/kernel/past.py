@@ -32,6 +32,25 @@ class Recorded:
     approvals: list[Note] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
+    def add(self, row: Row) -> None:
+        """Take in the next row about this position."""
+        self.rows.append(row)
+        match row.kind:
+            case Kind.INTENT:
+                self.intent, self.denied, self.waiting, self.resolved = row, None, None, None
+            case Kind.DENIED:
+                self.denied = row
+            case Kind.NEEDS:
+                self.waiting = row
+            case Kind.RESOLVED:
+                self.resolved = row
+            case Kind.APPROVED:
+                note = decode_meta(row)
+                if isinstance(note, Note):
+                    self.approvals.append(note)
+            case kind if kind in _SETTLED:
+                self.settled = row
+
     @property
     def in_doubt(self) -> bool:
         """Whether a touch that must not be repeated was begun and nobody knows how it ended."""
@@ -127,25 +146,12 @@ class Past:
             known = self.at[row.position] = Recorded(row.position, row)
             if row.kind in _ORDERED:
                 self.order.setdefault(branch_of(row.position), []).append(row.position)
-        known.rows.append(row)
-        if row.kind in _SETTLED:
-            known.settled = row
-            if row.kind == Kind.CHOSE:
-                self.chosen.add(row.position)
+        known.add(row)
+        if row.kind == Kind.CHOSE:
+            self.chosen.add(row.position)
         elif row.kind == Kind.INTENT:
-            known.intent, known.denied, known.waiting, known.resolved = row, None, None, None
             self.spent += Spent(calls=1)
-        elif row.kind == Kind.DENIED:
-            known.denied = row
-        elif row.kind == Kind.NEEDS:
-            known.waiting = row
-        elif row.kind == Kind.RESOLVED:
-            known.resolved = row
-        elif row.kind == Kind.APPROVED:
-            note = decode_meta(row)
-            if isinstance(note, Note):
-                known.approvals.append(note)
-        if row.kind in (Kind.DONE, Kind.FAILED):
+        elif row.kind in (Kind.DONE, Kind.FAILED):
             step = decode_meta(row)
             if isinstance(step, Step):
                 self.spent += Spent(step.cost_micros, step.tokens)
@@ -200,7 +206,12 @@ class Past:
             "OMG-R014",
             f"recorded {then}, now {present}",
             details={
-                "recorded": {"step": shown(recorded), "flow": view.name, "where": was.where if was else "", "version": was.version if was else ""},
+                "recorded": {
+                    "step": shown(recorded),
+                    "flow": view.name,
+                    "where": was.where if was else "",
+                    "version": was.version if was else "",
+                },
                 "now": {"step": shown(now), "flow": name, "where": where},
             },
         )

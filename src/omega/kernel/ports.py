@@ -38,7 +38,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a call ended: `status` as in the journal, `value` when done, `error` (an `OmegaError.record()`) otherwise, and the sealed leaf."""
+    """How a call ended:
+
+    `status` as in the journal, `value` when done, `error` (an `OmegaError.record()`) otherwise, and the sealed leaf.
+    """
 
     execution: str
     status: str
@@ -120,7 +123,10 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grown:
-    """A tenant's log after some leaves: `state` is the compact range to start from next time, `checkpoint` the signed note, `size` leaves in all."""
+    """A tenant's log after some leaves:
+
+    `state` is the compact range to start from next time, `checkpoint` the signed note, `size` leaves in all.
+    """
 
     state: bytes
     size: int

@@ -80,7 +80,7 @@ class Scope:
         }
 
 
-def mint_scope(
+def mint_scope(  # noqa: PLR0913 - a passport has this many claims, each named by its caller
     *,
     tenant: str,
     principal: str,
@@ -93,6 +93,4 @@ def mint_scope(
     expires_at: int,
 ) -> Scope:
     """Make a Scope. For `omega.trust` alone, after it has verified a passport or opened a sealed start record."""
-    return Scope(
-        tenant, principal, frozenset(groups), frozenset(capabilities), tuple(actors), region, passport, epoch, expires_at, _TOKEN
-    )
+    return Scope(tenant, principal, frozenset(groups), frozenset(capabilities), tuple(actors), region, passport, epoch, expires_at, _TOKEN)

@@ -2,10 +2,11 @@
 
 A feature package says in its `__init__.py` that it exists, and nothing more:
 
-    manifest = Manifest(name="insights", version="1.0.0", summary="what ran, how it ended, what it cost", home="omega.features.insights.service:Insights")
+    manifest = Manifest(name="insights", version="1.0.0", summary="what ran", home="omega.features.insights.service:Insights")
 
-Its code loads on the first call. The class holds one decorated method per verb; each becomes a flow called `insights.summary`, with its types, effect and
-needs, and takes the road like any other. Entrances (command line, later HTTP, MCP, client) are made from these flows; a feature knows none of them.
+Its code loads on the first call. The class holds one decorated method per verb; each becomes a flow called `insights.summary`, with its
+types, effect and needs, and takes the road like any other. Entrances (command line, later HTTP, MCP, client) are made from these flows; a
+feature knows none of them.
 """
 
 from __future__ import annotations
@@ -54,13 +55,18 @@ def method(
     entrances: tuple[str, ...] = ("cli", "client", "http"),
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[F], F]:
-    """Offer a method of a service class. It takes `ctx: Context` if it wants it and one input, like any flow. Raises DefinitionError (OMG-F003)."""
+    """Offer a method of a service class.
+
+    It takes `ctx: Context` if it wants it and one input, like any flow. Raises DefinitionError (OMG-F003).
+    """
     unknown = sorted(set(entrances) - set(ENTRANCES))
     if unknown:
         raise DefinitionError("OMG-F003", f"{unknown[0]!r} is no entrance; these are: {', '.join(ENTRANCES)}")
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, Method(Effect(effect), (needs,) if isinstance(needs, str) else tuple(needs), entrances, dict(example or {})))
+        setattr(
+            function, _MARK, Method(Effect(effect), (needs,) if isinstance(needs, str) else tuple(needs), entrances, dict(example or {}))
+        )
         return function
 
     return mark
@@ -73,7 +79,9 @@ def methods_of(manifest: Manifest, service: Any) -> dict[str, tuple[AnyFlow, Met
         offered = getattr(getattr(type(service), name, None), _MARK, None)
         if not isinstance(offered, Method):
             continue
-        made = flow(name=f"{manifest.name}.{name}", version=manifest.version, effect=offered.effect, needs=offered.needs)(getattr(service, name))
+        made = flow(name=f"{manifest.name}.{name}", version=manifest.version, effect=offered.effect, needs=offered.needs)(
+            getattr(service, name)
+        )
         found[name] = (replace(made, tags=("service", manifest.name)), offered)
     if not found:
         raise DefinitionError("OMG-F002", f"the service {manifest.name} offers no method", advice="decorate its methods with @method()")

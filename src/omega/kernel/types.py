@@ -1,8 +1,8 @@
 """Types of what goes into and comes out of a flow: checked when flows are joined, used to read and write values when they run.
 
-A `Type` wraps a Python annotation (or, for tools of other people, a JSON Schema). Joins are checked by nominal assignability: the same type, a subclass,
-a member of a union, a literal of that type; `Any` joins with everything and is checked when the value arrives. Reading and writing go through pydantic,
-imported on first use; plain scalars take a short cut. Values are stored as JSON data and never as code.
+A `Type` wraps a Python annotation (or, for tools of other people, a JSON Schema). Joins are checked by nominal assignability: the same
+type, a subclass, a member of a union, a literal of that type; `Any` joins with everything and is checked when the value arrives. Reading
+and writing go through pydantic, imported on first use; plain scalars take a short cut. Values are stored as JSON data and never as code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ _UNIONS = (Union, python_types.UnionType)
 _SCALARS = (int, str, bool, float, type(None))
 _LOOSE = (Any, object, dict, list, tuple)
 
-_dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+def _model(value: Any) -> Any:
+    """A pydantic model inside loose data, as plain data."""
+    if hasattr(type(value), "model_fields"):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is not JSON data")
+
+
+_dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_model).encode
 
 
 class Type:
@@ -114,7 +122,9 @@ class Type:
             data: bytes = adapter.dump_json(adapter.validate_python(value, strict=True), warnings="error")
         except ValidationError as error:
             raise FlowError(
-                "OMG-R002", f"the step gave {show(type(value))} where {self.name} was promised: {_explain(error)}", details={"errors": _paths(error)}
+                "OMG-R002",
+                f"the step gave {show(type(value))} where {self.name} was promised: {_explain(error)}",
+                details={"errors": _paths(error)},
             ) from error
         except PydanticSerializationError as error:
             raise FlowError("OMG-R002", f"no {self.name} that can be stored: {unstorable(value) or error}") from error
@@ -123,10 +133,8 @@ class Type:
         return data
 
     def _encode_loose(self, value: Any) -> bytes:
-        from pydantic import BaseModel
-
         try:
-            return _dump(value.model_dump(mode="json") if isinstance(value, BaseModel) else value).encode()
+            return _dump(value).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise FlowError("OMG-R002", f"cannot be stored: {unstorable(value) or error}") from error
 
@@ -164,7 +172,10 @@ def show(annotation: Any) -> str:
 
 
 def assignable(source: Any, target: Any) -> bool:
-    """Whether a value of annotation `source` is nominally acceptable as `target` (PEP 484's rules, covariant containers, no structural matching)."""
+    """Whether a value of annotation `source` is nominally acceptable as `target`.
+
+    PEP 484's rules with covariant containers; no structural matching.
+    """
     source, target = _bare(source), _bare(target)
     if target in (Any, object) or source is Any or source == target:
         return True
@@ -186,8 +197,7 @@ def _bare(annotation: Any) -> Any:
         return _bare(get_args(annotation)[0])
     if isinstance(annotation, TypeVar):
         return _bare(annotation.__bound__) if annotation.__bound__ is not None else Any
-    supertype = getattr(annotation, "__supertype__", None)
-    return annotation if supertype is None or isinstance(annotation, type) else annotation
+    return annotation
 
 
 def _literal_fits(values: tuple[Any, ...], target: Any) -> bool:
@@ -283,7 +293,9 @@ def check_schema(schema: Mapping[str, Any], value: Any) -> None:
     problem = next(iter(sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))), None)
     if problem is not None:
         path = "".join(f"[{part!r}]" for part in problem.absolute_path)
-        raise InputError("OMG-I001", f"input{path}: {problem.message[:300]}", details={"path": [str(part) for part in problem.absolute_path]})
+        raise InputError(
+            "OMG-I001", f"input{path}: {problem.message[:300]}", details={"path": [str(part) for part in problem.absolute_path]}
+        )
 
 
 def _explain(error: Any) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from omega.kernel.budget import Spent
+from omega.kernel.budget import NOTHING, Spent
 from omega.kernel.effects import Effect
 from omega.kernel.errors import Denied
 from omega.kernel.scope import Scope
@@ -60,7 +60,7 @@ class Ask:
     approvals: tuple[str, ...] = ()
     resource: Mapping[str, Any] = field(default_factory=dict)
     left: Any = None
-    estimate: Spent = Spent()
+    estimate: Spent = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +149,7 @@ class Permit:
         return f"<permit {self.execution} {self.step} {self.port} {'spent' if self._spent else 'open'}>"
 
 
-def mint_permit(
-    *, tenant: str, execution: str, step: str, epoch: int, port: str, commitment: bytes, expires_at: float
-) -> Permit:
+def mint_permit(*, tenant: str, execution: str, step: str, epoch: int, port: str, commitment: bytes, expires_at: float) -> Permit:
     """Make a Permit. For `omega.warden` alone, after it has said ALLOW."""
     return Permit(
         _TOKEN, tenant=tenant, execution=execution, step=step, epoch=epoch, port=port, commitment=commitment, expires_at=expires_at

@@ -1,7 +1,7 @@
 """The book of one execution: makes its rows and leaves, in order, and hands them to the store.
 
-Everything that is sealed, committed to or chained happens here, so nothing else holds the sealer. Rows are made and handed over without a pause
-in between: their order in the store is their order in the digest, whatever branches run at the same time.
+Everything that is sealed, committed to or chained happens here, so nothing else holds the sealer. Rows are made and handed over without a
+pause in between: their order in the store is their order in the digest, whatever branches run at the same time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,16 @@ class Book:
     __slots__ = ("_sealer", "_store", "closed", "digest", "epoch", "execution", "flow_digest", "scope", "seq", "trace")
 
     def __init__(
-        self, store: Store, sealer: Sealer, *, execution: str, epoch: int, scope: Scope, flow_digest: str, trace: str, past: Past | None = None
+        self,
+        store: Store,
+        sealer: Sealer,
+        *,
+        execution: str,
+        epoch: int,
+        scope: Scope,
+        flow_digest: str,
+        trace: str,
+        past: Past | None = None,
     ) -> None:
         self._store = store
         self._sealer = sealer
@@ -51,7 +60,9 @@ class Book:
         self.digest = chain(self.digest, row)
         return row
 
-    def leaf(self, kind: str, *, at_us: int, step: str = "", meta: Step | None = None, verdict: Verdict | None = None, **facts: Any) -> bytes:
+    def leaf(
+        self, kind: str, *, at_us: int, step: str = "", meta: Step | None = None, verdict: Verdict | None = None, **facts: Any
+    ) -> bytes:
         """A leaf that covers every row made so far."""
         if meta is not None:
             facts |= {
@@ -91,7 +102,10 @@ class Book:
         )
 
     def commitment(self, plain: bytes) -> bytes:
-        """The salted commitment to a value of this execution. The same value has the same one in every step: that is how data is followed."""
+        """The salted commitment to a value of this execution.
+
+        The same value has the same one in every step: that is how data is followed.
+        """
         return self._sealer.commit(plain, b"")
 
     # -- reading

@@ -1,6 +1,7 @@
 """What people decide about an execution: cancel it, approve a step, say what became of a step in doubt, send it a signal.
 
-Each decision is a gated act of its own kind, recorded as a row of the execution and as a leaf, whether the execution runs here or stands still.
+Each decision is a gated act of its own kind, recorded as a row of the execution and as a leaf, whether the execution runs here or stands
+still.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ async def decide(engine: Engine, execution: str, verb: str, body: Mapping[str, A
 async def _cancel(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
     if engine.cancel(execution, scope.principal):
         return
-    book, past = await _take(engine, execution, scope)
+    book, _ = await _take(engine, execution, scope)
     now = engine.world.clock.now_us()
     error = OmegaError("OMG-R005", f"cancelled by {scope.principal}")
     rows = (
@@ -78,7 +79,7 @@ async def _signal(engine: Engine, execution: str, body: Mapping[str, Any], scope
     name = str(body.get("name", ""))
     if not 0 < len(name) <= MAX_NAME:
         raise InputError("OMG-I001", f"a signal needs a name of 1 to {MAX_NAME} characters")
-    book, past = await _take(engine, execution, scope)
+    book, _ = await _take(engine, execution, scope)
     now = engine.world.clock.now_us()
     plain = json.dumps(body.get("value")).encode()
     row = book.row(Kind.SIGNAL, name, Note(by=scope.principal, at_us=now, output=book.commitment(plain)), plain)

@@ -52,7 +52,15 @@ class Engine:
     # -- starting
 
     async def start(
-        self, flow: AnyFlow, value: Any, scope: Scope, *, execution: str = "", target: str = "", budget: Budget | None = None, timeout_s: float | None = None
+        self,
+        flow: AnyFlow,
+        value: Any,
+        scope: Scope,
+        *,
+        execution: str = "",
+        target: str = "",
+        budget: Budget | None = None,
+        timeout_s: float | None = None,
     ) -> str:
         """Admit `flow` for `value` and set it going; gives the execution's id.
 
@@ -89,7 +97,9 @@ class Engine:
         if not is_chosen_id(execution):
             raise InputError("OMG-I003", f"{execution[:80]!r} cannot be the id of an execution")
         if execution in self._running or self.world.reader.line(execution) is not None:
-            raise InputError("OMG-R010", f"{execution} exists already", advice=f"take it up with omega resume {execution}, or choose another id")
+            raise InputError(
+                "OMG-R010", f"{execution} exists already", advice=f"take it up with omega resume {execution}, or choose another id"
+            )
         return execution
 
     def _entry(self, flow: AnyFlow, scope: Scope, commitment: bytes, execution: str, budget: Budget, now: int) -> Verdict:
@@ -129,7 +139,9 @@ class Engine:
         leaves = [book.leaf("entry" if admitted else "deny", at_us=now, verdict=verdict, flow=flow.name, effect=flow.effect.value)]
         error = None if admitted else denied(flow, "", book.execution, verdict)
         if error is not None:
-            rows.append(book.row(Kind.FINISHED, "", Note(at_us=now, status=Status.FAILED, error=brief(error)), json.dumps(error.record()).encode()))
+            rows.append(
+                book.row(Kind.FINISHED, "", Note(at_us=now, status=Status.FAILED, error=brief(error)), json.dumps(error.record()).encode())
+            )
         head = Head(
             status=Status.RUNNING if admitted else Status.FAILED,
             flow=flow.name,
@@ -151,8 +163,8 @@ class Engine:
     async def resume(self, execution: str, flow: AnyFlow) -> str:
         """Go on with `execution` from what is recorded of it. `flow` must be the one it was started with.
 
-        Raises InputError: OMG-I003 when it is not known, OMG-R010 while it runs here or elsewhere, FlowError: OMG-R014 when the flow changed.
-        An execution that ended is not run again: its outcome is simply there.
+        Raises InputError: OMG-I003 when it is not known, OMG-R010 while it runs here or elsewhere, FlowError: OMG-R014 when the flow
+        changed. An execution that ended is not run again: its outcome is simply there.
         """
         if execution in self._running:
             raise InputError("OMG-R010", f"{execution} is running in this engine")
@@ -166,9 +178,7 @@ class Engine:
         past, book, record = load(self.world, execution)
         book.epoch = epoch
         now = self.world.clock.now_us()
-        book.behind(
-            book.row(Kind.RESUMED, "", Note(at_us=now, value=epoch)), head=Head(status=Status.RUNNING, at_us=now)
-        )
+        book.behind(book.row(Kind.RESUMED, "", Note(at_us=now, value=epoch)), head=Head(status=Status.RUNNING, at_us=now))
         paused = past.paused_us + (now - past.paused_at if past.paused_at else 0)
         deadline = None if record.deadline is None else record.deadline + paused / 1_000_000
         value = flow.input.read(record.input)
@@ -185,7 +195,9 @@ class Engine:
                 return await asyncio.shield(running.task)
             except asyncio.CancelledError:
                 if running.task.cancelled():
-                    raise FlowError("OMG-R005", f"the engine was closed while {execution} ran", advice=f"omega resume {execution}") from None
+                    raise FlowError(
+                        "OMG-R005", f"the engine was closed while {execution} ran", advice=f"omega resume {execution}"
+                    ) from None
                 raise
         return read_outcome(self.world, execution)
 
@@ -231,7 +243,14 @@ class Engine:
         return result
 
     async def _finish(
-        self, run: Execution, status: Status, *, flow: AnyFlow | None = None, result: Any = None, error: OmegaError | None = None, by: str = ""
+        self,
+        run: Execution,
+        status: Status,
+        *,
+        flow: AnyFlow | None = None,
+        result: Any = None,
+        error: OmegaError | None = None,
+        by: str = "",
     ) -> Outcome:
         book, now = run.book, self.world.clock.now_us()
         plain = json.dumps(error.record()).encode() if flow is None and error is not None else b"null"

@@ -8,8 +8,8 @@ The rules, per leaf:
                               the outcome of whatever cannot be repeated is on disk before anybody sees it
     begun, end unknown        a read or idempotent touch is made again; a write is in doubt and waits for a person
 
-A branch runs in a task of its own; within it steps follow one another, which makes positions the same in every run. A write under way is never cut short:
-cancellation and time limits wait for its answer (its own request limit bounds that), because half a write is a doubt.
+A branch runs in a task of its own; within it steps follow one another, which makes positions the same in every run. A write under way is
+never cut short: cancellation and time limits wait for its answer (its own request limit bounds that), because half a write is a doubt.
 What must not happen here: a touch without a permit, a permit without an ALLOW, an ALLOW that is not on disk.
 """
 
@@ -20,6 +20,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from omega.kernel.budget import Budget, Spent
@@ -51,6 +52,19 @@ FATE_UNKNOWN = frozenset({"OMG-M002", "OMG-M003", "OMG-P003", "OMG-P004"})
 """Failures after which nobody can say whether a write took place."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A step about to be taken: the flow on its input, where in which branch, and with whose rights and budget."""
+
+    flow: AnyFlow
+    value: Any
+    trail: Trail
+    position: str
+    commitment: bytes
+    scope: Scope
+    budget: Budget
+
+
 class Execution:
     """Runs one flow once, from its past on. A `Driver` for `omega.kernel.evaluate`."""
 
@@ -78,8 +92,8 @@ class Execution:
         scope = self.book.scope if ctx is None else ctx.scope
         budget = self.budget if ctx is None else ctx.budget
         if flow.effect is Effect.PURE:
-            return await self._pure(flow, value, trail, position, commitment, scope, budget)
-        return await Touching(self, flow, value, trail, position, commitment, scope, budget).run(recorded)
+            return await self._pure(Turn(flow, value, trail, position, commitment, scope, budget))
+        return await Touching(self, Turn(flow, value, trail, position, commitment, scope, budget)).run(recorded)
 
     def _input(self, flow: AnyFlow, value: Any, trail: Trail) -> tuple[Any, bytes]:
         last = trail.last
@@ -99,12 +113,13 @@ class Execution:
             difference = f"it was {was.version} ({was.effect}), now it is {flow.version} ({flow.effect.value})"
         else:
             difference = f"its input differs: {was.input.hex()[:12]}..., now {commitment.hex()[:12]}..."
+        step = shown(recorded.position)
         raise FlowError(
             "OMG-R014",
-            f"recorded {shown(recorded.position)} ({was.where or 'no source'}), now {shown(recorded.position)} ({flow.where or 'no source'}): {difference}",
+            f"recorded {step} ({was.where or 'no source'}), now {step} ({flow.where or 'no source'}): {difference}",
             details={
-                "recorded": {"step": shown(recorded.position), "flow": was.flow, "version": was.version, "where": was.where},
-                "now": {"step": shown(recorded.position), "flow": flow.name, "version": flow.version, "where": flow.where},
+                "recorded": {"step": step, "flow": was.flow, "version": was.version, "where": was.where},
+                "now": {"step": step, "flow": flow.name, "version": flow.version, "where": flow.where},
             },
         )
 
@@ -120,22 +135,21 @@ class Execution:
         trail.last = (value, data, meta.output if isinstance(meta, Step) else b"")
         return value
 
-    async def _pure(
-        self, flow: AnyFlow, value: Any, trail: Trail, position: str, commitment: bytes, scope: Scope, budget: Budget
-    ) -> Any:
+    async def _pure(self, turn: Turn) -> Any:
+        flow, trail, position, commitment = turn.flow, turn.trail, turn.position, turn.commitment
         body = flow.body
         if not isinstance(body, Task):
             raise FlowError("OMG-R013", f"{flow.name} is a {body.kind} and cannot be pure")
         began = self.world.clock.now_us()
         try:
             operations = Operations(self, trail.inside(position), None) if body.takes_context else None
-            result = call_task(body, self._context(scope, budget, operations) if operations is not None else None, value)
+            result = call_task(body, self._context(turn, operations) if operations is not None else None, turn.value)
             if hasattr(result, "__await__"):
                 result = await result
             if operations is not None:
                 operations.still_going()
             data, result = flow.output.encode(result)
-        except Exception as error:  # noqa: BLE001 - whatever the author's code raises is that step's failure
+        except Exception as error:  # whatever the author's code raises is that step's failure
             raise self._failed(flow, position, commitment, began, as_failure(flow, error)) from error
         took = self.world.clock.now_us() - began
         output = self.book.commitment(data)
@@ -336,8 +350,9 @@ class Execution:
             raise Suspended("OMG-R018", f"{self.book.execution} waits for the signal {name!r}", details={"signal": name})
         return json.loads(self.book.open(sent.pop(0)))
 
-    def _context(self, scope: Scope, budget: Budget, operations: Operations) -> Context:
-        return Context(scope, budget, self.book.execution, self.deadline, self.book.trace, scope.region, operations)
+    def _context(self, turn: Turn, operations: Operations) -> Context:
+        scope = turn.scope
+        return Context(scope, turn.budget, self.book.execution, self.deadline, self.book.trace, scope.region, operations)
 
     def left(self, budget: Budget) -> Budget:
         """What may still be spent under `budget`."""
@@ -368,26 +383,21 @@ class Execution:
         )
 
 
-class _Won(Exception):  # noqa: N818 - no error: it ends the wait for the others
+class _Won(Exception):
     pass
 
 
 class Touching:
     """One gated step: ask, write down, do, write down."""
 
-    def __init__(
-        self, run: Execution, flow: AnyFlow, value: Any, trail: Trail, position: str, commitment: bytes, scope: Scope, budget: Budget
-    ) -> None:
+    def __init__(self, run: Execution, turn: Turn) -> None:
         self.execution = run
         self.world = run.world
         self.book = run.book
-        self.flow = flow
-        self.value = value
-        self.trail = trail
-        self.position = position
-        self.commitment = commitment
-        self.scope = scope
-        self.budget = budget
+        self.turn = turn
+        self.flow = turn.flow
+        self.trail = turn.trail
+        self.position = turn.position
         self.receipt = Receipt()
         self.touches = 0
         self.began = 0
@@ -414,7 +424,12 @@ class Touching:
             raise Suspended(
                 "OMG-R006",
                 f"{step} was begun and nobody knows how it ended",
-                details={"step": step, "flow": self.flow.name, "execution": self.book.execution, "idempotency_key": f"{self.book.execution}/{self.position}"},
+                details={
+                    "step": step,
+                    "flow": self.flow.name,
+                    "execution": self.book.execution,
+                    "idempotency_key": f"{self.book.execution}/{self.position}",
+                },
             )
         note = decode_meta(recorded.resolved)
         if isinstance(note, Note) and note.status == "done":
@@ -426,21 +441,21 @@ class Touching:
         body = self.flow.body
         self.ask = Ask(
             gate=Gate.TOUCH,
-            scope=self.scope,
+            scope=self.turn.scope,
             execution=self.book.execution,
             step=self.position,
             epoch=self.book.epoch,
             flow=self.flow.name,
             flow_digest=self.flow.digest,
             effect=self.flow.effect,
-            input_commitment=self.commitment,
+            input_commitment=self.turn.commitment,
             now=self.began / 1_000_000,
             needs=self.flow.needs,
             kind=body.kind,
             approver_role=self.flow.approver_role,
             approvals=approvals,
             resource={"server": body.server, "tool": body.tool} if isinstance(body, Tool) else {},
-            left=self.execution.left(self.budget),
+            left=self.execution.left(self.turn.budget),
         )
         self.verdict = self.world.warden.ask(self.ask)
         if self.verdict.decision is Decision.DENY:
@@ -477,22 +492,22 @@ class Touching:
     async def _attempt(self) -> Any:
         try:
             result = await self._do()
-        except Exception as error:  # noqa: BLE001 - whatever the author's code raises is that step's failure
+        except Exception as error:  # whatever the author's code raises is that step's failure
             raise await self._ended_badly(as_failure(self.flow, error)) from error
         return await self._done(result)
 
     async def _do(self) -> Any:
         body = self.flow.body
         if isinstance(body, Tool):
-            request = ToolCall(server=body.server, tool=body.tool, arguments=self.value or {}, timeout_s=body.timeout_s)
+            request = ToolCall(server=body.server, tool=body.tool, arguments=self.turn.value or {}, timeout_s=body.timeout_s)
             return await self.touch(request)
         if not isinstance(body, Task):
             raise FlowError("OMG-R013", f"a {body.kind} cannot be run here")
         operations, context = None, None
         if body.takes_context:
             operations = Operations(self.execution, self.trail.inside(self.position, asyncio.current_task()), self)
-            context = self.execution._context(self.scope, self.budget, operations)
-        result = call_task(body, context, self.value)
+            context = self.execution._context(self.turn, operations)
+        result = call_task(body, context, self.turn.value)
         if hasattr(result, "__await__"):
             result = await result
         if operations is not None:
@@ -507,7 +522,7 @@ class Touching:
         effector = self.world.effectors.get(request.port)
         if effector is None or self.ask is None or self.verdict is None:
             raise FlowError("OMG-R013", f"nothing here can touch {request.port or type(request).__name__}")
-        if isinstance(request, ModelCall) and not self.execution.left(self.budget).allows(Spent(tokens=request.max_tokens)):
+        if isinstance(request, ModelCall) and not self.execution.left(self.turn.budget).allows(Spent(tokens=request.max_tokens)):
             raise Denied("OMG-W005", f"{self.flow.name} may ask for {request.max_tokens} tokens, which is more than the budget has left")
         leave = permit(self.ask, self.verdict, request.port, self.world.clock.now_us() / 1_000_000)
         result, receipt = await effector.perform(leave, request, execution=self.book.execution, step=self.position)
@@ -556,7 +571,7 @@ class Touching:
         elapsed = self.world.clock.now_us() - self.began if took and self.began else 0
         if took:
             facts |= {"cost_micros": self.receipt.cost_micros, "tokens": self.receipt.tokens, "priced": self.receipt.priced}
-        return self.execution._meta(self.flow, self.commitment, self.began, elapsed, **facts)
+        return self.execution._meta(self.flow, self.turn.commitment, self.began, elapsed, **facts)
 
 
 class Operations:
@@ -623,7 +638,10 @@ class Operations:
             raise
 
     def _own(self, what: str) -> None:
-        """Steps made from a task that the flow started by itself would come in another order each time. Raises FlowError (OMG-R008) naming the line."""
+        """Steps made from a task that the flow started by itself would come in another order each time.
+
+        Raises FlowError (OMG-R008) naming the line.
+        """
         self.still_going()
         if asyncio.current_task() is self._trail.owner:
             return
@@ -705,7 +723,9 @@ def as_failure(flow: AnyFlow, error: Exception) -> OmegaError:
     if isinstance(error, OmegaError):
         return error
     frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if "/omega/runtime/" not in frame.filename and "/omega/kernel/" not in frame.filename), None)
+    last = next(
+        (frame for frame in reversed(frames) if "/omega/runtime/" not in frame.filename and "/omega/kernel/" not in frame.filename), None
+    )
     where = f" at {last.filename.rpartition('/')[2]}:{last.lineno}" if last is not None else ""
     words = str(error)[:500]
     return FlowError("OMG-R001", f"{flow.name} raised {type(error).__name__}{where}{': ' if words else ''}{words}")

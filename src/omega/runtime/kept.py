@@ -1,4 +1,7 @@
-"""Results kept for `cache`: in memory, per tenant, bounded, gone with the process. What was taken from here is journaled like any other value."""
+"""Results kept for `cache`:
+
+in memory, per tenant, bounded, gone with the process. What was taken from here is journaled like any other value.
+"""
 
 from __future__ import annotations
 

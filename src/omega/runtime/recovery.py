@@ -60,8 +60,14 @@ def load(world: World, execution: str) -> tuple[Past, Book, StartRecord]:
     sealer = world.keyring.open(execution, key)
     first = past.rows[0]
     book = Book(
-        world.store, sealer, execution=execution, epoch=line.epoch, scope=world.authority.restore(_claims(sealer, first)), flow_digest=past.start.digest,
-        trace="", past=past,
+        world.store,
+        sealer,
+        execution=execution,
+        epoch=line.epoch,
+        scope=world.authority.restore(_claims(sealer, first)),
+        flow_digest=past.start.digest,
+        trace="",
+        past=past,
     )
     record = StartRecord.decode(book.open(first))
     if book.commitment(record.encode()) != past.start.record or record.digest != past.start.digest:
@@ -82,7 +88,7 @@ def check_unchanged(record: StartRecord, flow: AnyFlow, execution: str) -> None:
         was, now = change["recorded"], change["now"]
         raise FlowError(
             "OMG-R014",
-            f"recorded {was['step']} {was['version']} ({was['where'] or 'no source'}), now {now['step']} {now['version']} ({now['where'] or 'no source'})"
+            f"recorded {_spoken(was)}, now {_spoken(now)}"
             + (": same name and version, other code" if was["step"] == now["step"] and was["version"] == now["version"] else ""),
             details=change | {"execution": execution},
         )
@@ -90,7 +96,10 @@ def check_unchanged(record: StartRecord, flow: AnyFlow, execution: str) -> None:
         raise FlowError(
             "OMG-R014",
             f"{flow.name} joins its steps in another way than when {execution} was started",
-            details={"recorded": {"step": flow.name, "digest": record.digest, "where": ""}, "now": {"step": flow.name, "digest": flow.digest, "where": flow.where}},
+            details={
+                "recorded": {"step": flow.name, "digest": record.digest, "where": ""},
+                "now": {"step": flow.name, "digest": flow.digest, "where": flow.where},
+            },
         )
 
 
@@ -105,3 +114,7 @@ def read_outcome(world: World, execution: str) -> Outcome:
         return Outcome(**facts)
     payload = json.loads(book.open(past.finished))
     return Outcome(**facts, value=payload) if line.status == Status.DONE else Outcome(**facts, error=payload)
+
+
+def _spoken(leaf: dict[str, str]) -> str:
+    return f"{leaf['step']} {leaf['version']} ({leaf['where'] or 'no source'})"

@@ -1,7 +1,7 @@
 """Replay: the same flow over the same records, offline, with nothing written and nothing touched.
 
-Pure steps run again and must give the same bytes; everything that touched the world gives its recorded outcome. The first difference ends it: a step that
-is not recorded, a recorded step that does not come, an input, a version or a result that is not the same.
+Pure steps run again and must give the same bytes; everything that touched the world gives its recorded outcome. The first difference ends
+it: a step that is not recorded, a recorded step that does not come, an input, a version or a result that is not the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from omega.kernel.journal import Kind, Status, Step, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import Trail, shown
 from omega.runtime.book import Book
-from omega.runtime.execution import Execution, Operations, as_failure
+from omega.runtime.execution import Execution, Operations, Turn, as_failure
 from omega.runtime.recovery import check_unchanged, load
 from omega.runtime.world import World
 
@@ -81,7 +81,10 @@ class Replay(Execution):
             raise FlowError(
                 "OMG-R014",
                 f"recorded nothing after the last step of {trail.path or 'the flow'}, now {shown(position)} ({flow.where or 'no source'})",
-                details={"recorded": {"step": "nothing", "where": ""}, "now": {"step": shown(position), "flow": flow.name, "where": flow.where}},
+                details={
+                    "recorded": {"step": "nothing", "where": ""},
+                    "now": {"step": shown(position), "flow": flow.name, "where": flow.where},
+                },
             )
         value, commitment = self._input(flow, value, trail)
         self._check(flow, recorded, commitment)
@@ -99,13 +102,14 @@ class Replay(Execution):
         context = None
         if flow.body.takes_context:
             scope = self.book.scope if ctx is None else ctx.scope
-            context = self._context(scope, self.budget, Operations(self, trail.inside(position), None))
+            turn = Turn(flow, value, trail, position, b"", scope, self.budget)
+            context = self._context(turn, Operations(self, trail.inside(position), None))
         try:
             result = call_task(flow.body, context, value)
             if hasattr(result, "__await__"):
                 result = await result
             data, result = flow.output.encode(result)
-        except Exception as error:  # noqa: BLE001 - whatever the author's code raises is compared with what is recorded
+        except Exception as error:  # whatever the author's code raises is compared with what is recorded
             raise self._failed_again(flow, position, as_failure(flow, error)) from error
         if settled.kind != Kind.DONE or data != self.book.open(settled):
             raise self._differs(flow, position, "its result" if settled.kind == Kind.DONE else "it failed then and succeeds now")
@@ -127,7 +131,9 @@ class Replay(Execution):
         where = step.where if step is not None else ""
         return FlowError(
             "OMG-R015",
-            f"{shown(position)} ({flow.where or where}) is not what was recorded: {what} differs" if what == "its result" else f"{shown(position)} ({flow.where or where}): {what}",
+            f"{shown(position)} ({flow.where or where}) is not what was recorded: {what} differs"
+            if what == "its result"
+            else f"{shown(position)} ({flow.where or where}): {what}",
             details={
                 "recorded": {"step": shown(position), "where": where, "version": step.version if step else ""},
                 "now": {"step": shown(position), "where": flow.where, "version": flow.version},
@@ -143,7 +149,10 @@ class Replay(Execution):
 
 
 async def replay(world: World, execution: str, flow: AnyFlow) -> Report:
-    """Repeat `execution` from its records. Raises InputError: OMG-I003 when it is not known, OMG-R012 when it has not ended in a result or a failure."""
+    """Repeat `execution` from its records.
+
+    Raises InputError: OMG-I003 when it is not known, OMG-R012 when it has not ended in a result or a failure.
+    """
     past, book, record = load(world, execution)
     line = world.reader.line(execution)
     if past.finished is None or line is None or line.status == Status.CANCELLED:
@@ -168,7 +177,11 @@ async def _repeat(run: Replay, flow: AnyFlow, given: Any, status: str) -> None:
     except OmegaError as error:
         if status == Status.FAILED and error.code == run.book.error(finished).code and error.code not in ("OMG-R014", "OMG-R015"):
             return
-        raise error if isinstance(error, (FlowError, IntegrityError)) else FlowError("OMG-R015", f"it ends with {error.code} now: {error.cause}") from error
+        raise (
+            error
+            if isinstance(error, (FlowError, IntegrityError))
+            else FlowError("OMG-R015", f"it ends with {error.code} now: {error.cause}")
+        ) from error
     if status != Status.DONE:
         raise FlowError("OMG-R015", f"{run.book.execution} failed then and succeeds now")
     if flow.output.encode(result)[0] != run.book.open(finished):

@@ -1,4 +1,7 @@
-"""The one road: who is it, may they, do it, what happened. The only implementation of the port `Road`; every entrance holds it and nothing behind it."""
+"""The one road:
+
+who is it, may they, do it, what happened. The only implementation of the port `Road`; every entrance holds it and nothing behind it.
+"""
 
 from __future__ import annotations
 

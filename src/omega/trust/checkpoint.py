@@ -137,7 +137,9 @@ def key_id(name: str, public: bytes, algorithm: int = ED25519) -> bytes:
 
 
 def sign(checkpoint: Checkpoint, signer: Signer) -> bytes:
-    """`checkpoint` as a note signed by `signer` under the name of its origin."""
+    """`checkpoint` as a note signed by `signer` under the name of its origin. Raises IntegrityError (OMG-C001) when that names no key."""
+    if not is_key_name(checkpoint.origin):
+        raise IntegrityError("OMG-C001", "a log cannot have this name", advice="name tenants without spaces and plus signs")
     body = checkpoint.body()
     value = key_id(checkpoint.origin, signer.public) + signer.sign(body)
     return body + f"\n{_DASH}{checkpoint.origin} {base64.b64encode(value).decode()}\n".encode()

@@ -7,6 +7,7 @@ test exercised.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -177,7 +178,8 @@ def _run(bundle: Bundle, file: str, line: int, case: Case, exercised: set[str]) 
 def _lint(policies: Iterable[Policy]) -> Iterator[Problem]:
     """Policies that load but may not mean what they say."""
     for policy in policies:
-        if not policy.permits and _asks_first(policy.rule["conditions"]):
+        conditions = json.loads(policy.rule)["conditions"]
+        if not policy.permits and _asks_first(conditions):
             yield Problem(
                 file=policy.file,
                 line=policy.line,
@@ -185,7 +187,7 @@ def _lint(policies: Iterable[Policy]) -> Iterator[Problem]:
                 text=f"{policy.id} forbids only when a fact is present: where it is absent the rule does not apply",
                 advice="forbid unless the fact is present and harmless, or permit only when it is",
             )
-        if policy.approval and not _mentions(policy.rule["conditions"], policy.approval):
+        if policy.approval and not _mentions(conditions, policy.approval):
             yield Problem(
                 file=policy.file,
                 line=policy.line,

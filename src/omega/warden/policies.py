@@ -9,10 +9,10 @@ Theory. Cedar by itself fails open in four ways, each closed here:
 * An attribute of an absent entity is an error, hence the first case. Here the caller and the target are always present.
 * Parse problems and duplicate ids pass silently. Here a bundle with any problem does not load, and says file, line and what to do.
 
-Slicing. Cedar has no index: each policy costs about 0.8 us per decision, matching or not. Whether a policy's *scope* can match depends on
-the action, the kind of caller, the two tenants, the tool server and the flow only, and a scope that does not match cannot err; so each
-question is put to the slice of policies whose scope can match it. Names that no policy mentions share a slice, so the number of slices is
-bounded by the bundle and not by who asks.
+Slicing. Cedar has no index: each policy costs about 1 us per decision, matching or not. Whether a policy's *scope* can match depends on
+the action, the kind of caller, its groups, the two tenants, the tool server and the flow only, and a scope that does not match cannot err;
+so each question is put to the slice of policies whose scope can match it. Names that no policy mentions share a slice, so that the slices
+follow from the bundle and not from who asks.
 
 A bundle never changes. Equal questions have equal answers, so answers and parsed entities are kept, up to a bound.
 """
@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from operator import attrgetter
 from typing import Any
 
 import cedarpy
@@ -35,7 +36,7 @@ from omega.warden.question import ACTIONS, GROUP_ACTIONS, Question
 from omega.warden.source import Policy, Problem, read
 
 MAX_KEPT = 4_096
-"""Answers and parsed entities that a bundle keeps at most, each; a full store is emptied, which costs one evaluation per question."""
+"""Answers, slices and parsed entities that a bundle keeps at most, each; a full store is emptied and fills again as questions come."""
 
 DEFAULT_FILE = "default.cedar"
 """Name of the policies of a fresh installation, as it appears in explanations."""
@@ -44,10 +45,12 @@ DEFAULT_TESTS_FILE = "default.test.yaml"
 
 SCHEMA_FILE = "schema.cedarschema"
 
+_order = attrgetter("order")
+
 _FAILING = re.compile(r"polic(?:y|ies) `([^`]+)`")
 _REPEATED = re.compile(r"^for policy `[^`]*`, ")
 
-_Key = tuple[str, str, str, str, str, str]
+_Key = tuple[str, str, str, str, str, str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,16 @@ class _Reach:
     actions: frozenset[str]
     principal_type: str = ""
     principal_tenant: str = ""
+    group: str = ""
     flow: str = ""
     server: str = ""
     resource_tenant: str = ""
+
+    def admits(self, key: _Key) -> bool:
+        """Whether questions of `key` can be within the scope; the tenants have been looked at before."""
+        action, kind, _, flow, server, _, groups = key
+        named = self.principal_type in ("", kind) and self.flow in ("", flow) and self.server in ("", server)
+        return named and action in self.actions and (not self.group or self.group in groups)
 
 
 @dataclass(slots=True)
@@ -91,6 +101,7 @@ class _Index:
     """Policies by the tenants that their scopes name (empty: any), with the other names that scopes mention."""
 
     by_tenant: dict[tuple[str, str], list[tuple[_Reach, Policy]]] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=set)
     flows: set[str] = field(default_factory=set)
     servers: set[str] = field(default_factory=set)
     callers: set[str] = field(default_factory=set)
@@ -99,6 +110,7 @@ class _Index:
     def add(self, policy: Policy) -> None:
         reach = _reach(policy)
         self.by_tenant.setdefault((reach.principal_tenant, reach.resource_tenant), []).append((reach, policy))
+        self.groups.add(reach.group)
         self.flows.add(reach.flow)
         self.servers.add(reach.server)
         self.callers.add(reach.principal_tenant)
@@ -114,18 +126,19 @@ class _Index:
             question.flow if question.flow in self.flows else "",
             server if server in self.servers else "",
             target if target in self.targets else "",
+            question.groups & self.groups,
         )
 
     def reaching(self, key: _Key) -> tuple[Policy, ...]:
         """The policies whose scope can match, in file order."""
-        action, kind, caller, flow, server, target = key
+        caller, target = key[2], key[5]
         found = [
             policy
             for tenants in {(caller, target), (caller, ""), ("", target), ("", "")}
             for reach, policy in self.by_tenant.get(tenants, ())
-            if action in reach.actions and reach.principal_type in ("", kind) and reach.flow in ("", flow) and reach.server in ("", server)
+            if reach.admits(key)
         ]
-        return tuple(sorted(found, key=lambda policy: policy.order))
+        return tuple(sorted(found, key=_order))
 
 
 class Bundle:
@@ -197,17 +210,21 @@ class Bundle:
     def _ask(self, part: _Slice, ready: _Prepared, question: Question) -> Answer:
         request = {**ready.request, "context": question.context()}
         result = cedarpy.is_authorized(request, part.handle, ready.entities, schema=shipped_schema())
-        deciding = tuple(sorted((self.by_id[name] for name in result.diagnostics.reasons), key=lambda policy: policy.order))
-        errors = tuple(result.diagnostics.errors)
-        if result.decision is cedarpy.Decision.NoDecision and not errors:
+        decision, found = result.decision, result.diagnostics
+        deciding = tuple(sorted((self.by_id[name] for name in found.reasons), key=_order))
+        errors = tuple(found.errors)
+        if decision is cedarpy.Decision.NoDecision and not errors:
             errors = ("the policy engine gave no decision",)
-        return Answer(result.decision is cedarpy.Decision.Allow and not errors, deciding, errors)
+        return Answer(decision is cedarpy.Decision.Allow and not errors, deciding, errors)
 
     def _slice(self, question: Question) -> _Slice:
         key = self._index.key(question)
         part = self._slices.get(key)
         if part is None:
-            part = self._slices[key] = self._handle(self._index.reaching(key))
+            part = self._handle(self._index.reaching(key))
+            if len(self._slices) >= MAX_KEPT:
+                self._slices.clear()
+            self._slices[key] = part
         return part
 
     def _handle(self, policies: tuple[Policy, ...]) -> _Slice:
@@ -215,8 +232,12 @@ class Bundle:
         ids = tuple(policy.id for policy in policies)
         part = self._handles.get(ids)
         if part is None:
-            document = {"staticPolicies": {policy.id: policy.rule for policy in policies}, "templates": {}, "templateLinks": []}
-            part = self._handles[ids] = _Slice(policies, cedarpy.PolicySet.from_json_str(json.dumps(document)))
+            rules = ",".join(f'"{policy.id}":{policy.rule}' for policy in policies)
+            document = f'{{"staticPolicies":{{{rules}}},"templates":{{}},"templateLinks":[]}}'
+            part = _Slice(policies, cedarpy.PolicySet.from_json_str(document))
+            if len(self._handles) >= MAX_KEPT:
+                self._handles.clear()
+            self._handles[ids] = part
         return part
 
     def _prepare(self, question: Question) -> _Prepared:
@@ -311,12 +332,14 @@ def _invalid(policies: list[Policy]) -> Iterable[Problem]:
 
 
 def _reach(policy: Policy) -> _Reach:
-    principal, resource = policy.rule["principal"], policy.rule["resource"]
+    rule = json.loads(policy.rule)
+    principal, resource = rule["principal"], rule["resource"]
     caller, target = _named(principal), _named(resource)
     return _Reach(
-        actions=_actions(policy.rule["action"]),
+        actions=_actions(rule["action"]),
         principal_type=principal.get("entity_type", "") or (caller[0] if principal["op"] == "==" else ""),
         principal_tenant=caller[1] if caller[0] == "Tenant" else "",
+        group=caller[1] if caller[0] == "Group" else "",
         flow=target[1] if target[0] == "Flow" else "",
         server=target[1] if target[0] == "Server" else "",
         resource_tenant=target[1] if target[0] == "Tenant" else "",

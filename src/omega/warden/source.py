@@ -58,7 +58,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One policy as loaded. `rule` is Cedar's own JSON form, `text` what was written, `order` its place in the bundle."""
+    """One policy as loaded. `rule` is Cedar's own JSON form (as text, because bundles may be large), `text` what was written, `order` its
+    place in the bundle."""
 
     id: str
     file: str
@@ -69,7 +70,7 @@ class Policy:
     ask: str
     approval: str
     text: str = field(repr=False)
-    rule: Mapping[str, Any] = field(repr=False)
+    rule: str = field(repr=False)
 
     @property
     def where(self) -> str:
@@ -167,5 +168,5 @@ def _policy(file: str, line: int, order: int, statement: str, rule: Mapping[str,
         ask=(notes.get("ask") or "").strip(),
         approval=notes.get("approval") or "",
         text=statement,
-        rule=rule,
+        rule=json.dumps(rule, separators=(",", ":")),
     )

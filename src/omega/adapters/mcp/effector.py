@@ -11,7 +11,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,9 +43,10 @@ META_KEY: Final = "omega/idempotency-key"
 
 @dataclass(slots=True)
 class _Seat:
-    """The place of one session: kept over restarts, so that failures are counted."""
+    """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with."""
 
     upstream: Upstream
+    running: Upstream | None = None
     session: Session | None = None
     failures: int = 0
     not_before: float = 0.0
@@ -70,6 +72,7 @@ class McpEffector:
 
         Raises InputError OMG-I001 (arguments), OMG-M005 (unknown server); UpstreamError OMG-M001 (cannot start), M002 (failed),
         M003 (hangs), M004 (description changed or never accepted), M005 (tool is gone), M006 (answer does not fit), M007 (tool error).
+        An error whose details hold `sent` came after the request may have reached the server.
         """
         permit.spend(self.port, now=time.time())
         if not isinstance(request, ToolCall):
@@ -109,10 +112,12 @@ class McpEffector:
     async def _call(self, seat: _Seat, request: ToolCall, pin: ToolDescription, meta: dict[str, str]) -> tuple[CallToolResult, Session]:
         deadline = time.monotonic() + request.timeout_s
         session = await self._session(seat, request.cwd, deadline)
+        if time.monotonic() >= deadline:
+            raise _late(seat)
         try:
             await session.refresh(deadline - time.monotonic())
             _compare(pin, session.tools.get(pin.name))
-            result = await session.call(pin.name, request.arguments, meta, deadline - time.monotonic())
+            result = await _sent(session.call(pin.name, request.arguments, meta, deadline - time.monotonic()))
         finally:
             if session.over and seat.session is session:  # the first of its open calls to notice counts the failure, once
                 seat.session = None
@@ -123,25 +128,24 @@ class McpEffector:
     def _seat(self, upstream: Upstream, cwd: str | None) -> _Seat:
         key = (upstream.name, cwd)
         seat = self._seats.pop(key, None) or _Seat(upstream)
+        seat.upstream = upstream
         self._seats[key] = seat  # at the end: the order of the dictionary is the order of use
         return seat
 
     async def _session(self, seat: _Seat, cwd: str | None, deadline: float) -> Session:
         """The live session of this seat, started if need be."""
         await self._make_room(seat)
-        upstream = self._upstreams(seat.upstream.name) or seat.upstream
-        async with seat.lock:
-            if seat.session is not None and (seat.session.over or upstream != seat.upstream):
+        async with _held(seat, deadline):
+            if seat.session is not None and (seat.session.over or seat.running != seat.upstream):
                 await seat.session.close()
                 seat.session = None
             if seat.session is None:
                 await asyncio.sleep(max(0.0, min(seat.not_before, deadline) - time.monotonic()))
-                seat.upstream = upstream
                 seat.session = await self._open(seat, cwd, deadline)
             return seat.session
 
     async def _open(self, seat: _Seat, cwd: str | None, deadline: float) -> Session:
-        upstream = seat.upstream
+        upstream = seat.running = seat.upstream
         session: Session | None = None
         try:
             session = open_session(upstream, self._launch, cwd=cwd, secrets=self._secrets, limits=self._limits)
@@ -169,6 +173,34 @@ class McpEffector:
         pause_s = min(self._limits.backoff_s * 2.0 ** min(seat.failures, 30), self._limits.backoff_max_s)
         seat.failures += 1
         seat.not_before = time.monotonic() + pause_s
+
+
+@asynccontextmanager
+async def _held(seat: _Seat, deadline: float) -> AsyncIterator[None]:
+    """The seat's lock, unless another call is still starting the server when the time of this one is over."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            await seat.lock.acquire()
+    except TimeoutError as error:
+        raise _late(seat) from error
+    try:
+        yield
+    finally:
+        seat.lock.release()
+
+
+async def _sent(call: Awaitable[CallToolResult]) -> CallToolResult:
+    """Mark errors from here on with `sent`: the request may have reached the server, so the fate of a write is unknown."""
+    try:
+        return await call
+    except UpstreamError as error:
+        error.details["sent"] = True
+        raise
+
+
+def _late(seat: _Seat) -> UpstreamError:
+    name = seat.upstream.name
+    return UpstreamError("OMG-M003", f"{name} was still starting when the time of the call was over", details={"server": name})
 
 
 def open_session(upstream: Upstream, launch: Launch, *, cwd: str | None, secrets: Secrets, limits: Limits) -> Session:
@@ -216,7 +248,7 @@ def _compare(pin: ToolDescription, offered: ToolDescription | None) -> None:
 
 def _answer(session: Session, pin: ToolDescription, result: CallToolResult) -> Any:
     name = f"{pin.server}/{pin.name}"
-    details: dict[str, Any] = {"server": pin.server, "tool": pin.name}
+    details: dict[str, Any] = {"server": pin.server, "tool": pin.name, "sent": True}
     texts = [block.text for block in result.content if block.type == "text"]
     if result.is_error:
         words = session.quote("\n".join(texts)) or "it gave no reason"

@@ -62,5 +62,5 @@ def check_answer(server: str, tool: str, schema: Any, answer: Any) -> None:
     except Unusable as problem:
         raise UpstreamError("OMG-M006", f"the output schema of {server}/{tool} cannot be used: {problem}") from problem
     if found is not None:
-        details = {"server": server, "tool": tool, "path": found[0], "rule": found[1]}
+        details = {"server": server, "tool": tool, "path": found[0], "rule": found[1], "sent": True}
         raise UpstreamError("OMG-M006", f"the answer of {server}/{tool} does not fit at {found[0]}: {found[1]}", details=details)

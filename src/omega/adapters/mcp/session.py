@@ -45,12 +45,12 @@ class Session:
     def __init__(self, name: str, transport: StdioTransport | HttpTransport, limits: Limits, secrets: tuple[str, ...]) -> None:
         self.name = name
         self.tools: dict[str, ToolDescription] = {}
-        self.used_at = time.monotonic()
         self._transport, self._limits, self._secrets = transport, limits, secrets
         self._client: Client | None = None
         self._scope: CancelScope | None = None
         self._listed_at = 0.0
-        self._changed = False
+        self._announced = 0
+        self._listed_after = 0
         self._cause: Exception | None = None
         self._leave = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -78,8 +78,7 @@ class Session:
     async def refresh(self, timeout_s: float) -> None:
         """List the tools again if the server announced a change or the list is old."""
         async with self._refreshing:
-            if self._changed or time.monotonic() - self._listed_at > self._limits.recheck_s:
-                self._changed = False
+            if self._announced > self._listed_after or time.monotonic() - self._listed_at > self._limits.recheck_s:
                 await self._within(self._list(self._entered()), timeout_s, "its list of tools")
 
     async def call(self, tool: str, arguments: Mapping[str, Any], meta: Mapping[str, str], timeout_s: float) -> CallToolResult:
@@ -91,9 +90,7 @@ class Session:
 
         params = CallToolRequestParams.model_validate({"name": tool, "arguments": dict(arguments), "_meta": dict(meta)})
         request = self._entered().session.send_request(CallToolRequest(params=params), CallToolResult)
-        result: CallToolResult = await self._within(request, timeout_s, f"the call of {tool}")
-        self.used_at = time.monotonic()
-        return result
+        return await self._within(request, timeout_s, f"the call of {tool}")
 
     async def close(self, *, hurry: bool = False) -> None:
         """End the conversation and wait until its process is gone. Safe to call again."""
@@ -156,19 +153,20 @@ class Session:
         try:
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
-                    self._changed = True
+                    self._announced += 1
         except ListenNotSupportedError:
             return
         except (SubscriptionLost, MCPError):
-            self._changed = True  # from now on unheard changes are found when the list grows old
+            self._announced += 1  # from now on unheard changes are found when the list grows old
 
     async def _notice(self, message: IncomingMessage) -> None:
         from mcp_types import ToolListChangedNotification
 
         if isinstance(message, ToolListChangedNotification):
-            self._changed = True
+            self._announced += 1
 
     async def _list(self, client: Client) -> None:
+        announced = self._announced  # a change announced while the list is on its way counts for the next one
         tools: dict[str, ToolDescription] = {}
         cursor: str | None = None
         for _ in range(self._limits.pages):
@@ -180,7 +178,7 @@ class Session:
                 tools[tool.name] = _described(self.name, tool)
             cursor = page.next_cursor
             if cursor is None:
-                self.tools, self._listed_at = tools, time.monotonic()
+                self.tools, self._listed_at, self._listed_after = tools, time.monotonic(), announced
                 return
         raise UpstreamError(
             "OMG-M006", f"{self.name} lists its tools in more than {self._limits.pages} pages", details={"server": self.name}

@@ -41,6 +41,9 @@ JOURNAL_SIZE_LIMIT = 64 << 20
 
 CACHE_KIB = 8_000
 
+OLDEST_SQLITE = (3, 37)
+"""The first SQLite with STRICT tables (2021)."""
+
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE executions (
@@ -96,6 +99,7 @@ _UNUSABLE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3
 
 def create(folder: Path, *, installation: str) -> None:
     """Make the database of a new folder under another name and rename it into place: none is seen half-made, so an empty one is damage."""
+    check_library()
     fresh = folder / f"{DATABASE}.new"
     try:
         for leftover in (fresh, fresh.with_name(fresh.name + "-wal"), fresh.with_name(fresh.name + "-shm")):
@@ -118,9 +122,10 @@ def _lay_out(connection: sqlite3.Connection, installation: str) -> None:
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.executescript(f"BEGIN;{SCHEMA}COMMIT;")
+    connection.executescript(f"BEGIN;{SCHEMA}")
     values = [("format", FORMAT), ("engine", 0), ("installation", installation)]
     connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", values)
+    connection.execute("COMMIT")
 
 
 def sync_folder(folder: Path) -> None:
@@ -188,7 +193,15 @@ def _pending(folder: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
+def check_library() -> None:
+    """Raises StorageError (OMG-S002) when the SQLite of this Python is too old for the tables."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        cause = f"this Python has SQLite {sqlite3.sqlite_version}, 3.37 or later is needed"
+        raise StorageError("OMG-S002", cause, advice="use a Python with a newer SQLite, for example one installed by uv")
+
+
 def _connect(folder: Path, mode: str) -> sqlite3.Connection:
+    check_library()
     path = folder / DATABASE
     try:
         if path.stat().st_size == 0:
@@ -229,7 +242,7 @@ def check_pages(connection: sqlite3.Connection, folder: Path) -> None:
     """Compare the length of the file with what it says, and read every page of a small one. Raises IntegrityError (OMG-S005)."""
     size = (folder / DATABASE).stat().st_size
     (pages,), (page_size,) = connection.execute("PRAGMA page_count").fetchone(), connection.execute("PRAGMA page_size").fetchone()
-    if not _pending(folder) and size != pages * page_size:
+    if not _pending(folder) and size < pages * page_size:
         raise IntegrityError("OMG-S005", f"{folder / DATABASE} has {size} bytes, not {pages * page_size}")
     if size > CHECKED_BYTES:
         return

@@ -1,0 +1,21 @@
+"""A short soak in every full verification: the script itself stays sound, and a few tens of kills are always made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.promise("RUN-01")
+@pytest.mark.promise("RUN-06")
+@pytest.mark.promise("RUN-15")
+def test_a_short_soak_finds_nothing() -> None:
+    command = [sys.executable, ROOT / "bench/soak.py", "--kills", "30", "--seed", "7", "--no-keep"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert run.returncode == 0, run.stderr[-4000:]
