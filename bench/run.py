@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import quote
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = HERE / ".env"
@@ -279,7 +281,7 @@ def show(records: Sequence[dict[str, Any]], write: Callable[[str], object] = pri
         peer = f", {record['peer']}" if record.get("peer") else ""
         mark = "" if record["holds"] else "  MISSED"
         value = f"{record['value']:,.4g} {record['unit']}".strip()
-        write(f"{record['id']:<24} {value:>10}  {record['goal']!s:<12} {spread:<19} {record.get('what', '')}{peer}{sides}{mark}")
+        write(f"{record['id']:<24} {value:>10}  {record['goal'] or ''!s:<12} {spread:<19} {record.get('what', '')}{peer}{sides}{mark}")
 
 
 def main() -> None:
@@ -299,7 +301,8 @@ def main() -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))
         whole = {"when": when, "took_s": round(time.time() - began), "machine": where, "command": "make bench", "figures": records}
         (HERE / "results.json").write_text(json.dumps(whole, indent=1) + "\n")
-        say("written to bench/results.json")
+        quote.main()
+        say("written to bench/results.json, quoted in docs/bench.md")
 
 
 if __name__ == "__main__":

@@ -58,11 +58,16 @@ def _first(findings: Sequence[Finding]) -> list[Finding]:
 
 def _named(found: Iterable[tuple[str, RawFinding]], changed: dict[str, ChangedFile]) -> Iterator[Finding]:
     seen: Counter[tuple[str, str, str, str]] = Counter()
-    for analyser, raw in sorted(found, key=lambda pair: (pair[0], pair[1].path, pair[1].line, pair[1].column, pair[1].rule, pair[1].message)):
+    for analyser, raw in sorted(found, key=lambda pair: (pair[0], *_arrival(pair[1]))):
         key = (analyser, raw.rule, raw.path, raw.message)
         seen[key] += 1
         digest = hashlib.sha256("\0".join((*key, str(seen[key]))).encode("utf-8", "surrogatepass")).hexdigest()
         yield Finding(**raw.model_dump(), id=digest[:ID_DIGITS], analyser=analyser, place=_place(raw, changed.get(raw.path)))
+
+
+def _arrival(raw: RawFinding) -> tuple[str, int, int, str, str, int, str]:
+    """Where a finding stands among those of its analyser, whatever order they came in: decides which of two alike is the first."""
+    return (raw.path, raw.line, raw.column, raw.rule, raw.message, raw.end_line, raw.severity)
 
 
 def _place(raw: RawFinding, file: ChangedFile | None) -> Place:

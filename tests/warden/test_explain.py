@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,13 @@ def test_a_policy_that_fails_is_shown_failing() -> None:
 
 def test_without_a_bundle_it_says_so() -> None:
     assert "no policies are loaded" in str(explain(None, touch()))
+
+
+def test_the_documentation_shows_a_true_explanation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "policies.md"
+    assert str(explain(DEFAULT, touch(agent(), "git/git_commit", "write"))) in page.read_text(encoding="utf-8")
+
+
+def test_the_documentation_tells_of_every_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+    assert [policy.id for policy in DEFAULT.policies if f"| `{policy.id}` |" not in page] == []

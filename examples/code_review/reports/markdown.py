@@ -101,5 +101,5 @@ def _skipped(report: Report) -> Iterator[str]:
 
 def _run(report: Report) -> Iterator[str]:
     yield "<!-- run -->"
-    yield f"Run {escape(report.run.execution)} at {escape(report.run.at)}."
+    yield f"Run `{report.run.execution}` at {report.run.at}."
     yield "<!-- /run -->"

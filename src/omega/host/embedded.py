@@ -44,6 +44,9 @@ from omega.runtime.road import EngineRoad
 from omega.runtime.world import Moment, Watch, World, unwatched
 from omega.warden.admit import Warden
 
+REVOKED = "revoked"
+"""The kind of the documents that name revoked passports."""
+
 INBOX_POLL_S = 0.1
 """How often a live engine looks for letters of other processes: one cheap read."""
 
@@ -92,6 +95,8 @@ class Omega:
         bundle = load_bundle(settings.policies)
         identity = Identity.load(settings, entropy)
         store = SqliteStore.open(settings.home, sequencer=identity.sequencer, owner="embedded", now_us=clock.now_us)
+        for passport, _ in store.documents(REVOKED):
+            identity.authority.revoke(passport)
         catalogue = Catalogue(store)
         mcp = McpEffector(catalogue.upstream, catalogue.pin, launch)
         effectors = {each.port: each for each in (ProcessEffector(), FileEffector(), mcp, ModelEffector(), RecordsEffector(store))}
@@ -118,6 +123,11 @@ class Omega:
     def scope(self, principal: str = "") -> Scope:
         """The scope that such a passport proves."""
         return self.world.authority.verify(self.passport(principal), now=self.world.clock.now_us() / 1_000_000)
+
+    def revoke(self, passport: str) -> None:
+        """Refuse the passport of that id, and all delegated from it, at the next gated call and ever after."""
+        self.store.put_document(REVOKED, passport, b"", self.world.clock.now_us())
+        self.world.authority.revoke(passport)
 
     async def run(
         self,

@@ -35,7 +35,10 @@ class Identity:
 
     @classmethod
     def load(cls, settings: Settings, entropy: Entropy) -> Identity:
-        """From the key store, which is made on first use. Raises StorageError (OMG-T003, OMG-S002)."""
+        """From the key store, which is made on first use. Revocations are told to the authority by whoever keeps them.
+
+        Raises StorageError (OMG-T003, OMG-S002).
+        """
         keys = Keystore.open(settings.keys)
         log = keys.signer("log")
         return cls(

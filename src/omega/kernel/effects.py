@@ -152,3 +152,12 @@ class Receipt:
     bytes_in: int = 0
     bytes_out: int = 0
     priced: bool = True
+
+    def __add__(self, other: Receipt) -> Receipt:
+        return Receipt(
+            cost_micros=self.cost_micros + other.cost_micros,
+            tokens=self.tokens + other.tokens,
+            bytes_in=self.bytes_in + other.bytes_in,
+            bytes_out=self.bytes_out + other.bytes_out,
+            priced=self.priced and other.priced,
+        )

@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omega.kernel.budget import Budget, Spent
+from omega.kernel.budget import NOTHING, Budget, Spent
 from omega.kernel.compose import AnyFlow
 from omega.kernel.context import Context
 from omega.kernel.definition import Task, Tool
@@ -44,6 +44,9 @@ from omega.warden.mint import permit
 
 SLOW_US = 1_000_000
 """A result that took longer than this (microseconds) is on disk before it is used: working it out again would hurt."""
+
+REVOKED = "revoked"
+"""The rule that a denial names when the caller's passport was revoked."""
 
 MAX_TOUCHES = 64
 """Most touches of one step: a step that needs more is several steps."""
@@ -223,7 +226,8 @@ class Execution:
         if halts:
             raise halts[0]
         for task in tasks:
-            task.result()
+            if not task.cancelled():  # cancelled by a fault in another, which comes first
+                task.result()
         return results
 
     async def _decided_failure(self, decided: Recorded, branches: Sequence[Branch], trail: Trail) -> list[Any]:
@@ -457,7 +461,7 @@ class Touching:
             resource={"server": body.server, "tool": body.tool} if isinstance(body, Tool) else {},
             left=self.execution.left(self.turn.budget),
         )
-        self.verdict = self.world.warden.ask(self.ask)
+        self.verdict = self._revoked() or self.world.warden.ask(self.ask)
         if self.verdict.decision is Decision.DENY:
             raise await self._denied(self.verdict)
         if self.verdict.decision is Decision.NEEDS:
@@ -466,6 +470,21 @@ class Touching:
         self.execution.spent += Spent(calls=1)
         leaf = self.book.leaf("admit", at_us=self.began, step=self.position, meta=self._meta(), verdict=self.verdict)
         await self.book.commit(row, leaves=(leaf,))
+
+    def _revoked(self) -> Verdict | None:
+        """An admitted execution keeps its authority when its passport ends, but not when it is revoked."""
+        try:
+            self.world.authority.check(self.turn.scope)
+        except Denied as refusal:
+            return Verdict(
+                decision=Decision.DENY,
+                policies=(REVOKED,),
+                where="the authority",
+                reason=refusal.cause,
+                how=refusal.advice,
+                code=refusal.code,
+            )
+        return None
 
     async def _denied(self, verdict: Verdict) -> Denied:
         denial = denied(self.flow, shown(self.position), self.book.execution, verdict)
@@ -522,18 +541,17 @@ class Touching:
         effector = self.world.effectors.get(request.port)
         if effector is None or self.ask is None or self.verdict is None:
             raise FlowError("OMG-R013", f"nothing here can touch {request.port or type(request).__name__}")
-        if isinstance(request, ModelCall) and not self.execution.left(self.turn.budget).allows(Spent(tokens=request.max_tokens)):
-            raise Denied("OMG-W005", f"{self.flow.name} may ask for {request.max_tokens} tokens, which is more than the budget has left")
+        reserved = Spent(tokens=request.max_tokens) if isinstance(request, ModelCall) else NOTHING
+        if not self.execution.left(self.turn.budget).allows(reserved):
+            raise Denied("OMG-W005", f"{self.flow.name} may use {reserved.tokens} tokens, which is more than the budget has left")
         leave = permit(self.ask, self.verdict, request.port, self.world.clock.now_us() / 1_000_000)
-        result, receipt = await effector.perform(leave, request, execution=self.book.execution, step=self.position)
-        self.receipt = Receipt(
-            cost_micros=self.receipt.cost_micros + receipt.cost_micros,
-            tokens=self.receipt.tokens + receipt.tokens,
-            bytes_in=self.receipt.bytes_in + receipt.bytes_in,
-            bytes_out=self.receipt.bytes_out + receipt.bytes_out,
-            priced=self.receipt.priced and receipt.priced,
-        )
-        self.execution.spent += Spent(receipt.cost_micros, receipt.tokens)
+        self.execution.spent += reserved
+        receipt = Receipt()
+        try:
+            result, receipt = await effector.perform(leave, request, execution=self.book.execution, step=self.position)
+        finally:
+            self.execution.spent += Spent(receipt.cost_micros, receipt.tokens) - reserved
+        self.receipt = self.receipt + receipt
         return result
 
     async def _done(self, result: Any) -> Any:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from omega.kernel.budget import Budget, Spent
 from omega.kernel.scope import Scope
@@ -27,7 +27,7 @@ from omega.warden.approvals import OWNER, is_role, satisfied
 from omega.warden.capabilities import wanted
 from omega.warden.limits import DEFAULT_LIMITS, Limiter, Limits
 from omega.warden.mint import issue
-from omega.warden.policies import Answer, Bundle, failing
+from omega.warden.policies import Bundle, failing
 from omega.warden.question import PRINCIPALS, Question, Unaskable, question_of
 from omega.warden.source import BRACES, Policy
 
@@ -59,7 +59,6 @@ class Warden:
         """May `ask` be done now? Never raises for what callers can send; only an ALLOW from here can have permits minted."""
         if self.bundle is None:
             return _deny(
-                ask,
                 NO_POLICY,
                 "OMG-W001",
                 "no policies are loaded, so nothing is allowed",
@@ -79,7 +78,6 @@ class Warden:
             return None
         return replace(
             _deny(
-                ask,
                 RATE_LIMIT,
                 "OMG-W004",
                 f"this {refusal.limit} makes more than {refusal.rate.per_s:g} calls a second",
@@ -89,25 +87,41 @@ class Warden:
         )
 
 
-def judge(bundle: Bundle, question: Question, *, role: str = "") -> tuple[Decision, tuple[Policy, ...], tuple[str, ...], Answer]:
-    """Policy and approvals for `question`, as (decision, deciding policies, roles still to approve, the answer behind it).
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What policies and approvals say: the deciding policies in file order, the roles still to approve, what failed to evaluate.
 
-    `role` is the one that the flow itself demands (empty: none). For NEEDS, the policies are those that the approvals would lift; none when
-    only the flow demands one.
+    For NEEDS, the policies are those that the approvals would lift; none when only the flow demands one.
     """
+
+    decision: Decision
+    policies: tuple[Policy, ...]
+    roles: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that a verdict names."""
+        if self.policies:
+            return tuple(policy.id for policy in self.policies)
+        return (APPROVED_BY,) if self.decision is Decision.NEEDS else (DEFAULT_DENY,)
+
+
+def judge(bundle: Bundle, question: Question, *, role: str = "") -> Judgement:
+    """Policy and approvals for `question`; `role` is the one that the flow itself demands (empty: none)."""
     if OWNER in question.approved:
         question = replace(question, approved=question.approved | bundle.roles)
     answer = bundle.answer(question)
     demand = () if not role or satisfied(role, question.approved) else (role,)
     if answer.allowed:
-        return (Decision.NEEDS, (), demand, answer) if demand else (Decision.ALLOW, answer.deciding, (), answer)
+        return Judgement(Decision.NEEDS, (), demand) if demand else Judgement(Decision.ALLOW, answer.deciding)
     roles = tuple(dict.fromkeys(policy.approval for policy in answer.deciding if policy.approval))
     if answer.errors or not roles:
-        return Decision.DENY, answer.deciding, (), answer
+        return Judgement(Decision.DENY, answer.deciding, errors=answer.errors)
     lifted = bundle.answer(replace(question, approved=question.approved | frozenset(roles)))
     if lifted.allowed:
-        return Decision.NEEDS, answer.deciding, tuple(dict.fromkeys((*roles, *demand))), answer
-    return Decision.DENY, lifted.deciding or answer.deciding, (), replace(answer, errors=lifted.errors)
+        return Judgement(Decision.NEEDS, answer.deciding, tuple(dict.fromkeys((*roles, *demand))))
+    return Judgement(Decision.DENY, lifted.deciding, errors=lifted.errors)
 
 
 def _policy(bundle: Bundle, ask: Ask) -> Verdict:
@@ -117,34 +131,24 @@ def _policy(bundle: Bundle, ask: Ask) -> Verdict:
         return _evaluation(bundle, ask, (str(error),), ())
     if ask.approver_role and not is_role(ask.approver_role):
         return _evaluation(bundle, ask, (f"{ask.flow} demands the approval of a role that cannot exist",), ())
-    decision, policies, roles, answer = judge(bundle, question, role=ask.approver_role)
-    if answer.errors:
-        return _evaluation(bundle, ask, answer.errors, policies)
-    if decision is Decision.NEEDS:
-        return _needs(bundle, ask, policies, roles)
-    if decision is Decision.ALLOW:
-        return _told(bundle, ask, decision, policies)
-    if not policies:
-        return replace(
-            _deny(
-                ask,
-                DEFAULT_DENY,
-                "OMG-W001",
-                f"no policy permits {ask.scope.principal} to {question.action} {ask.flow}",
-                "write a policy that permits it, see docs/policies.md",
-            ),
-            bundle=bundle.digest,
-        )
-    return _told(bundle, ask, decision, policies)
+    judgement = judge(bundle, question, role=ask.approver_role)
+    if judgement.errors:
+        return _evaluation(bundle, ask, judgement.errors, judgement.policies)
+    if judgement.decision is Decision.NEEDS:
+        return _needs(bundle, ask, judgement)
+    if judgement.policies:
+        return _told(bundle, ask, judgement)
+    reason = f"no policy permits {ask.scope.principal} to {question.action} {ask.flow}"
+    return replace(_deny(DEFAULT_DENY, "OMG-W001", reason, "write a policy that permits it, see docs/policies.md"), bundle=bundle.digest)
 
 
-def _told(bundle: Bundle, ask: Ask, decision: Decision, policies: tuple[Policy, ...]) -> Verdict:
+def _told(bundle: Bundle, ask: Ask, judgement: Judgement) -> Verdict:
     """A verdict in the words of the first deciding policy."""
-    first = policies[0]
-    denied = decision is Decision.DENY
+    first = judgement.policies[0]
+    denied = judgement.decision is Decision.DENY
     return Verdict(
-        decision=decision,
-        policies=tuple(policy.id for policy in policies),
+        decision=judgement.decision,
+        policies=judgement.ids,
         where=first.where,
         reason=_fill(first.reason, ask),
         how=_fill(first.ask, ask) or f"have the owner of {first.file} change the rule" if denied else "",
@@ -153,17 +157,18 @@ def _told(bundle: Bundle, ask: Ask, decision: Decision, policies: tuple[Policy, 
     )
 
 
-def _needs(bundle: Bundle, ask: Ask, policies: tuple[Policy, ...], roles: tuple[str, ...]) -> Verdict:
-    first = policies[0] if policies else None
+def _needs(bundle: Bundle, ask: Ask, judgement: Judgement) -> Verdict:
+    first = judgement.policies[0] if judgement.policies else None
+    role = judgement.roles[0]
     return Verdict(
         decision=Decision.NEEDS,
-        policies=tuple(policy.id for policy in policies) or (APPROVED_BY,),
+        policies=judgement.ids,
         where=first.where if first else BUILT_IN,
-        reason=_fill(first.reason, ask) if first else f"the flow {ask.flow} asks for the approval of a person of role {roles[0]}",
-        how=f"omega approve {ask.execution} {ask.step}   (needs one person of role {roles[0]})",
-        role=roles[0],
+        reason=_fill(first.reason, ask) if first else f"the flow {ask.flow} asks for the approval of a person of role {role}",
+        how=f"omega approve {ask.execution} {ask.step}   (needs one person of role {role})",
+        role=role,
         bundle=bundle.digest,
-        details={"roles": list(roles)},
+        details={"roles": list(judgement.roles)},
     )
 
 
@@ -186,12 +191,12 @@ def _evaluation(bundle: Bundle, ask: Ask, errors: tuple[str, ...], policies: Ite
 def _scope(ask: Ask) -> Verdict | None:
     scope = ask.scope
     if type(scope) is not Scope or not math.isfinite(ask.now):
-        return _deny(ask, SCOPE, "OMG-W001", "the question has no caller or no time", "call through an entrance, with a passport")
+        return _deny(SCOPE, "OMG-W001", "the question has no caller or no time", "call through an entrance, with a passport")
     kind, _, name = scope.principal.partition(":")
     if not scope.tenant or not name or kind not in PRINCIPALS:
-        return _deny(ask, SCOPE, "OMG-T001", "the passport names no tenant, or no caller that policies know", "get a fresh passport")
+        return _deny(SCOPE, "OMG-T001", "the passport names no tenant, or no caller that policies know", "get a fresh passport")
     if ask.gate is Gate.ENTRY and ask.now >= scope.expires_at:
-        return _deny(ask, SCOPE, "OMG-T001", "the passport has expired", "get a fresh passport for this installation")
+        return _deny(SCOPE, "OMG-T001", "the passport has expired", "get a fresh passport for this installation")
     return None
 
 
@@ -199,14 +204,14 @@ def _pure(ask: Ask) -> Verdict | None:
     if ask.gate is Gate.ENTRY or ask.effect.gated:
         return None
     return _deny(
-        ask, PURE_STEP, "OMG-W001", f"{ask.flow} is pure, so it touches nothing", "declare what it does to the world: @flow(effect=...)"
+        PURE_STEP, "OMG-W001", f"{ask.flow} is pure, so it touches nothing", "declare what it does to the world: @flow(effect=...)"
     )
 
 
 def _tenant(ask: Ask) -> Verdict | None:
     if ask.resource.get("tenant", ask.scope.tenant) == ask.scope.tenant:
         return None
-    return _deny(ask, TENANT_BOUNDARY, "OMG-W001", "the target belongs to another tenant", "call it through that tenant's own entrance")
+    return _deny(TENANT_BOUNDARY, "OMG-W001", "the target belongs to another tenant", "call it through that tenant's own entrance")
 
 
 def _capabilities(ask: Ask) -> Verdict | None:
@@ -215,7 +220,6 @@ def _capabilities(ask: Ask) -> Verdict | None:
         return None
     return replace(
         _deny(
-            ask,
             CAPABILITIES,
             "OMG-W008",
             f"{ask.flow} takes {', '.join(missing)}, which the caller does not hold",
@@ -231,11 +235,12 @@ def _budget(ask: Ask) -> Verdict | None:
     if isinstance(ask.left, Budget) and ask.left.allows(ask.estimate + ONE_CALL):
         return None
     return _deny(
-        ask, BUDGET, "OMG-W005", f"what is left of the budget does not cover {ask.flow}", "start the run with a larger budget, or do less"
+        BUDGET, "OMG-W005", f"what is left of the budget does not cover {ask.flow}", "start the run with a larger budget, or do less"
     )
 
 
-def _deny(ask: Ask, rule: str, code: str, reason: str, how: str) -> Verdict:
+def _deny(rule: str, code: str, reason: str, how: str) -> Verdict:
+    """A denial by one of the gate's own rules."""
     return Verdict(decision=Decision.DENY, policies=(rule,), where=BUILT_IN, reason=reason, how=how, code=code)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omega.kernel.verdict import Ask, Decision
-from omega.warden.admit import APPROVED_BY, DEFAULT_DENY, Warden, judge
+from omega.warden.admit import Warden, judge
 from omega.warden.cases import Case, is_test, read_cases
 from omega.warden.limits import UNLIMITED
 from omega.warden.policies import Bundle, digest_of, inspect
@@ -164,14 +164,13 @@ def _run(bundle: Bundle, file: str, line: int, case: Case, exercised: set[str]) 
         yield Problem(file=file, line=line, text=f"{case.title}: cannot be asked: {error}", advice="mend the case")
         return
     exercised.update(bundle.matching(question))
-    decision, policies, roles, answer = judge(bundle, question, role=case.ask.approver)
-    deciding = tuple(policy.id for policy in policies) or ((APPROVED_BY,) if decision is Decision.NEEDS else (DEFAULT_DENY,))
-    said = f"{decision.value} by {', '.join(deciding)}" + (f" ({'; '.join(answer.errors)})" if answer.errors else "")
-    if decision is not case.decision or (case.by and case.by not in deciding):
+    found = judge(bundle, question, role=case.ask.approver)
+    said = f"{found.decision.value} by {', '.join(found.ids)}" + (f" ({'; '.join(found.errors)})" if found.errors else "")
+    if found.decision is not case.decision or (case.by and case.by not in found.ids):
         expected = case.expect + (f" by {case.by}" if case.by else "")
         yield Problem(file=file, line=line, text=f"{case.title}: expected {expected}, got {said}", advice="change the policy or the case")
-    elif case.role and case.role not in roles:
-        text = f"{case.title}: expected to need role {case.role}, needs {', '.join(roles) or 'none'}"
+    elif case.role and case.role not in found.roles:
+        text = f"{case.title}: expected to need role {case.role}, needs {', '.join(found.roles) or 'none'}"
         yield Problem(file=file, line=line, text=text, advice="change the policy or the case")
 
 

@@ -106,8 +106,6 @@ class StdioTransport:
     async def _listen(self, process: asyncio.subprocess.Process, incoming: MemoryObjectSendStream[Incoming]) -> None:
         """Give every line that is a message to the session; end the conversation when a limit is passed."""
         import anyio
-        from mcp.shared.message import SessionMessage
-        from mcp_types import jsonrpc_message_adapter
 
         if process.stdout is None:
             return
@@ -117,12 +115,11 @@ class StdioTransport:
                 *lines, rest = chunk.split(b"\n")
                 for part in lines:
                     line, buffer = bytes(buffer) + part, bytearray()
-                    try:
-                        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                    except ValueError:
+                    message = _message(line)
+                    if message is None:
                         self._noise += len(line) + 1
                     else:
-                        await incoming.send(SessionMessage(message))
+                        await incoming.send(message)
                 buffer += rest
                 if self._too_much(len(buffer)):
                     process.terminate()
@@ -173,3 +170,16 @@ class StdioTransport:
                     end()
                 await asyncio.wait([waiting], timeout=patience_s)
         waiting.cancel()
+
+
+def _message(line: bytes) -> SessionMessage | None:
+    """The JSON-RPC message on a line; None when it is something else."""
+    from mcp.shared.message import SessionMessage
+    from mcp_types import jsonrpc_message_adapter
+
+    if not line.lstrip().startswith(b"{"):  # every message is an object: spares a flood of garbage the cost of parsing
+        return None
+    try:
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except ValueError:
+        return None

@@ -1,7 +1,7 @@
 """The one writer: a thread that takes everything queued, writes it as one transaction, and tells all who wait.
 
     idle --commit or chore--> writing          at once, never on a timer: a lone caller waits for one fsync and nothing else
-    idle --behind-----------> lingering        until BEHIND_ROWS rows wait or BEHIND_S has passed since the first of them
+    idle --behind-----------> lingering        until BEHIND_ROWS rows wait or BEHIND_S has passed since the first (the loop reminds)
     lingering --commit------> writing          what was handed over earlier goes out earlier, in the same transaction
     writing --done----------> idle             while it wrote, the queue filled: the next group is as large as the disk was slow
     writing --disk error----> stopped          for good: whether the failed commit is on disk is unknown, so nothing is tried again
@@ -29,7 +29,7 @@ from omega.adapters.sqlite.schema import BUSY_S
 from omega.kernel.errors import OmegaError, StorageError
 from omega.kernel.ports import Batch
 
-BEHIND_ROWS = 64
+BEHIND_ROWS = 128
 """Rows written behind that wake the writer: one fsync per this many pure steps is the most a sequential flow pays."""
 
 BEHIND_S = 0.05
@@ -124,7 +124,8 @@ class Writer:
             if self._stopped:
                 raise self._failure()
             queue = self._queue
-            if not queue.entries:
+            first = not queue.entries
+            if first:
                 queue.due = time.monotonic() + BEHIND_S
             queue.entries.append(entry)
             queue.size += entry.size
@@ -132,7 +133,26 @@ class Writer:
                 queue.rows += len(entry.batch.rows)
             if entry.future is not None:
                 queue.urgent = True
-            if self._waiting and (queue.urgent or queue.rows >= BEHIND_ROWS or len(queue.entries) == 1):
+            if self._waiting:
+                if queue.urgent or queue.rows >= BEHIND_ROWS:
+                    self._wake.notify()
+                elif first:
+                    self._remind()
+
+    def _remind(self) -> None:
+        """Have the writer woken once what was just written behind is due.
+
+        Waking it at once only to have it wait costs the event loop the interpreter lock, in the middle of somebody's flow; so the loop
+        reminds it later. Without a loop it is woken now, and waits by itself.
+        """
+        try:
+            asyncio.get_running_loop().call_later(BEHIND_S, self._nudge)
+        except RuntimeError:
+            self._wake.notify()
+
+    def _nudge(self) -> None:
+        with self._wake:
+            if self._waiting:
                 self._wake.notify()
 
     def close(self) -> None:

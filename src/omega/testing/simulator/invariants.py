@@ -67,10 +67,10 @@ _LEAF_OF: dict[int, str] = {Kind.INTENT: "admit", Kind.DONE: "outcome", Kind.FAI
 
 
 def check_work(started: Counter[str], before: Counter[str], now: Counter[str], idle: Counter[str]) -> Iterator[str]:
-    """Nothing with a durable result ran again in the last life of a run.
+    """Nothing with a durable result ran again in the last stretch of a run, from its last start or resume on.
 
-    `started` are the bodies that started in it, `before` and `now` the durable results per flow at its start and end, `idle` how many bodies an
-    uninterrupted run starts without using their result (losers of races, what a time limit cut short).
+    `started` are the bodies that started in it, `before` and `now` the durable results per flow at its start and end, `idle` how many bodies a
+    stretch of an uninterrupted run may start without using their result (losers of races, what a time limit cut short, what waits).
     """
     for name, count in started.items():
         used = now[name] - before[name]
@@ -78,9 +78,9 @@ def check_work(started: Counter[str], before: Counter[str], now: Counter[str], i
             yield f"{name} ran {count} times and gave {used} new results: something that was durable ran again"
 
 
-def idle_work(started: Counter[str], rows: Iterable[Row]) -> Counter[str]:
-    """Bodies that an uninterrupted run starts without using what they give."""
-    return started - settled_by_name(rows)
+def idle_work(started: Counter[str], before: Counter[str], now: Counter[str]) -> Counter[str]:
+    """Bodies that a stretch of an uninterrupted run starts without using what they give."""
+    return started - (now - before)
 
 
 def same(expected: Any, value: Any) -> Iterator[str]:

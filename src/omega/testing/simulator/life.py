@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omega.adapters.memory import Snapshot
+from omega.kernel.errors import OmegaError
 from omega.kernel.journal import Status
 from omega.kernel.ports import Outcome
 from omega.kernel.trail import shown
@@ -75,6 +76,7 @@ class Life:
         self.told = Told(plan)
         self.witness = Witness(scenario, random.Random(plan.seed))  # noqa: S311 - dice, not keys
         self.flow = scenario.build(self.witness.ran)
+        self._before: Counter[str] = Counter()
 
     def run(self) -> Told:
         """Live it, in virtual time."""
@@ -87,18 +89,20 @@ class Life:
         snapshot: Snapshot | None = None
         for number in range(MAX_LIVES):
             lab = self.born(number, snapshot)
-            before = settled_by_name(lab.store.rows(EXECUTION))
-            self.witness.started.clear()
             self.witness.answered.clear()
             try:
                 outcome = await self._to_the_end(lab)
-            except Crash:
+            except (Crash, OmegaError) as error:
+                if not lab.store.dead:
+                    self.told.problems.append(f"the engine gave up: {error!r}")
+                    return
+            if lab.store.dead:
                 await bury()
                 snapshot = lab.store.snapshot()
                 self.told.appends.append(lab.store.appends)
                 continue
             self.told.appends.append(lab.store.appends)
-            await self._judge(lab, outcome, before)
+            await self._judge(lab, outcome)
             return
         self.told.problems.append(f"no end after {MAX_LIVES} engines")
 
@@ -120,6 +124,7 @@ class Life:
         return Lab(seed=(self.plan.seed, number), store=store, clock=clock, effectors=effectors, owner=store.owner)
 
     async def _to_the_end(self, lab: Lab) -> Outcome:
+        self._turn_over(lab)
         if lab.store.line(EXECUTION) is None:
             outcome = await lab.run(self.flow, self.scenario.value, execution=EXECUTION)
         else:
@@ -128,10 +133,19 @@ class Life:
             if outcome.status not in (Status.WAITING, Status.IN_DOUBT):
                 return outcome
             await decide_for(lab, outcome, self.witness)
+            self._turn_over(lab)
             outcome = await lab.resume(EXECUTION, self.flow)
         return outcome
 
-    async def _judge(self, lab: Lab, outcome: Outcome, before: Counter[str]) -> None:
+    def _turn_over(self, lab: Lab) -> None:
+        """A new stretch begins, at a start or a resume: what runs in it is counted against what is durable now."""
+        rows = lab.store.rows(EXECUTION)
+        if self.expected is None:
+            self.told.idle |= idle_work(self.witness.started, self._before, settled_by_name(rows))
+        self._before = settled_by_name(rows)
+        self.witness.started.clear()
+
+    async def _judge(self, lab: Lab, outcome: Outcome) -> None:
         problems = self.told.problems
         self.told.value = outcome.value
         if outcome.status != Status.DONE:
@@ -140,10 +154,10 @@ class Life:
         rows = lab.store.rows(EXECUTION)
         problems.extend(check_journal(lab, EXECUTION))
         if self.expected is None:
-            self.told.idle = idle_work(self.witness.started, rows)
+            self._turn_over(lab)
         else:
             problems.extend(same(self.expected.value, outcome.value))
-            problems.extend(check_work(self.witness.started, before, settled_by_name(rows), self.expected.idle))
+            problems.extend(check_work(self.witness.started, self._before, settled_by_name(rows), self.expected.idle))
         await self._judge_replay(lab)
 
     async def _judge_replay(self, lab: Lab) -> None:

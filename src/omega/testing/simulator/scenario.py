@@ -41,7 +41,7 @@ class Scenario:
     """`build(ran)` makes the flow, `answer(request, step)` is the world, `signals` what people send when the flow waits for it.
 
     `answer` may depend on nothing but its arguments: a request that is made again after a crash gets the same answer. `found(request)` is what a
-    person who looks at the target of a write gives as the result of its step.
+    person who looks at the target of a write gives as the result of its step; `timed` the flows whose quickness decides a race, and with it the result.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Scenario:
     answer: Callable[[Request, str], Reply]
     found: Callable[[Request], Any]
     signals: Mapping[str, Any] = field(default_factory=dict)
+    timed: frozenset[str] = frozenset()
 
 
 def everything(ran: Ran) -> AnyFlow:
@@ -274,5 +275,5 @@ def found_of_everything(request: Request) -> int:
     return int(request.argv[1]) + 2
 
 
-EVERYTHING = Scenario("everything", everything, 3, world_of_everything, found_of_everything, {"go": 5})
+EVERYTHING = Scenario("everything", everything, 3, world_of_everything, found_of_everything, {"go": 5}, frozenset({"quick"}))
 """The scenario of the soak and of the tests."""
