@@ -1,6 +1,6 @@
 """The long counts: kill the engine at random moments, thousands of times, and compare what it recorded with a witness it does not know.
 
-    python bench/soak.py [--kills 1000] [--seed 1]      writes bench/soak/<date>.json
+    python bench/soak.py [--kills 1000] [--seeds 2000] [--seed 1]      writes bench/soak/<date>.json
 
 One trial: a flow of a few items, each a pure step, an idempotent touch and a write (bench/soak_flow.py), in a process of its own. It is
 killed with SIGKILL at a random moment, started again to resume, killed again, until a start is let through. A write in doubt is settled as
@@ -13,6 +13,8 @@ a person would settle it: by looking at the target. Afterwards must hold:
 * after each kill, no process of it is left.
 
 A trial that fails is printed with its seed, and the same seed gives the same kills (as far as the machine's timing allows).
+
+Then the simulator of `omega.testing` runs its seeds: crashes, crashes during recovery and takeovers, in memory and in no time.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "soak"
@@ -214,10 +217,23 @@ def kills(wanted: int, seed: int) -> dict[str, object]:
     return {"kills": hits, "trials": trials, "writes_in_doubt": doubts, "wrong": wrong}
 
 
+def seeds(wanted: int, first: int) -> dict[str, object]:
+    """The simulator's counts over `wanted` seeds, a hundred at a time so that progress shows."""
+    from omega.testing.simulator import soak
+
+    total: dict[str, Any] = {}
+    for at in range(first, first + wanted, 100):
+        for name, value in soak(range(at, min(at + 100, first + wanted))).items():
+            total[name] = total[name] + value if name in total else value
+        sys.stderr.write(f"{total['seeds']} seeds, {total['crashes']} crashes, {len(total['violations'])} violations\n")
+    return total
+
+
 def main() -> int:
     """Run what is asked for and keep the result; 1 when anything was wrong."""
     ask = argparse.ArgumentParser(description="the long counts")
     ask.add_argument("--kills", type=int, default=1_000)
+    ask.add_argument("--seeds", type=int, default=2_000)
     ask.add_argument("--seed", type=int, default=int(time.time()))
     ask.add_argument("--start", type=Path, help=argparse.SUPPRESS)
     ask.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help="write the result under bench/soak/")
@@ -225,21 +241,22 @@ def main() -> int:
     if given.start is not None:
         return asyncio.run(start(given.start))
     began = time.time()
-    found = kills(given.kills, given.seed)
+    killed, simulated = kills(given.kills, given.seed), seeds(given.seeds, given.seed)
     whole = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "took_s": round(time.time() - began),
-        "command": f"python bench/soak.py --kills {given.kills} --seed {given.seed}",
+        "command": f"python bench/soak.py --kills {given.kills} --seeds {given.seeds} --seed {given.seed}",
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
-        "kill": found,
+        "kills": killed,
+        "simulator": simulated,
     }
     if given.keep:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M', time.gmtime(began))}.json"
         path.write_text(json.dumps(whole, indent=1) + "\n")
         sys.stderr.write(f"written to {path.relative_to(HERE.parent)}\n")
-    return 1 if found["wrong"] else 0
+    return 1 if killed["wrong"] or simulated.get("violations") else 0
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("GATE-07", "Adding a forbid never turns a denial into an allowance, and neither does narrowing a caller's capabilities.", "S09"),
     Promise("GATE-08", "A caller without a capability that the flow needs is denied, and the denial names the capability.", "S09"),
     Promise("GATE-09", "An agent may read with a tool and is denied its writes by the default policy.", "S09"),
-    Promise("GATE-10", "An irreversible step waits for a person of the named role; whoever asked cannot approve it for himself.", "S09"),
+    Promise("GATE-10", "An irreversible step waits for a person of the named role; nobody but an owner may approve what they asked for themselves.", "S09"),
     Promise("GATE-11", "Rate limits hold per tenant, principal and flow, in bounded memory, and clock jumps neither refund nor lock out.", "S09"),
     Promise("GATE-12", "A budget that is spent denies the next gated call with a coded error.", "S09"),
     Promise("GATE-13", "A policy file that does not parse, fails its schema or repeats an id is refused with file, line and advice.", "S09"),

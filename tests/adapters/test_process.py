@@ -128,6 +128,7 @@ def test_program_beside_the_interpreter_is_found_last() -> None:
 # Limits and refusals
 
 
+@pytest.mark.promise("TOOL-09")
 def test_unaccepted_exit_code_is_coded_with_last_words() -> None:
     error = failure(python("import sys; sys.exit('it went wrong')"))
     assert isinstance(error, UpstreamError)
@@ -152,6 +153,7 @@ def test_standard_error_is_kept_to_its_limit() -> None:
     assert result.stderr.endswith(b"end")
 
 
+@pytest.mark.promise("TOOL-09")
 def test_too_much_output_stops_the_program() -> None:
     error = failure(python("import os\nwhile True: os.write(1, b'x'*65536)", stdout_limit=1 << 20))
     assert (error.code, error.details["limit_bytes"]) == ("OMG-P004", 1 << 20)
@@ -161,6 +163,7 @@ def test_output_of_exactly_the_limit_passes() -> None:
     assert len(do(python("import sys; sys.stdout.write('x'*1000)", stdout_limit=1000)).stdout) == 1000
 
 
+@pytest.mark.promise("TOOL-09")
 @pytest.mark.parametrize("argv", [("no-such-program-anywhere",), ("./no/such",), ("",), (), ("/etc/hostname",), ("echo", "a\0b")])
 def test_program_that_cannot_run_is_coded(argv: tuple[str, ...]) -> None:
     error = failure(Command(argv=argv))

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from omega.adapters.files import FileEffector
 from omega.adapters.mcp import McpEffector, ToolDescription, Upstream, describe
@@ -33,7 +33,7 @@ from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError, OmegaError, from_record
 from omega.kernel.journal import Status
-from omega.kernel.ports import Call, Letter, Outcome
+from omega.kernel.ports import Call, Effector, Letter, Outcome
 from omega.kernel.scope import Scope
 from omega.kernel.servers import Server
 from omega.runtime.decisions import decide
@@ -51,11 +51,17 @@ INBOX_POLL_S = 0.1
 """How often a live engine looks for letters of other processes: one cheap read."""
 
 
+class Closing(Protocol):
+    """An effector that holds servers or connections."""
+
+    async def aclose(self) -> None: ...
+
+
 class Omega:
     """An open embedded engine. Make one with `Omega.open`."""
 
     def __init__(
-        self, settings: Settings, store: SqliteStore, identity: Identity, catalogue: Catalogue, world: World, mcp: McpEffector
+        self, settings: Settings, store: SqliteStore, identity: Identity, catalogue: Catalogue, world: World, closing: Sequence[Closing]
     ) -> None:
         self.settings = settings
         self.store = store
@@ -64,7 +70,7 @@ class Omega:
         self.world = world
         self.engine = Engine(world)
         self.road = EngineRoad(self.engine)
-        self._mcp = mcp
+        self._closing = closing
         self._letters: dict[int, OmegaError | None] = {}
 
     @classmethod
@@ -84,7 +90,8 @@ class Omega:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
             await omega.engine.close()
-            await omega._mcp.aclose()
+            for each in omega._closing:
+                await each.aclose()
             with suppress(OmegaError):
                 await omega.store.flush()
             omega.store.close()
@@ -99,7 +106,8 @@ class Omega:
             identity.authority.revoke(passport)
         catalogue = Catalogue(store)
         mcp = McpEffector(catalogue.upstream, catalogue.pin, launch)
-        effectors = {each.port: each for each in (ProcessEffector(), FileEffector(), mcp, ModelEffector(), RecordsEffector(store))}
+        model = ModelEffector()
+        effectors: tuple[Effector, ...] = (ProcessEffector(), FileEffector(), mcp, model, RecordsEffector(store))
         world = World(
             store=store,
             reader=store,
@@ -108,11 +116,11 @@ class Omega:
             warden=Warden(bundle),
             keyring=identity.keyring,
             authority=identity.authority,
-            effectors=effectors,
+            effectors={each.port: each for each in effectors},
             bind=catalogue.bind,
             watch=_harmless(watch),
         )
-        return cls(settings, store, identity, catalogue, world, mcp)
+        return cls(settings, store, identity, catalogue, world, (mcp, model))
 
     # -- running
 

@@ -51,8 +51,11 @@ REVOKED = "revoked"
 MAX_TOUCHES = 64
 """Most touches of one step: a step that needs more is several steps."""
 
-FATE_UNKNOWN = frozenset({"OMG-M002", "OMG-M003", "OMG-P003", "OMG-P004"})
-"""Failures after which nobody can say whether a write took place."""
+FATE_UNKNOWN = frozenset({"OMG-P003", "OMG-P004"})
+"""Failures after which nobody can say whether a write took place; tool errors say it themselves (`sent`: the request may have arrived)."""
+
+ANSWERED = frozenset({"OMG-M007"})
+"""Failures that are an answer: the target itself says that it did not do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,7 +490,7 @@ class Touching:
         return None
 
     async def _denied(self, verdict: Verdict) -> Denied:
-        denial = denied(self.flow, shown(self.position), self.book.execution, verdict)
+        denial = denied(self.flow, self.position, self.book.execution, verdict)
         meta = self._meta(decision=verdict.record(), error=brief(denial))
         row = self.book.row(Kind.DENIED, self.position, meta, json.dumps(denial.record()).encode())
         leaf = self.book.leaf("deny", at_us=self.began, step=self.position, meta=self._meta(), verdict=verdict)
@@ -505,7 +508,13 @@ class Touching:
         return Suspended(
             "OMG-R011",
             f"{step} needs the approval of one person of role {verdict.role}",
-            details={"step": step, "role": verdict.role, "flow": self.flow.name, "rule": list(verdict.policies), "how": verdict.how},
+            details={
+                "step": step,
+                "role": verdict.role,
+                "flow": self.flow.name,
+                "rule": list(verdict.policies),
+                "how": verdict.how.replace(self.position, step),
+            },
         )
 
     async def _attempt(self) -> Any:
@@ -544,7 +553,7 @@ class Touching:
         reserved = Spent(tokens=request.max_tokens) if isinstance(request, ModelCall) else NOTHING
         if not self.execution.left(self.turn.budget).allows(reserved):
             raise Denied("OMG-W005", f"{self.flow.name} may use {reserved.tokens} tokens, which is more than the budget has left")
-        leave = permit(self.ask, self.verdict, request.port, self.world.clock.now_us() / 1_000_000)
+        leave = permit(self.ask, self.verdict, request.port, self.world.clock.now_us() / 1_000_000, request=request)
         self.execution.spent += reserved
         receipt = Receipt()
         try:
@@ -574,7 +583,7 @@ class Touching:
     async def _ended_badly(self, error: OmegaError) -> OmegaError:
         if not has_outcome(error):
             return error
-        if error.code in FATE_UNKNOWN and not self.flow.effect.repeatable:
+        if is_doubtful(error) and not self.flow.effect.repeatable:
             step = shown(self.position)
             details = {"step": step, "flow": self.flow.name, "execution": self.book.execution, "because": error.cause}
             return Suspended("OMG-R006", f"{step} may or may not have happened: {error.cause}", details=details)
@@ -731,6 +740,11 @@ def has_outcome(error: OmegaError) -> bool:
     return not isinstance(error, (Suspended, StorageError, IntegrityError)) and error.code not in ("OMG-R014", "OMG-R015", "OMG-R009")
 
 
+def is_doubtful(error: OmegaError) -> bool:
+    """Whether, after `error`, a request may have taken effect although nobody got its answer."""
+    return error.code in FATE_UNKNOWN or (error.details.get("sent") is True and error.code not in ANSWERED)
+
+
 def brief(error: OmegaError) -> dict[str, Any]:
     """What of an error stands readable in the journal: never its words, which may hold a value."""
     return {"family": error.family, "code": error.code, "title": error.title, "fault": error.fault.value}
@@ -749,12 +763,14 @@ def as_failure(flow: AnyFlow, error: Exception) -> OmegaError:
     return FlowError("OMG-R001", f"{flow.name} raised {type(error).__name__}{where}{': ' if words else ''}{words}")
 
 
-def denied(flow: AnyFlow, step: str, execution: str, verdict: Verdict) -> Denied:
+def denied(flow: AnyFlow, position: str, execution: str, verdict: Verdict) -> Denied:
     """A denial that teaches: the rule, where it stands, why, and how to ask."""
+    how = verdict.how.replace(position, shown(position)) if position else verdict.how
+    step = shown(position)
     return Denied(
         verdict.code or "OMG-W001",
         f"{flow.name} ({flow.effect.value}): {verdict.reason}",
-        advice=verdict.how,
+        advice=how,
         details={
             "flow": flow.name,
             "effect": flow.effect.value,
@@ -763,7 +779,7 @@ def denied(flow: AnyFlow, step: str, execution: str, verdict: Verdict) -> Denied
             "policies": list(verdict.policies),
             "where": verdict.where,
             "reason": verdict.reason,
-            "how": verdict.how,
+            "how": how,
             **({"errors": list(verdict.errors)} if verdict.errors else {}),
             **dict(verdict.details),
         },

@@ -22,7 +22,21 @@ from omega.testing.simulator.scenario import EVERYTHING, Scenario
 from omega.testing.simulator.takeover import takeovers
 from omega.testing.simulator.witness import Violation
 
-__all__ = ["EVERYTHING", "Death", "Plan", "Scenario", "Told", "Violation", "crash_everywhere", "simulate", "soak", "takeovers", "uninterrupted"]
+__all__ = [
+    "EVERYTHING",
+    "Death",
+    "Plan",
+    "Scenario",
+    "Told",
+    "Violation",
+    "crash_everywhere",
+    "crash_twice",
+    "every_crash",
+    "simulate",
+    "soak",
+    "takeovers",
+    "uninterrupted",
+]
 
 
 def uninterrupted(scenario: Scenario, *, eager: bool = False, seed: int = 0) -> Told:
@@ -37,11 +51,16 @@ def simulate(scenario: Scenario, plan: Plan, expected: Told) -> Told:
     return Life(scenario, plan, expected).run()
 
 
+def every_crash(scenario: Scenario, expected: Told, *, eager: bool = False, seed: int = 0, every: int = 1) -> Iterator[Told]:
+    """One run with a crash before and one with a crash after each (each `every`-th) append of the uninterrupted run."""
+    for at in range(0, expected.appends[0], every):
+        for after in (False, True):
+            yield simulate(scenario, Plan((Death(at, after),), eager, seed), expected)
+
+
 def crash_everywhere(scenario: Scenario = EVERYTHING, *, eager: bool = False, seed: int = 0, every: int = 1) -> list[Told]:
-    """One crash before and one after each append (each `every`-th) of the uninterrupted run. Raises Violation naming the plans that failed."""
-    expected = uninterrupted(scenario, eager=eager, seed=seed)
-    plans = [Plan((Death(at, after),), eager, seed) for at in range(0, expected.appends[0], every) for after in (False, True)]
-    told = [simulate(scenario, plan, expected) for plan in plans]
+    """All of `every_crash`. Raises Violation naming the plans that failed."""
+    told = list(every_crash(scenario, uninterrupted(scenario, eager=eager, seed=seed), eager=eager, seed=seed, every=every))
     _refuse(told)
     return told
 

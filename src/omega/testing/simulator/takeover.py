@@ -9,6 +9,7 @@ from typing import Any
 
 from omega.kernel.errors import OmegaError
 from omega.kernel.journal import Status, name_of
+from omega.kernel.ports import Outcome
 from omega.runtime.recovery import LEASE_US
 from omega.testing.lab import PORTS, Lab, sequencer
 from omega.testing.simulator.invariants import check_journal, same
@@ -18,7 +19,7 @@ from omega.testing.simulator.store import MortalStore
 from omega.testing.simulator.witness import World
 from omega.testing.virtual import LoopClock, run_virtual
 
-SHARED_LEASE_S = LEASE_US / 1_000_000 + 31
+ASLEEP_S = LEASE_US / 1_000_000 + 31
 """Virtual seconds that the first owner sleeps: past its lease, and past the life of the permit it holds."""
 
 
@@ -43,6 +44,7 @@ class Takeover(Life):
 
     async def _live(self) -> None:
         clock = LoopClock()
+        self.told.appends = [0, 0]
         store = MortalStore(sequencer=sequencer(), owner="first", now_us=clock.now_us)
         self.witness.store = store
         first = self._lab("first", clock, store, held=True)
@@ -50,7 +52,7 @@ class Takeover(Life):
         await self._asleep_or_done(run)
         if run.done():
             return
-        await clock.sleep(SHARED_LEASE_S)
+        await clock.sleep(ASLEEP_S)
         self.witness.answered.clear()
         second = self._lab("second", clock, store, held=False)
         self._problem_unless_done(await self._until_done(second))
@@ -81,12 +83,12 @@ class Takeover(Life):
             self._asleep.set()
             await self._wake.wait()
 
-    async def _asleep_or_done(self, run: asyncio.Task[Any]) -> None:
+    async def _asleep_or_done(self, run: asyncio.Task[Outcome]) -> None:
         asleep = asyncio.create_task(self._asleep.wait())
         await asyncio.wait([run, asleep], return_when=asyncio.FIRST_COMPLETED)
         asleep.cancel()
 
-    async def _until_done(self, lab: Lab) -> Any:
+    async def _until_done(self, lab: Lab) -> Outcome:
         outcome = await lab.resume(EXECUTION, self.flow)
         for _ in range(MAX_DECISIONS):
             if outcome.status not in (Status.WAITING, Status.IN_DOUBT):
@@ -95,22 +97,23 @@ class Takeover(Life):
             outcome = await lab.resume(EXECUTION, self.flow)
         return outcome
 
-    def _problem_unless_done(self, outcome: Any) -> None:
+    def _problem_unless_done(self, outcome: Outcome) -> None:
         self.told.value = outcome.value
         if outcome.status != Status.DONE:
             self._problem(f"the second owner ended as {outcome.status}: {(outcome.error or {}).get('cause')}")
         elif self.expected is not None and name_of(self._step) not in self.scenario.timed:
             self.told.problems.extend(same(self.expected.value, outcome.value))
 
-    async def _old_owner(self, run: asyncio.Task[Any]) -> None:
-        self.witness.listening = True
+    async def _old_owner(self, run: asyncio.Task[Outcome]) -> None:
+        """What the first engine is told when it wakes: that another owns the execution now, by the epoch check itself."""
         try:
-            await run
-        except OmegaError:
-            return  # refused at its first append, as it must be
+            error = (await run).error or {}
+        except OmegaError as refusal:
+            error = refusal.record()
+        if error.get("code") != "OMG-S006" or "current" not in error.get("details", {}):
+            self._problem(f"an engine whose lease was taken over was told {error.get('code')} {error.get('cause')}")
 
     def _problem(self, what: str) -> None:
-        self.told.appends = [0, 0]
         self.told.problems.append(f"held {'after' if self._after else 'before'} touch {self._number}: {what}")
 
 

@@ -6,7 +6,6 @@ A `Witness` outlives every engine of a simulated run. Its effectors look at what
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from typing import Any
 from omega.chronicle.record import decode
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.errors import IntegrityError
-from omega.kernel.journal import Kind, Row, digest_of
-from omega.kernel.past import Past
+from omega.kernel.journal import Kind, Row, Step, decode_meta, digest_of
 from omega.kernel.ports import Clock
 from omega.kernel.verdict import Permit
+from omega.testing.lab import TENANT
 from omega.testing.simulator.scenario import Reply, Scenario
 from omega.testing.simulator.store import MortalStore
 
@@ -63,12 +62,12 @@ class Witness:
         here = [row for row in rows if row.position == step]
         if any(row.kind in (Kind.DONE, Kind.FAILED) for row in here):
             self.problems.append(f"{step} was touched again after its result was durable")
-        if not here or here[-1].kind != Kind.INTENT:
+        if not any(row.kind == Kind.INTENT for row in here):
             self.problems.append(f"{step} was touched without a durable intent")
         self._check_leaf(store, rows, here, step)
 
     def _check_leaf(self, store: MortalStore, rows: list[Row], here: list[Row], step: str) -> None:
-        leaves = [decode(raw) for raw in store.leaves("lab")]
+        leaves = [decode(raw) for raw in store.leaves(TENANT)]
         admitted = [leaf for leaf in leaves if leaf.kind == "admit" and leaf.step == step and leaf.decision == "allow"]
         intents = [row for row in here if row.kind == Kind.INTENT]
         if len(admitted) < len(intents) or not admitted or (intents and admitted[-1].rows <= intents[-1].seq):
@@ -91,45 +90,44 @@ class World:
 
     def __init__(self, port: str, clock: Clock, witness: Witness, store: MortalStore) -> None:
         self.port = port
-        self.hold: asyncio.Event | None = None
-        self.held = asyncio.Event()
         self._clock = clock
         self._witness = witness
         self._store = store
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """One touch. What is under way when the engine dies may or may not still take place: the dice say."""
-        if self.hold is not None:
-            self.held.set()
-            await self.hold.wait()
         self._store.alive()
         permit.spend(self.port, now=self._clock.now_us() / 1_000_000)
         witness = self._witness
         witness.check_touch(execution, step)
         witness.sent[step] += 1
+        once = _once(self._store, execution, step)
         reply = witness.scenario.answer(request, step)
         await self._clock.sleep(reply.delay_s / 2)
         if not self._store.dead or witness.dice.random() < 0.5:
-            self._take_place(execution, step, request, reply)
+            self._take_place(step, request, reply, once)
         await self._clock.sleep(reply.delay_s / 2)
         self._store.alive()
         if reply.error is not None:
             raise reply.error
-        if self._once(execution, step):
+        if once:
             witness.answered.add(f"{execution} {step}")
         return reply.value, reply.receipt
 
-    def _take_place(self, execution: str, step: str, request: Request, reply: Reply) -> None:
+    def _take_place(self, step: str, request: Request, reply: Reply, once: bool) -> None:
         witness = self._witness
         if reply.error is not None:
             return
         witness.happened[step] += 1
-        if not self._once(execution, step):
+        if not once:
             return
         witness.found[step] = witness.scenario.found(request)
         if witness.happened[step] > 1:
             witness.problems.append(f"{step} took place {witness.happened[step]} times")
 
-    def _once(self, execution: str, step: str) -> bool:
-        meta = Past(self._store.rows(execution)).at[step].meta.step
-        return meta is not None and meta.effect not in REPEATABLE
+
+def _once(store: MortalStore, execution: str, step: str) -> bool:
+    """Whether the step must take place at most once, as its durable intent says."""
+    intents = [row for row in store.rows(execution) if row.position == step and row.kind == Kind.INTENT]
+    meta = decode_meta(intents[-1]) if intents else None
+    return isinstance(meta, Step) and meta.effect not in REPEATABLE
