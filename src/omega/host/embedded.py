@@ -71,7 +71,6 @@ class Omega:
         self.engine = Engine(world)
         self.road = EngineRoad(self.engine)
         self._closing = closing
-        self._letters: dict[int, OmegaError | None] = {}
 
     @classmethod
     @asynccontextmanager
