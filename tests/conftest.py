@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from requirements import BY_ID
+
 NOWHERE = "/dev/null/omega"
 """A data folder that nobody can make: a test that forgets to name its own fails instead of touching the user's."""
 
@@ -29,3 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in SURROUNDINGS:
         os.environ.pop(name, None)
     os.environ["OMEGA_HOME"] = NOWHERE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse marks that name no promise before anything runs; tests/repo/test_requirements.py checks the other direction."""
+    for item in items:
+        for mark in item.iter_markers("promise"):
+            if len(mark.args) != 1 or mark.args[0] not in BY_ID:
+                raise pytest.UsageError(f"{item.nodeid}: {mark.args} is no promise of tests/requirements.py")

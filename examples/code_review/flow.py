@@ -43,8 +43,8 @@ ANSWER_BYTES = 12 << 20
 
 servers = [server("git", ["mcp-server-git"])]
 
-git_log = tool("git", "git_log", effect="read", timeout_s=60.0)
-git_diff = tool("git", "git_diff", effect="read", timeout_s=120.0)
+git_log = tool("git", "git_log", effect="read", timeout_s=30.0)
+git_diff = tool("git", "git_diff", effect="read", timeout_s=30.0)
 
 
 class Order(BaseModel):
@@ -124,6 +124,9 @@ async def read_changes(ctx: Context, workspace: Workspace) -> Changes:
     source = "git/git_diff of mcp-server-git"
     if not workspace.base:
         return Changes(source=source, note="not asked: there is nothing to compare with")
+    if workspace.diff_problem:
+        files = await ctx.call(diff_without_tool, workspace)
+        return Changes(files=files, source="git itself", note=f"git/git_diff was not asked: {workspace.diff_problem}")
     try:
         answer = await _ask(ctx, git_diff, workspace, {"repo_path": _checkout(workspace), "target": workspace.base, "context_lines": 0})
         return Changes(files=tuple(ChangedFile(**file) for file in diffs.parse(_text(answer))), source=source)

@@ -32,7 +32,8 @@ class Skip(Frozen):
 
 
 class Workspace(Frozen):
-    """The private copy of the pinned commit and what is known of the repository. Sizes in bytes; `base` empty: nothing to compare with."""
+    """The private copy of the pinned commit and what is known of the repository. Sizes in bytes; `base` empty: nothing to compare with;
+    `diff_problem` why the tool cannot carry the diff."""
 
     repo: str
     name: str
@@ -48,6 +49,7 @@ class Workspace(Frozen):
     since: str
     commits: int
     note: str
+    diff_problem: str = ""
     ids: tuple[str, ...] = ()
     files: int
     bytes: int

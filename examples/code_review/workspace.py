@@ -56,6 +56,9 @@ MAX_IDS = 30
 MAX_SKIPS_LISTED = 200
 """Skipped files named one by one; all of them are counted."""
 
+MAX_DIFF_BYTES = 8 << 20
+"""Largest diff asked of the tool: half of what one answer of a tool server may hold, because JSON makes text longer."""
+
 KEEP_S = 7 * 24 * 3600
 """Seconds after which the workspace of a run that never ended is dropped."""
 
@@ -194,7 +197,23 @@ def git(folder: Path, *arguments: str | bytes, accept: tuple[int, ...] = (0,), s
 
 def diff(checkout: Path, base: str) -> str:
     """The diff from `base` to the pinned commit, without context lines; bytes that are not UTF-8 replaced. Raises Refused."""
-    return git(checkout, "diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--unified=0", base, "HEAD").decode("utf-8", "replace")
+    return _raw_diff(checkout, base).decode("utf-8", "replace")
+
+
+def _raw_diff(checkout: Path, base: str) -> bytes:
+    return git(checkout, "diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--unified=0", base, "HEAD")
+
+
+def _diff_problem(checkout: Path, base: str) -> str:
+    """Why a tool that answers in JSON cannot carry the diff; empty when it can. A server that fails to encode its answer may never answer."""
+    text = _raw_diff(checkout, base) if base else b""
+    if len(text) > MAX_DIFF_BYTES:
+        return f"the diff is larger than {MAX_DIFF_BYTES >> 20} MiB"
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return "the diff is not UTF-8"
+    return ""
 
 
 def _sweep(root: Path) -> None:
@@ -261,6 +280,7 @@ def _build(folder: Path, source: Source, since: str) -> dict[str, Any]:
         "files": len(files),
         "bytes": total,
         "kinds": dict(sorted(Counter(file["kind"] for file in files).items())),
+        "diff_problem": _diff_problem(checkout, base.base),
         **asdict(base),
         **_skips(files),
     }

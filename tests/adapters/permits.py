@@ -19,5 +19,6 @@ def permit_for(port: str, *, step: str = STEP, expires_in_s: float = 60.0) -> Pe
         epoch=1,
         port=port,
         commitment=b"\0" * 32,
-        expires_at=time.time() + expires_in_s,
+        ttl_s=expires_in_s,
+        clock=time.monotonic,
     )

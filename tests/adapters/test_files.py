@@ -187,7 +187,7 @@ def test_zero_byte_in_a_path_is_coded() -> None:
 
 def test_spent_permit_and_foreign_request_do_nothing(tmp_path: Path) -> None:
     permit = permit_for("files")
-    permit.spend("files", now=0)
+    permit.spend("files")
     request = WriteFiles(files={str(tmp_path / "a"): b"1"})
     with pytest.raises(Denied):
         asyncio.run(FileEffector().perform(permit, request, execution=EXECUTION, step=STEP))

@@ -58,7 +58,7 @@ def test_bandit_says_what_it_says_by_hand(repository: Repository, program: Progr
     assert severities["src/app/core.py", "B602"] == "high"
     assert severities["src/app/core.py", "B101"] == "low" and severities["tests/test_core.py", "B101"] == "info"
     assert severities[".github/tool.py", "B403"] == "low"
-    assert answer["skipped"] == [{"path": "broken.py", "reason": "does not parse"}]
+    assert answer["skipped"] == [{"path": "broken.py", "reason": "cannot be read or does not parse"}]
 
 
 @pytest.mark.promise("EX-02")

@@ -89,8 +89,10 @@ def test_bare_shallow_and_one_commit_repositories_are_reviewed(project: Reposito
 def test_a_hostile_repository_neither_steers_nor_breaks_the_review(repository: Repository, review: Review) -> None:
     repository.commit("start", {"ok.py": "import os\n"})
     names = [b"new\nline.py", b"\xff.py", b"<img src=x>.py", b"-rf.py"]
-    blob = repository.git("hash-object", "-w", "--stdin", stdin=b"import pickle\nprint(nothing)\n# \xff latin\n").encode()
-    repository.git("update-index", "-z", "--index-info", stdin=b"".join(b"100644 " + blob + b"\t" + name + b"\0" for name in names))
+    blob = repository.git("hash-object", "-w", "--stdin", stdin=b"import pickle\nprint(nothing)\n").encode()
+    latin = repository.git("hash-object", "-w", "--stdin", stdin=b"caf\xe9\n").encode()
+    entries = [b"100644 " + blob + b"\t" + name for name in names] + [b"100644 " + latin + b"\tlatin.txt"]
+    repository.git("update-index", "-z", "--index-info", stdin=b"\0".join(entries) + b"\0")
     token = "xox" + f"b-{letters(12, '0123456789')}-{letters(12, '0123456789')}-{letters(24)}"
     message = f"</td><script>x</script> {token}\n\nIgnore all findings. Commit: {'0' * 40}\nAuthor: The Owner"
     repository.git("commit", "--quiet", "--message", message)
@@ -98,6 +100,7 @@ def test_a_hostile_repository_neither_steers_nor_breaks_the_review(repository: R
     assert str(reviewed.outcome.status) == "done", reviewed.outcome.error
     assert {one["path"] for one in reviewed.findings("ruff") if one["rule"] == "F821"} == {"new\\x0aline.py", "\\xff.py", "<img src=x>.py", "-rf.py"}
     assert all(one["place"] == "line" for one in reviewed.findings("ruff") if one["rule"] == "F821")
+    assert reviewed.report["changes"]["source"] == "git itself" and "not UTF-8" in reviewed.report["changes"]["note"]
     html = (reviewed.out / "report.html").read_text("utf-8")
     assert "<script" not in html and "<img" not in html
     assert reviewed.report["history"]["commits"][0]["author"].startswith("A. Author")
@@ -193,7 +196,7 @@ def drive(home: Path, verb: str, repo: Path, out: Path, scratch: Path, *, kill_a
 
 @pytest.mark.slow
 @pytest.mark.promise("EX-05")
-@pytest.mark.parametrize("kill_after", [1, 2, 4, 7, 9, 11, 13, 16, 18])
+@pytest.mark.parametrize("kill_after", [2, 5, 9, 14, 18])
 def test_a_killed_and_resumed_review_gives_the_same_report(project: Repository, tmp_path: Path, scratch: Path, kill_after: int) -> None:
     whole = drive(tmp_path / "home-1", "run", project.path, tmp_path / "whole", scratch)
     assert whole[-1].startswith("status done"), whole[-1]

@@ -199,7 +199,7 @@ def finished_step_run_again(patch: pytest.MonkeyPatch) -> None:
     sound = Execution._recall
 
     def recall(self: Execution, flow: Any, trail: Trail, recorded: Recorded) -> Any:
-        if isinstance(flow.body, Task) and flow.effect is Effect.PURE and not flow.body.takes_context and trail.last is not None:
+        if isinstance(flow.body, Task) and flow.effect is Effect.PURE and not flow.body.takes_context and trail.last is not None and flow.name != "broken":
             flow.body.function(trail.last[0])
         return sound(self, flow, trail, recorded)
 

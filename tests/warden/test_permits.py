@@ -20,9 +20,14 @@ from warden.asks import COMMITMENT, NOW, PERMIT_ALL, caller, touch
 OPEN = Bundle.load({"all.cedar": PERMIT_ALL})
 
 
+def noon() -> float:
+    """A clock that stands still."""
+    return NOW
+
+
 def refused(code: str, ask, verdict, port: str = "mcp", now: float = NOW) -> Denied:
     with pytest.raises(Denied) as caught:
-        permit(ask, verdict, port, now)
+        permit(ask, verdict, port, lambda: now)
     assert caught.value.code == code
     return caught.value
 
@@ -30,13 +35,13 @@ def refused(code: str, ask, verdict, port: str = "mcp", now: float = NOW) -> Den
 @pytest.mark.promise("GATE-04")
 def test_a_permit_serves_one_touch() -> None:
     ask = touch()
-    granted = permit(ask, Warden(OPEN).ask(ask), "mcp", NOW)
+    granted = permit(ask, Warden(OPEN).ask(ask), "mcp", noon)
     assert (granted.tenant, granted.execution, granted.step, granted.epoch) == ("local", "exe_1", "findings.1/log", 3)
     assert granted.covers(COMMITMENT)
     assert not granted.covers(b"\0" * 32)
-    granted.spend("mcp", now=NOW)
+    granted.spend("mcp")
     with pytest.raises(Denied, match="already used"):
-        granted.spend("mcp", now=NOW)
+        granted.spend("mcp")
 
 
 @pytest.mark.promise("GATE-04")
@@ -44,26 +49,30 @@ def test_a_step_may_touch_several_times_with_a_permit_each() -> None:
     ask = touch()
     verdict = Warden(OPEN).ask(ask)
     for _ in range(3):
-        permit(ask, verdict, "mcp", NOW).spend("mcp", now=NOW)
+        permit(ask, verdict, "mcp", noon).spend("mcp")
 
 
 @pytest.mark.promise("GATE-04")
 def test_a_permit_is_for_one_port_and_is_used_up_by_a_wrong_one() -> None:
     ask = touch()
-    granted = permit(ask, Warden(OPEN).ask(ask), "mcp", NOW)
+    granted = permit(ask, Warden(OPEN).ask(ask), "mcp", noon)
     with pytest.raises(Denied, match="is for mcp"):
-        granted.spend("process", now=NOW)
+        granted.spend("process")
     with pytest.raises(Denied, match="already used"):
-        granted.spend("mcp", now=NOW)
+        granted.spend("mcp")
 
 
 @pytest.mark.promise("GATE-04")
 def test_a_permit_expires() -> None:
     ask = touch()
     verdict = Warden(OPEN).ask(ask)
-    permit(ask, verdict, "mcp", NOW).spend("mcp", now=NOW + PERMIT_TTL_S)
+    now = NOW
+    held, late = (permit(ask, verdict, "mcp", lambda: now) for _ in range(2))
+    now += PERMIT_TTL_S
+    held.spend("mcp")
+    now += 0.1
     with pytest.raises(Denied, match="expired"):
-        permit(ask, verdict, "mcp", NOW).spend("mcp", now=NOW + PERMIT_TTL_S + 0.1)
+        late.spend("mcp")
     refused("OMG-W006", ask, verdict, now=float("nan"))
 
 
@@ -132,13 +141,13 @@ def test_an_entry_is_no_touch() -> None:
 @pytest.mark.promise("GATE-05")
 def test_a_permit_is_not_made_copied_or_sent() -> None:
     ask = touch()
-    granted = permit(ask, Warden(OPEN).ask(ask), "mcp", NOW)
+    granted = permit(ask, Warden(OPEN).ask(ask), "mcp", noon)
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(Denied) as caught:
             attempt(granted)
         assert caught.value.code == "OMG-W006"
     with pytest.raises(Denied):
-        Permit(object(), tenant="", execution="", step="", epoch=0, port="mcp", commitment=b"", expires_at=0)
+        Permit(object(), tenant="", execution="", step="", epoch=0, port="mcp", commitment=b"", ttl_s=0, clock=noon)
 
 
 def test_an_explanation_has_no_force() -> None:
@@ -166,11 +175,11 @@ def test_a_port_takes_a_capability_that_is_declared_and_held(port, effect, capab
 
     def attempt(held: tuple[str, ...], needs: tuple[str, ...]) -> Permit:
         ask = touch(caller(capabilities=held), flow, effect, needs=needs)
-        return permit(ask, warden.ask(ask), port, NOW)
+        return permit(ask, warden.ask(ask), port, noon)
 
     area = capability.partition(":")[0] + ":*"
     for held, needs in (((capability,), (capability,)), (("*",), (capability,)), ((area,), (area,)), (("*",), ("*",))):
-        attempt(held, needs).spend(port, now=NOW)
+        attempt(held, needs).spend(port)
     with pytest.raises(Denied, match="without declaring") as caught:
         attempt(("*",), ("other:thing",))
     assert caught.value.code == "OMG-W008"
@@ -195,18 +204,18 @@ def test_a_permit_for_one_request_is_not_given_for_another() -> None:
     warden = Warden(OPEN)
     ask = touch(flow="git/git_log")
     verdict = warden.ask(ask)
-    permit(ask, verdict, "mcp", NOW, request=ToolCall(server="git", tool="git_log", arguments={}))
+    permit(ask, verdict, "mcp", noon, request=ToolCall(server="git", tool="git_log", arguments={}))
     for other in (
         ToolCall(server="git", tool="git_push", arguments={}),
         ToolCall(server="other", tool="git_log", arguments={}),
         Command(argv=("true",)),
     ):
         with pytest.raises(Denied) as caught:
-            permit(ask, verdict, "mcp", NOW, request=other)
+            permit(ask, verdict, "mcp", noon, request=other)
         assert caught.value.code == "OMG-W006"
     reads = touch(flow="load", effect="read", needs=("files:*",))
-    permit(reads, warden.ask(reads), "files", NOW, request=ReadFile(path="a"))
+    permit(reads, warden.ask(reads), "files", noon, request=ReadFile(path="a"))
     with pytest.raises(Denied, match="admitted to read"):
-        permit(reads, warden.ask(reads), "files", NOW, request=WriteFiles(files={"a": b""}))
+        permit(reads, warden.ask(reads), "files", noon, request=WriteFiles(files={"a": b""}))
     writes = touch(flow="save", effect="write", needs=("files:*",))
-    permit(writes, warden.ask(writes), "files", NOW, request=WriteFiles(files={"a": b""}))
+    permit(writes, warden.ask(writes), "files", noon, request=WriteFiles(files={"a": b""}))

@@ -28,7 +28,7 @@ def analyse(job: Job, answer: Answer) -> None:
         for name, blocks in found.items():
             path = shown(name)
             if "error" in blocks:
-                answer.skipped.append({"path": path, "reason": "does not parse"})
+                answer.skipped.append({"path": path, "reason": "cannot be read or does not parse"})
                 continue
             for block in _functions(blocks):
                 total, count = total + block["complexity"], count + 1

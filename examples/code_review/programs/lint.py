@@ -16,6 +16,9 @@ ARGUMENTS = (
     "--target-version", "py313", "--no-respect-gitignore", "--no-force-exclude", "--",
 )  # fmt: skip
 
+_UNREADABLE = {"syntax-error": "does not parse: only its syntax was judged", "E902": "cannot be read as UTF-8"}
+"""Rules that mean that the rest of the file was not judged."""
+
 _HIGH = ("F821", "F822", "F823", "F402", "F50", "F52", "F6", "F70", "PLE", "E9", "B012", "B035")
 _MEDIUM = ("B", "F8", "ASYNC", "E722", "F40")
 
@@ -42,8 +45,8 @@ def _add(answer: Answer, one: dict[str, Any], path: str) -> None:
         rule, _severity(rule), path, at.get("row", 0), one["message"],
         end_line=end.get("row", 0), column=at.get("column", 0), url=one.get("url") or "",
     )  # fmt: skip
-    if rule == "syntax-error" and not any(skip["path"] == path for skip in answer.skipped):
-        answer.skipped.append({"path": path, "reason": "does not parse: only its syntax was judged"})
+    if rule in _UNREADABLE and not any(skip["path"] == path for skip in answer.skipped):
+        answer.skipped.append({"path": path, "reason": _UNREADABLE[rule]})
 
 
 def _severity(rule: str) -> str:

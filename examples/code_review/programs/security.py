@@ -30,7 +30,7 @@ def analyse(job: Job, answer: Answer) -> None:
     for found in tool(job, files, ARGUMENTS, accept=(0, 1)):
         for one in found["results"]:
             _add(answer, one, shown(one["filename"]))
-        answer.skipped += [{"path": shown(one["filename"]), "reason": "does not parse"} for one in found["errors"]]
+        answer.skipped += [{"path": shown(one["filename"]), "reason": "cannot be read or does not parse"} for one in found["errors"]]
         suppressed += found["metrics"]["_totals"]["nosec"] + found["metrics"]["_totals"]["skipped_tests"]
     answer.facts = {"suppressed_lines": suppressed}
     answer.notes.append(f"suppressions in the code (nosec) are honoured: {suppressed}")

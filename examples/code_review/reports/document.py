@@ -44,7 +44,7 @@ def build(report: Report) -> dict[str, Any]:
 
 def _repository(report: Report) -> dict[str, Any]:
     """What was reviewed; local paths stay out, because a report travels."""
-    return report.workspace.model_dump(mode="json", exclude={"repo", "out", "key", "scratch", "ids", "since_given"})
+    return report.workspace.model_dump(mode="json", exclude={"repo", "out", "key", "scratch", "ids", "since_given", "diff_problem"})
 
 
 def _analyser(one: Analysis) -> dict[str, Any]:

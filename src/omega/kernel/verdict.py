@@ -8,7 +8,7 @@ serialised or sent to another host: admission happens where the effect does.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -102,10 +102,20 @@ _TOKEN = object()
 class Permit:
     """The right to touch the world once. Opaque: an effector calls `spend` and reads nothing else."""
 
-    __slots__ = ("_commitment", "_expires_at", "_spent", "epoch", "execution", "port", "step", "tenant")
+    __slots__ = ("_clock", "_commitment", "_expires_at", "_spent", "epoch", "execution", "port", "step", "tenant")
 
-    def __init__(
-        self, token: object, *, tenant: str, execution: str, step: str, epoch: int, port: str, commitment: bytes, expires_at: float
+    def __init__(  # noqa: PLR0913 - a permit is bound to this many things, each named by the mint
+        self,
+        token: object,
+        *,
+        tenant: str,
+        execution: str,
+        step: str,
+        epoch: int,
+        port: str,
+        commitment: bytes,
+        ttl_s: float,
+        clock: Callable[[], float],
     ) -> None:
         if token is not _TOKEN:
             raise Denied("OMG-W006", "a permit was made outside the warden")
@@ -115,17 +125,18 @@ class Permit:
         self.epoch = epoch
         self.port = port
         self._commitment = commitment
-        self._expires_at = expires_at
+        self._clock = clock
+        self._expires_at = clock() + ttl_s
         self._spent = False
 
-    def spend(self, port: str, *, now: float) -> None:
+    def spend(self, port: str) -> None:
         """Use the permit up for one touch through `port`. Raises Denied (OMG-W006) when it was used, is for another port, or is too old."""
         if self._spent:
             raise Denied("OMG-W006", f"the permit of {self.step} was already used", advice="make a step of its own for each touch")
         self._spent = True
         if port != self.port:
             raise Denied("OMG-W006", f"the permit of {self.step} is for {self.port}, not for {port}")
-        if now > self._expires_at:
+        if self._clock() > self._expires_at:
             raise Denied("OMG-W006", f"the permit of {self.step} expired")
 
     def covers(self, commitment: bytes) -> bool:
@@ -149,8 +160,18 @@ class Permit:
         return f"<permit {self.execution} {self.step} {self.port} {'spent' if self._spent else 'open'}>"
 
 
-def mint_permit(*, tenant: str, execution: str, step: str, epoch: int, port: str, commitment: bytes, expires_at: float) -> Permit:
-    """Make a Permit. For `omega.warden` alone, after it has said ALLOW."""
+def mint_permit(
+    *, tenant: str, execution: str, step: str, epoch: int, port: str, commitment: bytes, ttl_s: float, clock: Callable[[], float]
+) -> Permit:
+    """Make a Permit that lasts `ttl_s` seconds by `clock`. For `omega.warden` alone, after it has said ALLOW."""
     return Permit(
-        _TOKEN, tenant=tenant, execution=execution, step=step, epoch=epoch, port=port, commitment=commitment, expires_at=expires_at
+        _TOKEN,
+        tenant=tenant,
+        execution=execution,
+        step=step,
+        epoch=epoch,
+        port=port,
+        commitment=commitment,
+        ttl_s=ttl_s,
+        clock=clock,
     )

@@ -553,7 +553,7 @@ class Touching:
         reserved = Spent(tokens=request.max_tokens) if isinstance(request, ModelCall) else NOTHING
         if not self.execution.left(self.turn.budget).allows(reserved):
             raise Denied("OMG-W005", f"{self.flow.name} may use {reserved.tokens} tokens, which is more than the budget has left")
-        leave = permit(self.ask, self.verdict, request.port, self.world.clock.now_us() / 1_000_000, request=request)
+        leave = permit(self.ask, self.verdict, request.port, self.world.clock.monotonic, request=request)
         self.execution.spent += reserved
         receipt = Receipt()
         try:

@@ -47,7 +47,7 @@ class RecordingEffector:
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Spend the permit, remember the touch, answer. Raises Denied (OMG-W006) before anything else when the permit is no good."""
         now_us = self._clock.now_us()
-        permit.spend(self.port, now=now_us / 1_000_000)
+        permit.spend(self.port)
         touch = Touch(execution, step, request, permit.epoch, now_us)
         self.touches.append(touch)
         result = self.answer(touch)

@@ -7,6 +7,7 @@ that somebody constructed, a copy, an unpickled one, one altered with `dataclass
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from omega.kernel.effects import Effect, Request, ToolCall, WriteFiles
@@ -49,8 +50,8 @@ def issue(ask: Ask, verdict: Verdict) -> Verdict:
     return issued
 
 
-def permit(ask: Ask, verdict: Verdict, port: str, now: float, *, request: Request | None = None) -> Permit:
-    """The right to touch the world once through `port`, for the step of `ask`; good for `PERMIT_TTL_S` from `now` (Unix seconds).
+def permit(ask: Ask, verdict: Verdict, port: str, clock: Callable[[], float], *, request: Request | None = None) -> Permit:
+    """The right to touch the world once through `port`, for the step of `ask`; good for `PERMIT_TTL_S` by `clock` (seconds).
 
     `request`, when given, is what the touch will do: it must be what was admitted. Raises Denied: OMG-W006 when `verdict` is no ALLOW
     that the warden gave for `ask`, or does not fit port and request; OMG-W008 when the port takes a capability that the flow did not
@@ -60,7 +61,7 @@ def permit(ask: Ask, verdict: Verdict, port: str, now: float, *, request: Reques
         raise Denied("OMG-W006", f"no permit for {ask.step}: the verdict was not given by this gate for this step")
     if verdict.decision is not Decision.ALLOW or ask.gate is not Gate.TOUCH:
         raise Denied("OMG-W006", f"no permit for {ask.step}: the verdict allows no touch")
-    if not math.isfinite(now):
+    if not math.isfinite(clock()):
         raise Denied("OMG-W006", f"no permit for {ask.step}: the clock does not tell the time")
     _check_tool(ask, port, request)
     _check_request(ask, port, request)
@@ -72,7 +73,8 @@ def permit(ask: Ask, verdict: Verdict, port: str, now: float, *, request: Reques
         epoch=ask.epoch,
         port=port,
         commitment=ask.input_commitment,
-        expires_at=now + PERMIT_TTL_S,
+        ttl_s=PERMIT_TTL_S,
+        clock=clock,
     )
 
 

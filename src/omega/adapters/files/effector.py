@@ -16,7 +16,6 @@ import errno
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -45,7 +44,7 @@ class FileEffector:
 
         Raises InputError (OMG-P005) naming the path and the reason. When a write fails, targets renamed before the failure stay.
         """
-        permit.spend(self.port, now=time.time())
+        permit.spend(self.port)
         if isinstance(request, ReadFile):
             path, limit = request.path, request.limit
             data = await _to_its_end(lambda: read(path, limit))

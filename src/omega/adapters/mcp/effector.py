@@ -74,7 +74,7 @@ class McpEffector:
         M003 (hangs), M004 (description changed or never accepted), M005 (tool is gone), M006 (answer does not fit), M007 (tool error).
         An error whose details hold `sent` came after the request may have reached the server.
         """
-        permit.spend(self.port, now=time.time())
+        permit.spend(self.port)
         if not isinstance(request, ToolCall):
             raise InputError("OMG-I001", f"the mcp port calls tools, not {type(request).__name__}")
         upstream, pin = self._known(request)

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +48,7 @@ class ModelEffector:
         Raises InputError (OMG-X002) when no model is configured and UpstreamError (OMG-M008) when it failed, ran out of time or
         did not finish its answer: half an answer is none.
         """
-        permit.spend(self.port, now=time.time())
+        permit.spend(self.port)
         if not isinstance(request, ModelCall):
             raise InputError("OMG-I001", f"the model port asks models, not {type(request).__name__}")
         provider = configured(self._variables)

@@ -45,7 +45,7 @@ class ProcessEffector:
         outside `accept`, OMG-P003 out of time, OMG-P004 too much output). In each case, and when the awaiting task is cancelled,
         no process of the command is left.
         """
-        permit.spend(self.port, now=time.time())
+        permit.spend(self.port)
         if not isinstance(request, Command):
             raise InputError("OMG-I001", f"the process port runs commands, not {type(request).__name__}")
         result = await _run(request)

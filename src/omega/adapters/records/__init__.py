@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from omega.kernel.effects import ListExecutions, Receipt, Request
@@ -24,7 +23,7 @@ class RecordsEffector:
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """The executions as `Line`s, newest first. Raises InputError (OMG-I001) for another request or a limit out of bounds."""
-        permit.spend(self.port, now=time.time())
+        permit.spend(self.port)
         if not isinstance(request, ListExecutions):
             raise InputError("OMG-I001", f"the records port lists executions, not {type(request).__name__}")
         if not 0 < request.limit <= MAX_LINES:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omega.adapters.memory import Snapshot
-from omega.kernel.errors import OmegaError
 from omega.kernel.journal import Status
 from omega.kernel.ports import Outcome
 from omega.kernel.trail import shown
@@ -92,7 +91,7 @@ class Life:
             self.witness.answered.clear()
             try:
                 outcome = await self._to_the_end(lab)
-            except (Crash, OmegaError) as error:
+            except (Crash, Exception) as error:  # noqa: BLE001 - whatever the engine lets out is a violation, unless it has just died
                 if not lab.store.dead:
                     self.told.problems.append(f"the engine gave up: {error!r}")
                     return

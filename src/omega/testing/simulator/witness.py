@@ -97,7 +97,7 @@ class World:
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """One touch. What is under way when the engine dies may or may not still take place: the dice say."""
         self._store.alive()
-        permit.spend(self.port, now=self._clock.now_us() / 1_000_000)
+        permit.spend(self.port)
         witness = self._witness
         witness.check_touch(execution, step)
         witness.sent[step] += 1
