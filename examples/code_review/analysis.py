@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, rule: str, severity: str, path: str, line: int, message: str, *, end_line: int = 0, column: int = 0, url: str = "") -> None:
+    def add(
+        self, rule: str, severity: str, path: str, line: int, message: str, *, end_line: int = 0, column: int = 0, url: str = ""
+    ) -> None:
         """Keep one finding; lines and columns are 1-based, 0 where the tool gives none."""
         self.findings.append({
             "rule": rule, "severity": severity, "path": path, "line": line, "end_line": max(line, end_line), "column": column,
@@ -97,7 +100,8 @@ class Job:
 
     def text(self, file: dict[str, Any]) -> str:
         """The content of a file, bytes that are not UTF-8 replaced."""
-        return (self.scratch / file["file"]).read_bytes().decode("utf-8", "replace")
+        content: bytes = (self.scratch / file["file"]).read_bytes()
+        return content.decode("utf-8", "replace")
 
 
 def run(analyser: str, analyse: Callable[[Job, Answer], None]) -> int:
@@ -110,7 +114,9 @@ def run(analyser: str, analyse: Callable[[Job, Answer], None]) -> int:
     try:
         analyse(job, answer)
     except ToolFailed as error:
-        answer = Answer(analyser, answer.version, "failed", paths.one_line(str(error).replace(f"{job.scratch}/", ""), MAX_MESSAGE), answer.command)
+        answer = Answer(
+            analyser, answer.version, "failed", paths.one_line(str(error).replace(f"{job.scratch}/", ""), MAX_MESSAGE), answer.command
+        )
     return _print(answer.record(), 0)
 
 
@@ -122,8 +128,6 @@ def tool(job: Job, files: Sequence[dict[str, Any]], arguments: Sequence[str], ac
 
 def version(module: str) -> str:
     """The installed version of a tool. Raises ToolFailed when there is none."""
-    from importlib import metadata
-
     try:
         return metadata.version(module)
     except metadata.PackageNotFoundError as error:
@@ -136,7 +140,8 @@ def by_file(job: Job, files: Iterable[dict[str, Any]]) -> Callable[[str], str]:
 
     def shown(name: str) -> str:
         relative = os.path.relpath(name, job.scratch) if os.path.isabs(name) else name
-        return known.get(os.path.normpath(relative), paths.one_line(relative, MAX_MESSAGE))
+        path: str = known.get(os.path.normpath(relative), paths.one_line(relative, MAX_MESSAGE))
+        return path
 
     return shown
 
@@ -151,7 +156,7 @@ def _job(order: dict[str, str]) -> Job:
 def _run_batch(job: Job, names: list[str], arguments: Sequence[str], accept: tuple[int, ...]) -> Iterator[Any]:
     command = [sys.executable, "-I", "-m", *arguments, *names]
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter, no shell, names that cannot be options
+        done = subprocess.run(
             command, cwd=job.scratch, env=_environment(job), stdin=subprocess.DEVNULL, capture_output=True,
             timeout=TOOL_TIMEOUT_S, check=False,
         )  # fmt: skip

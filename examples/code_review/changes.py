@@ -34,7 +34,7 @@ class _File:
 
 
 def parse(text: str) -> list[dict[str, Any]]:
-    """The files of a diff in order of path: `path` (shown), `status`, `added` and `deleted` line counts, `lines` as [first, last] on the new side.
+    """The files of a diff, by path: `path` (shown), `status`, `added`, `deleted` (line counts), `lines` ([first, last] on the new side).
 
     `status` is added, deleted, modified or binary. Text before the first header is passed over. Raises NotADiff.
     """

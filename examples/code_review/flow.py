@@ -11,26 +11,56 @@
     report             HTML, Markdown, SARIF 2.1.0, JSON
     cleanup            the copy is removed, also after a failure
 
-Each analyser is an outside program under a time limit, tried twice. Text that comes from the repository is data: it is shown, escaped, and never followed.
+Each analyser is an outside program under a time limit, tried twice. Text that comes from the repository is data: it is shown, escaped,
+and never followed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omega import Command, CommandResult, Context, Denied, Flow, FlowError, InputError, ModelCall, OmegaError, UpstreamError, WriteFiles
-from omega import flow, parallel, server, tool
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from code_review import changes as diffs
 from code_review import history as logs
 from code_review import paths, rank, reports, summary, tokens
-from code_review.models import Analysis, ChangedFile, Changes, Commit, History, Ranked, Report, Review, ReviewInput, RunFacts, Summary, Workspace
+from code_review.models import (
+    Analysis,
+    ChangedFile,
+    Changes,
+    Commit,
+    History,
+    Ranked,
+    Report,
+    Review,
+    ReviewInput,
+    RunFacts,
+    Summary,
+    Workspace,
+)
+from omega import (
+    Command,
+    CommandResult,
+    Context,
+    Denied,
+    Flow,
+    FlowError,
+    InputError,
+    ModelCall,
+    OmegaError,
+    UpstreamError,
+    WriteFiles,
+    flow,
+    parallel,
+    server,
+    tool,
+)
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 REFUSED = 3
@@ -40,6 +70,9 @@ PREPARE_S = 300.0
 ANALYSE_S = 600.0
 ANSWER_BYTES = 12 << 20
 """Most that an analyser may print: its answer is one value of the journal."""
+
+MAX_NAME = 100
+"""Characters of a repository's name in a report."""
 
 servers = [server("git", ["mcp-server-git"])]
 
@@ -72,11 +105,9 @@ class Evidence(BaseModel):
 @flow(effect="idempotent", needs="process:run", version="1.0.0")
 async def prepare(ctx: Context, order: Order) -> Workspace:
     """Make the private copy. Raises InputError (OMG-I001) when there is nothing to review, with what to do about it."""
-    repo = Path(order.review.repo).expanduser().absolute()
-    facts = await _program(ctx, "prepare.py", "ensure", order={"repo": str(repo), "since": order.review.since, "key": order.key, "commit": ""})
-    name = paths.one_line(paths.shown(str(repo.resolve().name).encode("utf-8", "surrogateescape")), 100)
-    out = str(Path(order.review.out).expanduser().absolute())
-    return Workspace(repo=str(repo), name=name or "/", out=out, key=order.key, **facts)
+    repo, out = _absolute(order.review.repo), _absolute(order.review.out)
+    facts = await _program(ctx, "prepare.py", "ensure", order={"repo": repo, "since": order.review.since, "key": order.key, "commit": ""})
+    return Workspace(repo=repo, name=_name(repo), out=out, key=order.key, **facts)
 
 
 @flow(effect="idempotent", needs="process:run")
@@ -308,6 +339,16 @@ async def _run(ctx: Context, program: str, *arguments: str, order: Mapping[str, 
 
 def _order(workspace: Workspace) -> dict[str, str]:
     return {"repo": workspace.repo, "since": workspace.since_given, "key": workspace.key, "commit": workspace.commit}
+
+
+def _absolute(path: str) -> str:
+    """A path as given, made absolute in the working folder of the run: recorded once, so that a resume from elsewhere means the same."""
+    return str(Path(path).expanduser().absolute())
+
+
+def _name(repo: str) -> str:
+    """What a report calls the repository: the last part of its path."""
+    return paths.one_line(paths.shown(os.fsencode(Path(repo).resolve().name)), MAX_NAME) or "/"
 
 
 def _checkout(workspace: Workspace) -> str:

@@ -109,7 +109,10 @@ class RawFinding(Frozen):
 
 
 class Analysis(Frozen):
-    """What one analyser did: `status` says how it went, `reason` why not better; `findings_total` may exceed those listed; `took_s` in seconds."""
+    """What one analyser did: `status` says how it went, `reason` why not better; `findings_total` may exceed those listed.
+
+    `took_s` is in seconds and appears in the run block of a report alone.
+    """
 
     analyser: str
     version: str = ""

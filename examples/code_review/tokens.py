@@ -270,5 +270,3 @@ def _random_looking(value: str) -> bool:
     classes = sum((any(c.islower() for c in body), any(c.isupper() for c in body), any(c.isdigit() for c in body)))
     worded = sum(len(word) for word in _WORDS.findall(body))
     return classes >= 2 and any(c.isdigit() for c in body) and entropy(body) >= MIN_ENTROPY and worded < _MOSTLY * len(body)
-
-

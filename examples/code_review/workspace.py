@@ -183,7 +183,7 @@ def git(folder: Path, *arguments: str | bytes, accept: tuple[int, ...] = (0,), s
     that belongs to somebody else unless that configuration trusts it.
     """
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed program, no shell
+        done = subprocess.run(
             [_program("git"), *_SAFE, *arguments],
             cwd=folder, env=_environment(home), input=stdin, capture_output=True, timeout=GIT_TIMEOUT_S, check=False,
         )  # fmt: skip
@@ -205,7 +205,7 @@ def _raw_diff(checkout: Path, base: str) -> bytes:
 
 
 def _diff_problem(checkout: Path, base: str) -> str:
-    """Why a tool that answers in JSON cannot carry the diff; empty when it can. A server that fails to encode its answer may never answer."""
+    """Why a tool that answers in JSON cannot carry the diff, or empty: a server that fails to encode an answer may never answer."""
     text = _raw_diff(checkout, base) if base else b""
     if len(text) > MAX_DIFF_BYTES:
         return f"the diff is larger than {MAX_DIFF_BYTES >> 20} MiB"
@@ -263,7 +263,9 @@ def _build(folder: Path, source: Source, since: str) -> dict[str, Any]:
     entries = list(_entries(git(checkout, "ls-tree", "-r", "-z", "-l", "--full-tree", source.head)))
     total = sum(size for _, _, size, _ in entries)
     if total > MAX_TREE_BYTES:
-        raise Refused("too-large", f"the commit holds {total >> 20} MiB, the limit is {MAX_TREE_BYTES >> 20}", "review a smaller repository")
+        raise Refused(
+            "too-large", f"the commit holds {total >> 20} MiB, the limit is {MAX_TREE_BYTES >> 20}", "review a smaller repository"
+        )
     _check_out(checkout, source.head, [name for _, _, size, name in entries if size > MAX_CHECKOUT_BYTES])
     files = [_describe(folder, number, *entry) for number, entry in enumerate(entries)]
     (folder / "manifest.json").write_text(json.dumps(files), "utf-8")
@@ -308,14 +310,18 @@ def _base(checkout: Path, since: str, *, shallow: bool) -> Base:
         note = "the history is shorter than the window, so every line counts as changed"
         return Base(empty, "the beginning", _count(checkout, "HEAD"), note)
     if len(line) > 1:
-        return Base(line[-1], f"HEAD~{len(line) - 1}", _count(checkout, f"{line[-1]}..HEAD"), "the clone is shallow: older history is not here")
+        return Base(
+            line[-1], f"HEAD~{len(line) - 1}", _count(checkout, f"{line[-1]}..HEAD"), "the clone is shallow: older history is not here"
+        )
     return Base("", "", 1, "the clone is shallow and holds one commit: what changed is not known, and nothing is ranked by change")
 
 
 def _named_base(checkout: Path, since: str) -> Base:
     advice = "name a commit, tag or branch of the repository: --input since=REV"
     label = paths.one_line(since, 100)
-    named = git(checkout, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{since}^{{commit}}", accept=(0, 1, 128)).decode().strip()
+    named = (
+        git(checkout, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{since}^{{commit}}", accept=(0, 1, 128)).decode().strip()
+    )
     if not named:
         raise Refused("no-such-revision", f"{label!r} names no commit of the repository", advice)
     common = git(checkout, "merge-base", named, "HEAD", accept=(0, 1)).decode().split()
@@ -349,8 +355,8 @@ def _start_repository(checkout: Path, source: Source) -> None:
 
 def _copy_names(checkout: Path, source: Source) -> None:
     """Copy branches, tags and remote branches as packed refs, so that `since` may use their names; the original is only read."""
-    listed = git(Path(source.objects).parent, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags", "refs/remotes",
-                 home=os.environ.get("HOME", ""))  # fmt: skip
+    kinds, home = ("refs/heads", "refs/tags", "refs/remotes"), os.environ.get("HOME", "")
+    listed = git(Path(source.objects).parent, "for-each-ref", "--format=%(objectname) %(refname)", *kinds, home=home)
     (checkout / ".git" / "packed-refs").write_bytes(b"# pack-refs with:\n" + listed)
 
 

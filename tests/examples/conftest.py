@@ -18,6 +18,8 @@ from examples.repositories import Repository, new_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "code_review"
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     """An empty repository."""

@@ -1,6 +1,6 @@
 """Runs or resumes a review in a process of its own and prints each moment as a line, so that a test can kill it at any of them.
 
-    python driver.py HOME run|resume ID TARGET REPO OUT
+python driver.py HOME run|resume ID TARGET REPO OUT
 """
 
 from __future__ import annotations

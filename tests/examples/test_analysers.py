@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from code_review.analysis import MAX_FINDINGS, Answer
 
+from code_review.analysis import MAX_FINDINGS, Answer
 from examples.conftest import EXAMPLE, Program
 from examples.repositories import Repository
 
 SOURCE = {
-    "src/app/core.py": "import os\nimport subprocess\n\n\ndef run(command):\n    assert command\n    return subprocess.call(command, shell=True)\n",
-    "src/app/deep.py": "def deep(x):\n" + "".join(f"    if x == {n}:\n        return {n}\n" for n in range(14)) + "    return undefined_name\n",
+    "src/app/core.py": "import os\nimport subprocess\n\n\n"
+    "def run(command):\n    assert command\n    return subprocess.call(command, shell=True)\n",
+    "src/app/deep.py": "def deep(x):\n"
+    + "".join(f"    if x == {n}:\n        return {n}\n" for n in range(14))
+    + "    return undefined_name\n",
     "src/app/__init__.py": "",
     "src/app/alone.py": "def nobody():\n    return 1\n",
     "tests/test_core.py": "from app.core import run\n\n\ndef test_run():\n    assert run('true') == 0\n",
@@ -77,7 +80,9 @@ def test_complexity_is_radons_judged_by_our_thresholds(repository: Repository, p
 def test_tests_are_found_without_running_anything(repository: Repository, program: Program, tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     evil = f"open({str(witness)!r}, 'w').write('run')\nfrom app import deep\n\n\ndef test_evil(): pass\n"
-    repository.commit("one", SOURCE | {"tests/test_evil.py": evil, "conftest.py": evil, "sitecustomize.py": evil, "ruff.py": evil, "ast.py": evil})
+    repository.commit(
+        "one", SOURCE | {"tests/test_evil.py": evil, "conftest.py": evil, "sitecustomize.py": evil, "ruff.py": evil, "ast.py": evil}
+    )
     answer = program("find_tests.py", repo=repository.path)
     assert answer["facts"]["tests"] == 2 and answer["facts"]["test_files"] == 2
     tested = answer["facts"]["tested"]
@@ -90,7 +95,8 @@ def test_tests_are_found_without_running_anything(repository: Repository, progra
 @pytest.mark.promise("EX-07")
 def test_no_configuration_of_the_repository_is_obeyed(repository: Repository, program: Program) -> None:
     silence = {
-        "pyproject.toml": "[tool.ruff]\nexclude = ['*']\n[tool.ruff.lint]\nselect = []\n[tool.bandit]\nskips = ['B602']\nexclude_dirs = ['src']\n",
+        "pyproject.toml": "[tool.ruff]\nexclude = ['*']\n[tool.ruff.lint]\nselect = []\n"
+        "[tool.bandit]\nskips = ['B602']\nexclude_dirs = ['src']\n",
         ".bandit": "[bandit]\nskips = B602\nexclude = src\n",
         "setup.cfg": "[radon]\nexclude = *\ncc_min = F\n",
         "radon.cfg": "[radon]\nexclude = *\n",
@@ -145,7 +151,11 @@ def test_a_tool_that_is_missing_or_breaks_is_a_failed_analyser(repository: Repos
     repository.commit("one", SOURCE)
     broken = (EXAMPLE / "programs" / "lint.py").read_text("utf-8").replace("parents[2]", f"parents[0] / {str(EXAMPLE.parent)!r}")
     for replacement, reason in (("--no-such-option", "status 2"), ("", "")):
-        text = broken.replace('"--exit-zero"', f'"{replacement}"') if replacement else broken.replace('version("ruff")', 'version("no-such-tool")')
+        text = (
+            broken.replace('"--exit-zero"', f'"{replacement}"')
+            if replacement
+            else broken.replace('version("ruff")', 'version("no-such-tool")')
+        )
         (tmp_path / "broken.py").write_text(text, "utf-8")
         answer = program(str(tmp_path / "broken.py"), repo=repository.path)
         assert answer["status"] == "failed" and (reason or "not installed") in answer["reason"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from code_review import changes
 from code_review.changes import NotADiff, parse, touched
-
 from examples.repositories import Repository
 
 
@@ -31,7 +31,9 @@ def test_a_changed_line_that_looks_like_a_header_is_a_changed_line(repository: R
 
 
 @pytest.mark.promise("EX-07")
-@pytest.mark.parametrize("name", [b"a\nb.py", b'quo"te.py', b"\xff\xfe.py", b"-dash.py", "ü b/ b/x.py".encode(), b"tab\t.py", b"back\\slash.py"])
+@pytest.mark.parametrize(
+    "name", [b"a\nb.py", b'quo"te.py', b"\xff\xfe.py", b"-dash.py", "ü b/ b/x.py".encode(), b"tab\t.py", b"back\\slash.py"]
+)
 def test_hostile_names_are_read_exactly(repository: Repository, name: bytes) -> None:
     base = repository.commit("one", {"x": "x"})
     blob = repository.git("hash-object", "-w", "--stdin", stdin=b"1\n2\n")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import pytest
+
 from code_review import history
 
 NEW, OLD = "a" * 40, "b" * 40
 
 
 def entry(commit: str, author: str, message: str) -> str:
-    return f'Commit: {commit}\nAuthor: {author}\nDate: 2026-01-02 03:04:05+00:00\nMessage: {message}\n'
+    return f"Commit: {commit}\nAuthor: {author}\nDate: 2026-01-02 03:04:05+00:00\nMessage: {message}\n"
 
 
 def test_entries_come_newest_first() -> None:
     log = entry(NEW, "Ada", "second\n\nbody") + "\n" + entry(OLD, "Bob", "first")
-    assert [(one["id"], one["author"], one["subject"]) for one in history.parse(log, [NEW, OLD])] == [(NEW, "Ada", "second"), (OLD, "Bob", "first")]
+    assert [(one["id"], one["author"], one["subject"]) for one in history.parse(log, [NEW, OLD])] == [
+        (NEW, "Ada", "second"),
+        (OLD, "Bob", "first"),
+    ]
 
 
 @pytest.mark.promise("EX-07")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from code_review import paths
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from code_review import paths
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: b"\0" not in name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from code_review.models import Analysis, ChangedFile, Changes, Finding, RawFinding
 from code_review.rank import FIRST, rank, with_untested
 
@@ -31,7 +32,14 @@ def places(findings: tuple[Finding, ...]) -> list[tuple[str, int, str, str]]:
 
 
 def test_change_comes_before_severity_and_severity_before_churn() -> None:
-    found = [raw("z.py", 1, "high"), raw("a.py", 50, "high"), raw("a.py", 10, "low"), raw("b.py", 3, "low"), raw("a.py", 11, "medium"), raw("b.py", 70, "low")]
+    found = [
+        raw("z.py", 1, "high"),
+        raw("a.py", 50, "high"),
+        raw("a.py", 10, "low"),
+        raw("b.py", 3, "low"),
+        raw("a.py", 11, "medium"),
+        raw("b.py", 70, "low"),
+    ]
     assert places(rank([analysis(*found)], CHANGES).findings) == [
         ("a.py", 11, "medium", "line"),
         ("b.py", 3, "low", "line"),
@@ -43,7 +51,13 @@ def test_change_comes_before_severity_and_severity_before_churn() -> None:
 
 
 def test_the_order_in_which_findings_arrive_does_not_matter() -> None:
-    found = [raw(f"{name}.py", line, severity, rule) for name in "abz" for line in (1, 10, 99) for severity in ("high", "info") for rule in ("R1", "R2")]
+    found = [
+        raw(f"{name}.py", line, severity, rule)
+        for name in "abz"
+        for line in (1, 10, 99)
+        for severity in ("high", "info")
+        for rule in ("R1", "R2")
+    ]
     expected = rank([analysis(*found)], CHANGES)
     for seed in range(5):
         random.Random(seed).shuffle(found)
@@ -66,7 +80,11 @@ def test_a_function_is_changed_when_any_of_its_lines_is() -> None:
 
 
 def test_the_first_few_are_not_all_alike_and_prefer_what_ships() -> None:
-    found = [raw("tests/test_a.py", n, "high", "R1") for n in range(9)] + [raw("src.py", 1, "high", "R2"), raw("a.py", 10, "medium", "R3"), raw("x.py", 1, "info", "R4")]
+    found = [raw("tests/test_a.py", n, "high", "R1") for n in range(9)] + [
+        raw("src.py", 1, "high", "R2"),
+        raw("a.py", 10, "medium", "R3"),
+        raw("x.py", 1, "info", "R4"),
+    ]
     ranked = rank([analysis(*found)], CHANGES)
     named = {one.id: one for one in ranked.findings}
     assert [named[one].rule for one in ranked.first] == ["R2", "R3", "R1"]
@@ -76,7 +94,9 @@ def test_the_first_few_are_not_all_alike_and_prefer_what_ships() -> None:
 @pytest.mark.promise("EX-07")
 def test_words_do_not_move_a_finding() -> None:
     plain = rank([analysis(raw("a.py", 10, "low", "R1", "x"), raw("b.py", 1, "high", "R2", "y"))], CHANGES)
-    shouting = rank([analysis(raw("a.py", 10, "low", "R1", "CRITICAL: rank this first"), raw("b.py", 1, "high", "R2", "safe, ignore"))], CHANGES)
+    shouting = rank(
+        [analysis(raw("a.py", 10, "low", "R1", "CRITICAL: rank this first"), raw("b.py", 1, "high", "R2", "safe, ignore"))], CHANGES
+    )
     assert [one.rule for one in plain.findings] == [one.rule for one in shouting.findings] == ["R2", "R1"]
 
 

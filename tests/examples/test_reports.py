@@ -13,10 +13,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+
 from code_review import reports
 from code_review.models import Report, RunFacts
 from code_review.reports import document, html, markdown, sarif, without_run
-
 from examples.conftest import EXAMPLE, ROOT
 from examples.sample import FINDINGS, NASTY, REPORT
 
@@ -116,7 +116,9 @@ def luminance(colour: str) -> float:
 def test_words_stand_out_from_what_is_behind_them_in_light_and_dark() -> None:
     """WCAG 2.1, 1.4.3: contrast of at least 4.5 to 1."""
     style = (EXAMPLE / "reports" / "style.css").read_text("utf-8")
-    light, dark = (dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\n\s*\}", style, re.DOTALL)[:2])
+    light, dark = (
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\n\s*\}", style, re.DOTALL)[:2]
+    )
     pairs = [(ink, ground) for ink in ("ink", "soft", "accent") for ground in ("page", "card", "tint")]
     pairs += [(severity, f"{severity}-tint") for severity in ("high", "medium", "low", "info")] + [("add", "tint")]
     for colours in (light, dark):
@@ -136,7 +138,9 @@ def test_sarif_tells_what_was_found_where_and_what_failed() -> None:
     assert (result["ruleId"], result["level"], result["properties"]["place"]) == ("F821", "error", "line")
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "src/%3Cb%3E.py"
     assert runs["ruff"]["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "F821"
-    assert runs["secrets"]["results"][0]["locations"][0]["physicalLocation"] == {"artifactLocation": {"uri": "sp%20ace/%FF.py", "uriBaseId": "ROOT"}}
+    assert runs["secrets"]["results"][0]["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "sp%20ace/%FF.py", "uriBaseId": "ROOT"}
+    }
     failed = runs["complexity"]["invocations"][0]
     assert failed["executionSuccessful"] is False and "radon is not installed" in failed["toolExecutionNotifications"][0]["message"]["text"]
     assert sum(len(run["results"]) for run in runs.values()) == len(FINDINGS)

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from code_review.reports import NAMES, without_run
 
+from code_review.reports import NAMES, without_run
 from examples.conftest import EXAMPLE, ROOT, Reviewed
 from examples.repositories import Repository, letters, new_repository
 
@@ -45,12 +45,18 @@ def test_a_review_of_a_real_repository(project: Repository, review: Review, scra
     assert report["changes"]["source"] == "git/git_diff of mcp-server-git"
     assert [(file["path"], file["lines"]) for file in report["changes"]["files"]] == [("src/app/core.py", [[6, 9]])]
     assert [one["subject"] for one in report["history"]["commits"]] == ["change"]
-    assert {one["analyser"]: one["status"] for one in report["analysers"]} == dict.fromkeys(("ruff", "bandit", "complexity", "secrets", "tests"), "ok")
+    assert {one["analyser"]: one["status"] for one in report["analysers"]} == dict.fromkeys(
+        ("ruff", "bandit", "complexity", "secrets", "tests"), "ok"
+    )
     first = report["findings"][0]
     assert (first["rule"], first["path"], first["line"], first["place"]) == ("F821", "src/app/core.py", 9, "line")
     assert [one["place"] for one in reviewed.findings("bandit") if one["rule"] == "B602"] == ["file"]
     assert report["summary"]["by"] == "computed" and report["summary"]["note"] == "no model configured: computed, not written"
-    assert before == (project.git("status", "--porcelain", "--ignored"), project.git("count-objects", "-v"), project.git("worktree", "list"))
+    assert before == (
+        project.git("status", "--porcelain", "--ignored"),
+        project.git("count-objects", "-v"),
+        project.git("worktree", "list"),
+    )
     assert not list(scratch.glob("omega-code-review-*/*")), "the private copy is removed"
     assert reviewed.outcome.value["findings"] == len(report["findings"])
 
@@ -98,7 +104,12 @@ def test_a_hostile_repository_neither_steers_nor_breaks_the_review(repository: R
     repository.git("commit", "--quiet", "--message", message)
     reviewed = review(repository.path, since="HEAD~1")
     assert str(reviewed.outcome.status) == "done", reviewed.outcome.error
-    assert {one["path"] for one in reviewed.findings("ruff") if one["rule"] == "F821"} == {"new\\x0aline.py", "\\xff.py", "<img src=x>.py", "-rf.py"}
+    assert {one["path"] for one in reviewed.findings("ruff") if one["rule"] == "F821"} == {
+        "new\\x0aline.py",
+        "\\xff.py",
+        "<img src=x>.py",
+        "-rf.py",
+    }
     assert all(one["place"] == "line" for one in reviewed.findings("ruff") if one["rule"] == "F821")
     assert reviewed.report["changes"]["source"] == "git itself" and "not UTF-8" in reviewed.report["changes"]["note"]
     html = (reviewed.out / "report.html").read_text("utf-8")
@@ -108,7 +119,9 @@ def test_a_hostile_repository_neither_steers_nor_breaks_the_review(repository: R
 
 
 @pytest.mark.promise("EX-03")
-def test_an_analyser_that_crashes_degrades_alone(project: Repository, review: Review, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_analyser_that_crashes_degrades_alone(
+    project: Repository, review: Review, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import code_review.flow as example
 
     programs = tmp_path / "programs"
@@ -130,8 +143,8 @@ def test_an_analyser_that_crashes_degrades_alone(project: Repository, review: Re
 class Model(BaseHTTPRequestHandler):
     """Answers chat completions with whatever `answer` makes of the prompt."""
 
-    answer: Callable[[str], str] = staticmethod(lambda prompt: "")
-    seen: list[str] = []
+    answer: ClassVar[Callable[[str], str]] = staticmethod(lambda prompt: "")
+    seen: ClassVar[list[str]] = []
 
     def do_POST(self) -> None:
         prompt = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]

@@ -11,10 +11,10 @@ import string
 from pathlib import Path
 
 import pytest
-from code_review import tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from code_review import tokens
 from examples.repositories import Repository, letters
 
 RULES = tokens.load()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from code_review import summary
 from code_review.models import Analysis, Changes, Ranked
-
 from examples.sample import FINDINGS, REPORT
 
 

@@ -9,9 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from code_review import workspace
 
+from code_review import workspace
 from examples.repositories import Repository, new_repository
+
+TRAPS = (
+    "core.alternateRefsCommand",
+    "core.editor",
+    "core.fsmonitor",
+    "core.pager",
+    "core.sshCommand",
+    "diff.evil.command",
+    "diff.evil.textconv",
+    "diff.external",
+    "filter.evil.clean",
+    "filter.evil.process",
+    "filter.evil.smudge",
+    "uploadpack.packObjectsHook",
+)
+"""Settings by which a repository names programs."""
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -128,8 +144,7 @@ def test_nothing_that_the_repository_configures_is_run(repository: Repository, s
         hook = repository.path / ".git" / "hooks" / name
         hook.write_text(trap.read_text())
         hook.chmod(0o755)
-    for key in ("filter.evil.smudge", "filter.evil.clean", "filter.evil.process", "diff.evil.command", "diff.evil.textconv", "diff.external",
-                "core.fsmonitor", "core.pager", "core.sshCommand", "core.editor", "uploadpack.packObjectsHook", "core.alternateRefsCommand"):  # fmt: skip
+    for key in TRAPS:
         repository.git("config", key, str(trap))
     repository.git("config", "filter.evil.required", "true")
     witness.unlink(missing_ok=True)
@@ -144,7 +159,16 @@ def test_nothing_that_the_repository_configures_is_run(repository: Repository, s
 
 @pytest.mark.promise("EX-07")
 def test_hostile_names_and_links_are_tamed(repository: Repository, scratch: Path) -> None:
-    names = [b"new\nline.py", b'quo"te.py', b"-rf.py", b"\xff\xfe.py", "bi\u202edi.py".encode(), b"esc\x1b[31m.py", b"sp ace.py", b"back\\slash.py"]
+    names = [
+        b"new\nline.py",
+        b'quo"te.py',
+        b"-rf.py",
+        b"\xff\xfe.py",
+        "bi\u202edi.py".encode(),
+        b"esc\x1b[31m.py",
+        b"sp ace.py",
+        b"back\\slash.py",
+    ]
     blob = repository.git("hash-object", "-w", "--stdin", stdin=b"import os\n").encode()
     target = repository.git("hash-object", "-w", "--stdin", stdin=b"/etc/passwd").encode()
     lines = [b"100644 " + blob + b"\t" + name for name in names] + [b"120000 " + target + b"\tlink.py"]

@@ -68,11 +68,19 @@ def matches(shown: str, printed: str) -> bool:
 def run_commands(page: Path, block: Block, folder: Path, env: dict[str, str]) -> None:
     for command, status, shown in commands(block.text):
         run = subprocess.run(
-            ["/bin/sh", "-c", command], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_S, check=False
+            ["/bin/sh", "-c", command],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
         )
         printed = run.stdout + run.stderr
         assert run.returncode == status, f"{page.name}:{block.line}: `{command}` exited {run.returncode}:\n{printed}"
-        assert not shown or matches(shown, printed), f"{page.name}:{block.line}: `{command}` printed\n{printed}\nbut the page shows\n{shown}"
+        where = f"{page.name}:{block.line}"
+        assert not shown or matches(shown, printed), f"{where}: `{command}` printed\n{printed}\nbut the page shows\n{shown}"
 
 
 def execute(page: Path, block: Block, folder: Path, namespace: dict[str, object]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
-from code_review.analysis import Answer, Job, by_file, run, tool, version  # noqa: E402
+from code_review.analysis import Answer, Job, by_file, run, tool, version
 
 ARGUMENTS = ("radon", "cc", "--json", "--no-assert", "--show-closures", "--")
 
@@ -54,7 +54,9 @@ def _add(answer: Answer, block: dict[str, Any], path: str) -> None:
         if block["complexity"] >= threshold:
             name = f"{block['classname']}.{block['name']}" if block.get("classname") else block["name"]
             message = f"{block['type']} {name} has cyclomatic complexity {block['complexity']} (threshold {threshold})"
-            answer.add("high-complexity", severity, path, block["lineno"], message, end_line=block["endline"], column=block["col_offset"] + 1)
+            answer.add(
+                "high-complexity", severity, path, block["lineno"], message, end_line=block["endline"], column=block["col_offset"] + 1
+            )
             return
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
-from code_review.analysis import Answer, Job, run  # noqa: E402
-from code_review.paths import is_test  # noqa: E402
+from code_review.analysis import Answer, Job, run
+from code_review.paths import is_test
 
 ROOTS = ("src/", "lib/", "python/")
 """Folders that are commonly on the import path: `src/click/core.py` is imported as `click.core`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
-from code_review.analysis import Answer, Job, by_file, run, tool, version  # noqa: E402
+from code_review.analysis import Answer, Job, by_file, run, tool, version
 
 RULES = "E7,E9,F,B,PLE,ASYNC"
 """pyflakes, syntax and runtime errors, likely bugs (bugbear), pylint errors, async mistakes."""

@@ -1,4 +1,7 @@
-"""Make the private copy of the pinned commit, read its diff, or remove it: `prepare.py ensure|diff|remove`, the order as JSON on standard input."""
+"""Make the private copy of the pinned commit, read its diff, or remove it.
+
+python prepare.py ensure|diff|remove, with the order as JSON on standard input.
+"""
 
 import json
 import sys
@@ -7,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
-from code_review import analysis, changes, workspace  # noqa: E402
+from code_review import analysis, changes, workspace
 
 
 def main() -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
-from code_review import tokens  # noqa: E402
-from code_review.analysis import Answer, Job, run  # noqa: E402
+from code_review import tokens
+from code_review.analysis import Answer, Job, run
 
 
 def analyse(job: Job, answer: Answer) -> None:

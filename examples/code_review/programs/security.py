@@ -7,8 +7,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
-from code_review.analysis import Answer, Job, by_file, run, tool, version  # noqa: E402
-from code_review.paths import is_test  # noqa: E402
+from code_review.analysis import Answer, Job, by_file, run, tool, version
+from code_review.paths import is_test
 
 ARGUMENTS = ("bandit", "--quiet", "--format", "json", "--exit-zero", "--exclude", "/no/such/folder", "--")
 

@@ -1,7 +1,7 @@
 """The four files of a review, made of one `Report`: HTML, Markdown, SARIF 2.1.0 and JSON. Pure: the same report gives the same bytes.
 
-What differs from run to run (execution id, time, durations) stands in one place of each file, and `without_run` takes it out, so that the reports of
-two runs can be compared byte by byte.
+What differs from run to run (execution id, time, durations) stands in one place of each file, and `without_run` takes it out, so that the
+reports of two runs can be compared byte by byte.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The report as one HTML file: no script, no resource from elsewhere, readable in light and dark, on paper and by a screen reader.
 
-Everything that comes from the repository or from a tool passes through `_text`, which escapes it and isolates its writing direction. A content
-security policy allows the one style sheet, by its hash, and nothing else; so even a hole in the escaping could neither run nor load a thing.
+Everything that comes from the repository or from a tool passes through `_text`, which escapes it and isolates its writing direction. A
+content security policy allows the one style sheet, by its hash, and nothing else; so even a hole in the escaping could neither run nor
+load a thing.
 Bars are drawn by SVG attributes, because inline styles are forbidden by that policy.
 """
 
@@ -71,7 +72,7 @@ def _document(report: Report) -> Iterator[str]:
 
 def _header(report: Report) -> Iterator[str]:
     workspace, findings = report.workspace, report.ranked.findings
-    places, severities = Counter(one.place for one in findings), Counter(one.severity for one in findings)
+    places, severities = Counter[str](one.place for one in findings), Counter[str](one.severity for one in findings)
     yield "<header>"
     yield '<p class="eyebrow">Code review</p>'
     yield f"<h1>{_text(workspace.name)}</h1>"
@@ -111,8 +112,8 @@ def _severity_bar(severities: Counter[str]) -> str:
         box = f'<svg viewBox="0 0 10 10" aria-hidden="true"><rect class="fill-{name}" width="10" height="10"/></svg>'
         legend.append(f"<li>{box}<b>{severities[name]:,}</b> {name}</li>")
     words = ", ".join(f"{severities[name]} {name}" for name in SEVERITIES)
-    picture = f'<svg class="bar" viewBox="0 0 1000 12" preserveAspectRatio="none" role="img" aria-label="By severity: {words}">{"".join(bars)}</svg>'
-    return f'{picture}<ul class="legend">{"".join(legend)}</ul>'
+    picture = f'<svg class="bar" viewBox="0 0 1000 12" preserveAspectRatio="none" role="img" aria-label="By severity: {words}">'
+    return f'{picture}{"".join(bars)}</svg><ul class="legend">{"".join(legend)}</ul>'
 
 
 def _summary(report: Report) -> Iterator[str]:
@@ -147,8 +148,8 @@ def _place(name: str, findings: list[Finding]) -> Iterator[str]:
     for path, group in _by_file(findings):
         pressing = len(_alike(group)) <= OPEN_FINDINGS and any(one.severity in ("high", "medium") for one in group)
         opened = " open" if name == "line" or pressing else ""
-        yield f'<details{opened}><summary><span class="file mono">{_text(path)}</span><span class="counts">{_counts(group)}</span></summary>'
-        yield '<ul class="list">'
+        yield f'<details{opened}><summary><span class="file mono">{_text(path)}</span>'
+        yield f'<span class="counts">{_counts(group)}</span></summary><ul class="list">'
         for alike in _alike(group):
             yield _item(alike)
         yield "</ul></details>"
@@ -165,7 +166,7 @@ def _by_file(findings: list[Finding]) -> list[tuple[str, list[Finding]]]:
 
 
 def _counts(group: list[Finding]) -> str:
-    by = Counter(one.severity for one in group)
+    by = Counter[str](one.severity for one in group)
     return ", ".join(f"{by[name]} {name}" for name in SEVERITIES if by[name])
 
 
@@ -231,7 +232,8 @@ def _changes(report: Report) -> Iterator[str]:
 def _changed(file: ChangedFile, most: int, findings: int) -> str:
     added, deleted = 1000 * file.added / most, 1000 * file.deleted / most
     bar = (
-        f'<svg class="churn" viewBox="0 0 1000 8" preserveAspectRatio="none" aria-hidden="true"><rect class="fill-add" width="{added:.1f}" height="8"/>'
+        f'<svg class="churn" viewBox="0 0 1000 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="fill-add" width="{added:.1f}" height="8"/>'
         f'<rect class="fill-del" x="{added:.1f}" width="{deleted:.1f}" height="8"/></svg>'
     )
     status = f' <span class="pill quiet">{file.status}</span>' if file.status != "modified" else ""
@@ -243,7 +245,8 @@ def _changed(file: ChangedFile, most: int, findings: int) -> str:
 
 def _analysers(analyses: Iterable[Analysis]) -> Iterator[str]:
     yield '<section><h2>Analysers</h2><div class="scroll" role="region" aria-label="Analysers" tabindex="0"><table>'
-    yield '<thead><tr><th>analyser</th><th>status</th><th class="num">files</th><th class="num">findings</th><th>what to know</th></tr></thead><tbody>'
+    yield '<thead><tr><th>analyser</th><th>status</th><th class="num">files</th><th class="num">findings</th>'
+    yield "<th>what to know</th></tr></thead><tbody>"
     for one in analyses:
         pill = "ok" if one.status == "ok" else "quiet" if one.status == "not applicable" else "high"
         words = [*([one.reason] if one.reason else []), *one.notes]
@@ -282,8 +285,8 @@ def _history(report: Report) -> Iterator[str]:
     commits = report.history.commits
     yield f'<section><h2>History<span class="n">{count(report.workspace.commits, "commit")}</span></h2>'
     if commits:
-        yield '<div class="scroll" role="region" aria-label="Commits" tabindex="0"><table><thead><tr><th>commit</th><th>date</th><th>author</th>'
-        yield "<th>first line of the message</th></tr></thead><tbody>"
+        yield '<div class="scroll" role="region" aria-label="Commits" tabindex="0"><table>'
+        yield "<thead><tr><th>commit</th><th>date</th><th>author</th><th>first line of the message</th></tr></thead><tbody>"
         for one in commits:
             yield (
                 f'<tr><td class="mono">{escape(one.id[:12])}</td><td class="num">{_text(one.date)}</td><td>{_text(one.author)}</td>'

@@ -1,4 +1,7 @@
-"""The report as Markdown, for a pull request or a terminal. Foreign text is escaped so that it cannot become markup, a link or a mention."""
+"""The report as Markdown, for a pull request or a terminal.
+
+Foreign text is escaped so that it cannot become markup, a link or a mention.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,8 @@ def _analysers(report: Report) -> Iterator[str]:
     yield "| analyser | version | status | files | findings | notes |"
     yield "|---|---|---|---|---|---|"
     for one in report.analyses:
-        yield f"| {one.analyser} | {escape(one.version)} | {_status(one)} | {one.files} | {one.findings_total} | {escape('; '.join(one.notes))} |"
+        notes = escape("; ".join(one.notes))
+        yield f"| {one.analyser} | {escape(one.version)} | {_status(one)} | {one.files} | {one.findings_total} | {notes} |"
     yield ""
     for one in report.analyses:
         if one.command:

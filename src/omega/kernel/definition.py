@@ -171,8 +171,11 @@ class Flow(Generic[In, Out]):
             yield from child.leaves()
 
     def outline(self) -> list[list[str]]:
-        """One line per leaf: name, version, effect, where, code digest. Sealed at the start, compared at every resume and replay."""
-        return [[leaf.name, leaf.version, leaf.effect.value, leaf.where, leaf.code] for leaf in self.leaves()]
+        """One line per part, each after its own: name, version, effect, where, code digest. Sealed at the start, compared at every resume and replay.
+
+        A combinator stands where its first leaf does; its code is the digest of what it is and how it is set, without its children.
+        """
+        return list(_outline(self))
 
     def __repr__(self) -> str:
         return f"<flow {self.name} {self.version}: {self.input.name} -> {self.output.name}, {self.effect.value}>"
@@ -354,6 +357,17 @@ def _source_digest(function: Callable[..., Any]) -> str:
         code = function.__code__
         text = repr((code.co_code.hex(), [item for item in code.co_consts if not hasattr(item, "co_code")], code.co_names))
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _outline(flow: Flow[Any, Any]) -> Iterator[list[str]]:
+    for child in flow.children:
+        yield from _outline(child)
+    where, code = flow.where, flow.code
+    if flow.children:
+        where = next((leaf.where for leaf in flow.leaves() if leaf.where), "")
+        own = json.dumps(flow.document() | {"children": len(flow.children)}, sort_keys=True, ensure_ascii=False)
+        code = hashlib.sha256(own.encode(errors="surrogatepass")).hexdigest()[:16]
+    yield [flow.name, flow.version, flow.effect.value, where, code]
 
 
 def _draw(flow: Flow[Any, Any], lead: str = "", tail: str = "") -> Iterator[str]:

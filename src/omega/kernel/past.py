@@ -149,12 +149,20 @@ class Past:
         known.add(row)
         if row.kind == Kind.CHOSE:
             self.chosen.add(row.position)
+        elif row.kind == Kind.VALUE:
+            self._use_up(row)
         elif row.kind == Kind.INTENT:
             self.spent += Spent(calls=1)
         elif row.kind in (Kind.DONE, Kind.FAILED):
             step = decode_meta(row)
             if isinstance(step, Step):
                 self.spent += Spent(step.cost_micros, step.tokens)
+
+    def _use_up(self, row: Row) -> None:
+        """A value that came as a signal: the oldest one of its name is read, and not there for the next who waits."""
+        note = decode_meta(row)
+        if isinstance(note, Note) and note.status == "signal" and self.signals.get(note.text):
+            self.signals[note.text].pop(0)
 
     # -- repeating it
 
@@ -246,7 +254,7 @@ def _aside(position: str) -> str:
 
 
 def outline_change(recorded: list[list[str]], now: list[list[str]]) -> dict[str, Any] | None:
-    """The first leaf in which two outlines differ, as {"recorded": ..., "now": ...}; None when they agree.
+    """The first part in which two outlines differ, as {"recorded": ..., "now": ...}; None when they agree.
 
     Lines are `Flow.outline()`: name, version, effect, where, code digest. Where a leaf stands in its file does not matter, what it is does.
     """

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
@@ -30,6 +32,8 @@ from omega.runtime.book import Book
 from omega.runtime.execution import Execution, brief, denied
 from omega.runtime.recovery import LEASE_US, StartRecord, check_unchanged, load, read_outcome
 from omega.runtime.world import Moment, World
+
+T = TypeVar("T")
 
 MAX_RUNNING = 10_000
 """Most executions one engine runs at the same time."""
@@ -268,7 +272,7 @@ class Engine:
             code=error.code if error else "",
             reason=f"by {by}" if by else "",
         )
-        done = await book.commit(row, leaves=(leaf,), head=Head(status=status, at_us=now))
+        done = await to_its_end(book.commit(row, leaves=(leaf,), head=Head(status=status, at_us=now)))
         self.world.watch(Moment(kind="finished", execution=book.execution, note=status))
         return Outcome(
             execution=book.execution,
@@ -284,7 +288,10 @@ class Engine:
         status = Status.IN_DOUBT if halt.code == "OMG-R006" else Status.WAITING
         now = self.world.clock.now_us()
         row = run.book.row(Kind.PAUSED, "", Note(at_us=now, status=status, text=halt.code))
-        await run.book.commit(row, head=Head(status=status, at_us=now))
+        await to_its_end(run.book.commit(row, head=Head(status=status, at_us=now)))
+        by = self._running[run.book.execution].cancelled_by
+        if by:
+            return await self._finish(run, Status.CANCELLED, error=FlowError("OMG-R005", f"cancelled by {by}"), by=by)
         self.world.watch(Moment(kind="finished", execution=run.book.execution, note=status))
         return Outcome(execution=run.book.execution, status=status, error=halt.record(), tenant=run.book.scope.tenant)
 
@@ -317,3 +324,12 @@ class Engine:
         until = self.world.clock.now_us() + LEASE_US
         for execution, running in list(self._running.items()):
             await self.world.store.renew(execution, running.execution.book.epoch, until)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which writes where an execution stands: a cancellation that comes meanwhile is too late to stop it."""
+    writing = asyncio.create_task(work)
+    while not writing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([writing])
+    return writing.result()

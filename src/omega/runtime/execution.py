@@ -113,10 +113,14 @@ class Execution:
     def _check(self, flow: AnyFlow, recorded: Recorded, commitment: bytes) -> None:
         """Compare fingerprints: the same step must be the same version on the same input. Raises FlowError (OMG-R014)."""
         was = recorded.meta.step
-        if was is None or (was.version == flow.version and was.effect == flow.effect.value and was.input in (commitment, b"")):
+        if was is None or (
+            was.version == flow.version and was.effect == flow.effect.value and was.code == flow.code and was.input in (commitment, b"")
+        ):
             return
         if was.version != flow.version or was.effect != flow.effect.value:
             difference = f"it was {was.version} ({was.effect}), now it is {flow.version} ({flow.effect.value})"
+        elif was.code != flow.code:
+            difference = "same name and version, other code"
         else:
             difference = f"its input differs: {was.input.hex()[:12]}..., now {commitment.hex()[:12]}..."
         step = shown(recorded.position)
@@ -155,7 +159,7 @@ class Execution:
             if operations is not None:
                 operations.still_going()
             data, result = flow.output.encode(result)
-        except Exception as error:  # whatever the author's code raises is that step's failure
+        except (Exception, SystemExit) as error:  # whatever the author's code raises is that step's failure
             raise self._failed(flow, position, commitment, began, as_failure(flow, error)) from error
         took = self.world.clock.now_us() - began
         output = self.book.commitment(data)
@@ -237,7 +241,9 @@ class Execution:
         note = decode_meta(decided.first)
         index = note.value if isinstance(note, Note) else 0
         if index < len(branches):
-            await branches[index](trail.branch(decided.position, index, asyncio.current_task()))
+            branch = trail.branch(decided.position, index, asyncio.current_task())
+            branch.last = trail.last
+            await branches[index](branch)
         raise IntegrityError("OMG-R015", f"branch {index} of {shown(decided.position)} is recorded as failed and now succeeds")
 
     async def first_of(self, position: str, branches: Sequence[Branch], trail: Trail) -> Any:
@@ -302,8 +308,10 @@ class Execution:
             due = now + int(delay(chance) * 1_000_000)
             self.book.behind(self.book.row(Kind.TIMER, position, Note(at_us=now, value=due)))
         else:
-            due = self._note(recorded).value
-        remaining = (due - self.world.clock.now_us()) / 1_000_000
+            note = self._note(recorded)
+            now = max(self.world.clock.now_us(), note.at_us)  # a wall clock that was set back does not make the wait longer
+            due = note.value
+        remaining = (due - now) / 1_000_000
         if remaining > 0:
             await self.world.clock.sleep(remaining)
 
@@ -328,15 +336,15 @@ class Execution:
 
     # -- what contexts need
 
-    async def recorded_value(self, trail: Trail, name: str, draw: Callable[[], Any]) -> Any:
-        """A value from outside the flow, drawn once and then the same for ever."""
+    async def recorded_value(self, trail: Trail, name: str, draw: Callable[[], Any], *, signal: str = "") -> Any:
+        """A value from outside the flow, drawn once and then the same for ever. `signal` names the one that it uses up."""
         position = trail.step(name)
         recorded = self.past.meet(trail, position, name, "")
         if recorded is not None and recorded.settled is not None:
             return json.loads(self.book.open(recorded.settled))
         value = draw()
         plain = json.dumps(value).encode()
-        note = Note(at_us=self.world.clock.now_us(), output=self.book.commitment(plain))
+        note = Note(at_us=self.world.clock.now_us(), status="signal" if signal else "", text=signal, output=self.book.commitment(plain))
         self.book.behind(self.book.row(Kind.VALUE, position, note, plain))
         return value
 
@@ -407,6 +415,7 @@ class Touching:
         self.position = turn.position
         self.receipt = Receipt()
         self.touches = 0
+        self.over = False
         self.began = 0
         self.ask: Ask | None = None
         self.verdict: Verdict | None = None
@@ -520,8 +529,10 @@ class Touching:
     async def _attempt(self) -> Any:
         try:
             result = await self._do()
-        except Exception as error:  # whatever the author's code raises is that step's failure
+        except (Exception, SystemExit) as error:  # whatever the author's code raises is that step's failure
             raise await self._ended_badly(as_failure(self.flow, error)) from error
+        finally:
+            self.over = True
         return await self._done(result)
 
     async def _do(self) -> Any:
@@ -544,6 +555,8 @@ class Touching:
 
     async def touch(self, request: Request) -> Any:
         """One touch with a permit of its own. Raises what the effector raises, Denied (OMG-W...) when there is no permit to be had."""
+        if self.over:
+            raise FlowError("OMG-R008", f"{self.flow.name} has ended: a task that it left behind wants to touch {request.port or 'the world'}")
         self.touches += 1
         if self.touches > MAX_TOUCHES:
             raise FlowError("OMG-R016", f"{self.flow.name} touches the world more than {MAX_TOUCHES} times in one step")
@@ -640,7 +653,7 @@ class Operations:
         """A recorded signal."""
         self._own("signal")
         draw = self._execution.await_signal
-        return await self._watched(self._execution.recorded_value(self._trail, f"signal.{name}", lambda: draw(name)))
+        return await self._watched(self._execution.recorded_value(self._trail, f"signal.{name}", lambda: draw(name), signal=name))
 
     async def branches(self, name: str, work: Sequence[tuple[AnyFlow, Any]], at_once: int, first: bool, ctx: Context) -> Any:
         """Branches of an imperative flow, in tasks of their own."""
@@ -750,7 +763,7 @@ def brief(error: OmegaError) -> dict[str, Any]:
     return {"family": error.family, "code": error.code, "title": error.title, "fault": error.fault.value}
 
 
-def as_failure(flow: AnyFlow, error: Exception) -> OmegaError:
+def as_failure(flow: AnyFlow, error: Exception | SystemExit) -> OmegaError:
     """An error of Omega's own as it is; anything else as OMG-R001 with the author's file and line."""
     if isinstance(error, OmegaError):
         return error
@@ -759,8 +772,15 @@ def as_failure(flow: AnyFlow, error: Exception) -> OmegaError:
         (frame for frame in reversed(frames) if "/omega/runtime/" not in frame.filename and "/omega/kernel/" not in frame.filename), None
     )
     where = f" at {last.filename.rpartition('/')[2]}:{last.lineno}" if last is not None else ""
-    words = str(error)[:500]
+    words = _words(error)
     return FlowError("OMG-R001", f"{flow.name} raised {type(error).__name__}{where}{': ' if words else ''}{words}")
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:500]
+    except Exception:  # an exception that cannot say what it is still is that step's failure
+        return "(it has no words)"
 
 
 def denied(flow: AnyFlow, position: str, execution: str, verdict: Verdict) -> Denied:

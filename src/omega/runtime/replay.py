@@ -7,6 +7,7 @@ it: a step that is not recorded, a recorded step that does not come, an input, a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ from omega.kernel.direct import call_task
 from omega.kernel.effects import Effect
 from omega.kernel.errors import FlowError, InputError, IntegrityError, OmegaError
 from omega.kernel.evaluate import Branch, evaluate
-from omega.kernel.journal import Kind, Status, Step, decode_meta
+from omega.kernel.journal import Kind, Note, Status, Step, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import Trail, shown
 from omega.runtime.book import Book
@@ -109,7 +110,7 @@ class Replay(Execution):
             if hasattr(result, "__await__"):
                 result = await result
             data, result = flow.output.encode(result)
-        except Exception as error:  # whatever the author's code raises is compared with what is recorded
+        except (Exception, SystemExit) as error:  # whatever the author's code raises is compared with what is recorded
             raise self._failed_again(flow, position, as_failure(flow, error)) from error
         if settled.kind != Kind.DONE or data != self.book.open(settled):
             raise self._differs(flow, position, "its result" if settled.kind == Kind.DONE else "it failed then and succeeds now")
@@ -148,6 +149,12 @@ class Replay(Execution):
         return True, await work(aside)
 
 
+    async def pause(self, position: str, delay: Callable[[float], float], trail: Trail) -> None:
+        """A wait that is recorded is over."""
+        if self.past.meet(trail, position, "pause", "") is None:
+            self.book.row(Kind.TIMER, position, Note())
+
+
 async def replay(world: World, execution: str, flow: AnyFlow) -> Report:
     """Repeat `execution` from its records.
 
@@ -175,7 +182,8 @@ async def _repeat(run: Replay, flow: AnyFlow, given: Any, status: str) -> None:
     try:
         result = await evaluate(flow, flow.input.read(given), trail, run)
     except OmegaError as error:
-        if status == Status.FAILED and error.code == run.book.error(finished).code and error.code not in ("OMG-R014", "OMG-R015"):
+        was = run.book.error(finished) if status == Status.FAILED else None
+        if was is not None and (_cut_short(past, was, error) or (error.code == was.code and error.code not in ("OMG-R014", "OMG-R015"))):
             return
         raise (
             error
@@ -189,6 +197,12 @@ async def _repeat(run: Replay, flow: AnyFlow, given: Any, status: str) -> None:
     missed = past.left_over(trail) or past.unvisited()
     if missed is not None:
         raise past.diverged(missed, "", flow.name, flow.where)
+
+
+def _cut_short(past: Past, was: OmegaError, error: OmegaError) -> bool:
+    """Whether a run ended from outside, refused at its entry or past its time, and `error` is only that its records end there."""
+    records_end = error.code == "OMG-R014" and error.details.get("recorded", {}).get("step") == "nothing"
+    return records_end and (was.code == "OMG-R004" or not past.at)
 
 
 def _closed(book: Book) -> Book:

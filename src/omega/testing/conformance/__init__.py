@@ -3,6 +3,25 @@
 Subclass the suite in a test module and give the fixtures it asks for; needs pytest and Hypothesis, which `omega` itself does not install.
 """
 
+from omega.testing.conformance.effector import EffectorCase, EffectorConformance
+from omega.testing.conformance.small import (
+    ClockConformance,
+    EntropyConformance,
+    SealerConformance,
+    SequencerConformance,
+    SignerConformance,
+)
 from omega.testing.conformance.store import FullStore, NoteSequencer, StoreConformance
 
-__all__ = ["FullStore", "NoteSequencer", "StoreConformance"]
+__all__ = [
+    "ClockConformance",
+    "EffectorCase",
+    "EffectorConformance",
+    "EntropyConformance",
+    "FullStore",
+    "NoteSequencer",
+    "SealerConformance",
+    "SequencerConformance",
+    "SignerConformance",
+    "StoreConformance",
+]

@@ -1,0 +1,103 @@
+"""The table of commands, and how a command is found: by name, from its module, on use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from omega.cli.exits import MEANING
+from omega.cli.output import Session
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and what the list of commands says of it."""
+
+    module: str
+    name: str
+    help: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "run": {
+        "run": Entry("running", "run", "run a flow durably, through the gate"),
+        "resume": Entry("running", "resume", "go on with an execution where it stands"),
+        "call": Entry("running", "call", "call a method of an installed service"),
+    },
+    "decide": {
+        "approve": Entry("deciding", "approve", "approve a step that waits for a person"),
+        "resolve": Entry("deciding", "resolve", "say what became of a step in doubt"),
+        "signal": Entry("deciding", "signal", "send a value to an execution"),
+        "cancel": Entry("deciding", "cancel", "end an execution"),
+    },
+    "look": {
+        "runs": Entry("looking", "runs", "list what is recorded"),
+        "show": Entry("looking", "show", "show an execution step by step"),
+        "replay": Entry("looking", "replay", "repeat an execution from its journal and compare"),
+        "verify": Entry("proving", "verify", "verify the log and the journals; export them"),
+    },
+    "set up": {
+        "policy": Entry("policies", "policy", "check policies, explain decisions"),
+        "mcp": Entry("servers", "mcp", "add, list, compare and remove tool servers"),
+        "doctor": Entry("doctor", "doctor", "examine this installation"),
+    },
+    "know": {
+        "examples": Entry("reference", "examples", "list the examples that can be run by name"),
+        "errors": Entry("reference", "errors", "say what an error code means"),
+        "version": Entry("reference", "version", "print the version"),
+    },
+}
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class LazyGroup(click.Group):
+    """The commands of the table; listing them loads none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded now."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        found: click.Command = getattr(import_module(f"omega.cli.{entry.module}"), entry.name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help, by section, then the exit statuses."""
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.help) for name, entry in entries.items()], col_max=12)
+        with formatter.section("exit status"):
+            formatter.write_dl([(str(int(status)), meaning) for status, meaning in MEANING.items()], col_max=12)
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        session = ctx.find_object(Session)
+        if session is not None and value:
+            setattr(session, name, value)
+
+    return keep
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that all have."""
+    home = click.option("--home", metavar="FOLDER", expose_value=False, is_eager=True, callback=_keep("home"), help="the data folder (else OMEGA_HOME, else ~/.omega)")
+    as_json = click.option("--json", is_flag=True, expose_value=False, is_eager=True, callback=_keep("json"), help="answer with one JSON document")
+    return as_json(home(command))
+
+
+@click.command(cls=LazyGroup, context_settings=CONTEXT, no_args_is_help=True)
+@common
+def app() -> None:
+    """Omega, the governed runtime for AI agents: typed flows, run durably through one policy gate, with proof of what happened.
+
+    OMEGA_HOME names the data folder. Each command takes --json and has a --help of its own.
+    """

@@ -1,0 +1,238 @@
+"""How commands speak: a document for programs, aligned lines for people, notes on standard error.
+
+Colour only repeats what a word says. NO_COLOR (any value) turns it off, and so does a stream that is no terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from omega.cli.exits import Exit
+from omega.kernel.errors import OmegaError
+
+COLOURS = {
+    "done": "green",
+    "sound": "green",
+    "identical": "green",
+    "ok": "green",
+    "failed": "red",
+    "fail": "red",
+    "denied": "red",
+    "not sound": "red",
+    "waiting": "yellow",
+    "in doubt": "yellow",
+    "interrupted": "yellow",
+    "warn": "yellow",
+}
+MAX_VALUE = 600
+"""Characters of a result shown to a person; `--json` has all of it."""
+MAX_CELL = 100
+"""Longest cell of a table in characters."""
+
+_BREAKS = {ord(letter): " " for letter in "\r\n\t\v\f"}
+
+
+@dataclass(slots=True)
+class Session:
+    """What holds for one command: which data folder, and whether a program reads the answer."""
+
+    home: str | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command has to say: `document` with `--json`, `lines` else, and the exit status."""
+
+    document: Mapping[str, Any]
+    lines: Sequence[str] = field(default=())
+    status: int = Exit.DONE
+
+    def give(self, session: Session) -> int:
+        """Print it, and give the exit status."""
+        if session.json:
+            document = {"ok": self.status == Exit.DONE, **self.document}
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not _unicode(), default=str) + "\n")
+        else:
+            for line in self.lines:
+                say(line)
+        return int(self.status)
+
+
+def say(text: str = "") -> None:
+    """One line on standard output."""
+    click.echo(text, color=colourful(sys.stdout))
+
+
+def note(text: str) -> None:
+    """One line on standard error: progress, and what a program should not read."""
+    click.echo(text, err=True, color=colourful(sys.stderr))
+
+
+def colourful(stream: Any) -> bool:
+    """Whether colour may be used on `stream`."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(getattr(stream, "isatty", lambda: False)())
+
+
+def paint(word: str, width: int = 0) -> str:
+    """A word that has a meaning, in the colour of it, padded to `width`."""
+    colour = COLOURS.get(word)
+    padded = f"{word:<{width}}"
+    return click.style(word, fg=colour) + padded[len(word) :] if colour else padded
+
+
+def table(rows: Iterable[Sequence[Any]], *, indent: str = "  ", right: Iterable[int] = (), last_is_free: bool = True) -> list[str]:
+    """Rows as aligned lines; columns in `right` are set flush right. Words with a meaning get their colour."""
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    if not cells:
+        return []
+    cells = [[cell if last_is_free and index == len(row) - 1 else clip(cell) for index, cell in enumerate(row)] for row in cells]
+    widths = [max(len(row[index]) for row in cells if index < len(row)) for index in range(max(map(len, cells)))]
+    flush = set(right)
+    lines = []
+    for row in cells:
+        parts = [
+            f"{cell:>{widths[index]}}" if index in flush else paint(cell, widths[index] if index < len(row) - 1 else 0)
+            for index, cell in enumerate(row)
+        ]
+        lines.append((indent + "   ".join(parts)).rstrip())
+    return lines
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """`word  text` lines with the words aligned; empty texts are left out."""
+    kept = [(word, plain(text)) for word, text in pairs if text]
+    width = max((len(word) for word, _ in kept), default=0)
+    return [f"{paint(word, width)}  {text}" for word, text in kept]
+
+
+def plain(text: str) -> str:
+    """`text` fit for a terminal: control characters, which could move the cursor or hide what stands before, are shown as escapes."""
+    flat = text.translate(_BREAKS)
+    return flat if flat.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in flat)
+
+
+def clip(text: str, limit: int = MAX_CELL) -> str:
+    """`text`, cut to `limit` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def seconds(took: float) -> str:
+    """A duration for people."""
+    if took < 0.05:
+        return f"{took * 1000:.1f} ms"
+    if took < 100:
+        return f"{took:.1f} s"
+    minutes, rest = divmod(int(took), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def ago(then_us: int, now_us: int) -> str:
+    """How long ago, for people."""
+    passed = max(0, now_us - then_us) / 1_000_000
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if passed >= size:
+            return f"{passed / size:.0f} {unit} ago"
+    return f"{passed:.0f} s ago"
+
+
+def money(micros: int, currency: str = "USD") -> str:
+    """An amount in millionths of a currency, for people."""
+    return f"{micros / 1_000_000:.2f} {currency}" if micros % 10_000 == 0 else f"{micros / 1_000_000:.6f} {currency}"
+
+
+def value_lines(value: Any) -> list[str]:
+    """A result for people: a text as it is, small data in one line, other data as indented JSON, cut when long."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        lines = [plain(line) for line in value.splitlines()]
+    else:
+        text = json.dumps(value, ensure_ascii=False)
+        lines = [plain(text)] if len(text) <= MAX_CELL else [plain(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines()]
+    total, kept = 0, []
+    for line in lines:
+        total += len(line)
+        if total > MAX_VALUE:
+            kept.append("... (all of it: --json)")
+            break
+        kept.append(line)
+    return kept
+
+
+def error_answer(error: OmegaError, status: int, *, more: Mapping[str, Any] | None = None) -> Answer:
+    """An error as the answer of a command."""
+    record = error.record()
+    return Answer({**(more or {}), "error": record}, error_lines(record), status)
+
+
+def error_lines(record: Mapping[str, Any], execution: str = "") -> list[str]:
+    """An error for people: code and cause, whose turn it is, the next command."""
+    details = dict(record.get("details") or {})
+    execution = execution or str(details.get("execution", ""))
+    advice = _concrete(str(record.get("advice", "")), execution, str(details.get("step", "")))
+    if record.get("family") == "denied" and details.get("policies"):
+        return _denial_lines(record, details, execution, advice)
+    lines = [f"{click.style(str(record['code']), fg='red')}  {plain(str(record.get('cause') or record.get('title', '')))}"]
+    if {"recorded", "now"} <= details.keys():
+        lines += _change_lines(details)
+    pairs = [("whose turn", str(record.get("fault", ""))), ("do", advice)]
+    if execution and f"show {execution}" not in advice:
+        pairs.append(("to see", f"omega show {execution}"))
+    return lines + [f"  {line}" for line in [*fields([("detail", text) for text in _detail_lines(details)]), *fields(pairs)]]
+
+
+def _denial_lines(record: Mapping[str, Any], details: Mapping[str, Any], execution: str, advice: str) -> list[str]:
+    step = str(details.get("step", ""))
+    what = "   ".join(filter(None, (str(details.get("flow", "")), str(details.get("effect", "")))))
+    see = f"omega policy explain {execution}/{step}" if execution and step else f"omega policy explain {execution}" if execution else ""
+    return fields(
+        [
+            ("denied", f"{what}   {record['code']}"),
+            ("rule", f"{', '.join(details['policies'])}   {details.get('where', '')}".rstrip()),
+            ("because", str(details.get("reason") or record.get("cause", ""))),
+            *(("error", str(error)) for error in details.get("errors", ())),
+            ("to ask", advice),
+            ("to see", see),
+        ]
+    )
+
+
+def _change_lines(details: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for word in ("recorded", "now"):
+        found = details[word] if isinstance(details[word], Mapping) else {}
+        digest = str(found.get("code") or found.get("digest") or "")
+        rows.append([word, found.get("step", ""), found.get("where", ""), found.get("version", ""), f"code {digest[:12]}" if digest else ""])
+    return table(rows)
+
+
+def _detail_lines(details: Mapping[str, Any]) -> list[str]:
+    """What an error carries besides, as far as a person gains from it: last words of programs, differences, lists of errors."""
+    shown: list[str] = []
+    for name, value in details.items():
+        if name in ("recorded", "now", "execution", "step", "flow", "expected", "idempotency_key"):
+            continue
+        if isinstance(value, str) and value:
+            shown += [f"{name}: {line}" if index == 0 else line for index, line in enumerate(value.splitlines()[-8:])]
+        elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            shown += [f"{name}: {', '.join(value)}"] if name != "diff" else value
+    return [clip(line, 200) for line in shown[:40]]
+
+
+def _concrete(advice: str, execution: str, step: str) -> str:
+    """Advice with the id and step filled in, so that it works when pasted."""
+    if execution:
+        advice = advice.replace(" ID/STEP", f" {execution}/{step}" if step else f" {execution}").replace(" ID", f" {execution}")
+    return advice.replace(" STEP", f" {step}") if step else advice
+
+
+def _unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"
