@@ -37,7 +37,8 @@ soak: setup ## the long counts: kills, seeds, mutations; writes a dated result u
 
 docs: setup ## the documentation as a site in ./site
 	@.ci/setup docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "site/index.html"
+	@words=$$(NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict 2>&1) || { echo "$$words"; exit 1; }
+	@echo "site/index.html"
 
 lock: setup ## resolve the dependencies anew: requirements.lock, docs/requirements.lock and the pins in pyproject.toml
 	@$(BIN)/python .ci/lock

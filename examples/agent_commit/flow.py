@@ -26,7 +26,7 @@ class Wish(BaseModel):
     message: str = "tidy up"
 
 
-@flow(name="agent-commit", effect="write", needs=("tools:call",))
+@flow(name="agent-commit", effect="read", needs="tools:call")
 async def main(ctx: Context, wish: Wish) -> str:
     """Look at the repository, then commit what is staged."""
     seen: Any = await ctx.call(status, {"repo_path": wish.repo})

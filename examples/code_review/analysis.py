@@ -146,6 +146,12 @@ def by_file(job: Job, files: Iterable[dict[str, Any]]) -> Callable[[str], str]:
     return shown
 
 
+def by_hand(program: str) -> str:
+    """The command by which a person runs one of our own programs on the repository in the working folder."""
+    order = json.dumps({"repo": ".", "since": "", "key": "by-hand", "commit": ""})
+    return f"echo '{order}' | python -I examples/code_review/programs/{program}"
+
+
 def _job(order: dict[str, str]) -> Job:
     facts = workspace.ensure(repo=order["repo"], since=order["since"], key=order["key"], commit=order["commit"])
     scratch = Path(facts["scratch"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
-from code_review.analysis import Answer, Job, run
+from code_review.analysis import Answer, Job, by_hand, run
 from code_review.paths import is_test
 
 ROOTS = ("src/", "lib/", "python/")
@@ -25,7 +25,7 @@ def analyse(job: Job, answer: Answer) -> None:
         answer.status, answer.reason = "not applicable", "no Python files"
         return
     answer.version = f"Python {sys.version_info.major}.{sys.version_info.minor} syntax"
-    answer.command, answer.files = "python programs/find_tests.py", len(files)
+    answer.command, answer.files = by_hand("find_tests.py"), len(files)
     modules = {name: file["path"] for file in files for name in _module_names(file["path"])}
     tested = {file["path"]: 0 for file in files if not is_test(file["path"])}
     test_files = count = 0

@@ -6,13 +6,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # isolated mode leaves our own package out
 
 from code_review import tokens
-from code_review.analysis import Answer, Job, run
+from code_review.analysis import Answer, Job, by_hand, run
 
 
 def analyse(job: Job, answer: Answer) -> None:
     """Scan the files as they are at the pinned commit; older commits are not searched, and the answer says so."""
     rules = tokens.load()
-    answer.version, answer.command = f"rules {rules.version}", "python programs/secret_scan.py"
+    answer.version, answer.command = f"rules {rules.version}", by_hand("secret_scan.py")
     answer.notes.append("the files of the pinned commit are searched, not the history before it")
     if not job.files:
         answer.status, answer.reason = "not applicable", "no text files"

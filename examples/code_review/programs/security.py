@@ -24,7 +24,7 @@ def analyse(job: Job, answer: Answer) -> None:
     if not files:
         answer.status, answer.reason = "not applicable", "no Python files"
         return
-    answer.version, answer.command = version("bandit"), "bandit --quiet --format json --exit-zero -r ."
+    answer.version, answer.command = version("bandit"), f"{' '.join(ARGUMENTS[:-1])} -r ."
     answer.files = len(files)
     shown, suppressed = by_file(job, files), 0
     for found in tool(job, files, ARGUMENTS, accept=(0, 1)):
@@ -32,7 +32,6 @@ def analyse(job: Job, answer: Answer) -> None:
             _add(answer, one, shown(one["filename"]))
         answer.skipped += [{"path": shown(one["filename"]), "reason": "cannot be read or does not parse"} for one in found["errors"]]
         suppressed += found["metrics"]["_totals"]["nosec"] + found["metrics"]["_totals"]["skipped_tests"]
-    answer.facts = {"suppressed_lines": suppressed}
     answer.notes.append(f"suppressions in the code (nosec) are honoured: {suppressed}")
 
 

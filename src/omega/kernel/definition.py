@@ -14,12 +14,15 @@ runtime's business (`omega run`, `omega.run`), and the only way to touch the wor
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints, overload
 
 from omega.kernel.effects import Effect
@@ -72,7 +75,11 @@ class Task(Body):
     takes_input: bool
     parameter: str
     where: str
-    code: str
+
+    @property
+    def code(self) -> str:
+        """Digest of the function's source, without comments and layout."""
+        return _source_digest(self.function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,8 @@ class Flow(Generic[In, Out]):
             yield from child.leaves()
 
     def outline(self) -> list[list[str]]:
-        """One line per part, each after its own: name, version, effect, where, code digest. Sealed at the start, compared at every resume and replay.
+        """One line per part, each after its own: name, version, effect, where, code digest. Sealed at the start, compared at every resume
+        and replay.
 
         A combinator stands where its first leaf does; its code is the digest of what it is and how it is set, without its children.
         """
@@ -332,7 +340,7 @@ def _inspect(function: Callable[..., Any]) -> tuple[Task, Type, Type]:
         raise DefinitionError("OMG-F002", f"{function.__name__} ({where}) has no annotation on {lacking}")
     source = type_of(hints[inputs[0].name]) if inputs else type_of(None)
     parameter = inputs[0].name if inputs else ""
-    task = Task(function, takes_context, bool(inputs), parameter, where, _source_digest(function))
+    task = Task(function, takes_context, bool(inputs), parameter, where)
     return task, source, type_of(hints["return"])
 
 
@@ -350,10 +358,12 @@ def _is_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
     return parameter.name == "ctx" if annotation is None else getattr(annotation, "__name__", "") == "Context"
 
 
+@lru_cache(maxsize=4096)
 def _source_digest(function: Callable[..., Any]) -> str:
+    """What the function does, as 16 hex digits: a comment or another line break stops no running execution, another statement does."""
     try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):  # typed at a prompt: the compiled code is all there is
+        text = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    except (OSError, TypeError, SyntaxError):  # typed at a prompt, or a lambda in the middle of a line: the compiled code is all there is
         code = function.__code__
         text = repr((code.co_code.hex(), [item for item in code.co_consts if not hasattr(item, "co_code")], code.co_names))
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

@@ -7,6 +7,7 @@ meaning of the flow.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -38,10 +39,13 @@ class Direct:
         if not isinstance(body, Task):
             raise FlowError("OMG-R013", f"{flow.name} is a tool: it cannot be called without the gate", advice="run it with omega run")
         context = _no_context(self) if body.takes_context else None
-        result = call_task(body, context, value)
-        if hasattr(result, "__await__"):
-            result = await result
-        return flow.output.encode(result)[1]
+        try:
+            result = call_task(body, context, value)
+            if hasattr(result, "__await__"):
+                result = await result
+            return flow.output.encode(result)[1]
+        except Exception as error:  # whatever the author's code raises is that step's failure
+            raise as_failure(flow, error) from error
 
     async def all_of(self, position: str, branches: Sequence[Branch], trail: Trail, at_once: int) -> list[Any]:
         """One branch after the other."""
@@ -103,13 +107,18 @@ class Direct:
 
 
 def run_direct(flow: AnyFlow, value: Any, answers: Mapping[str, Callable[[Any], Any]] | None = None) -> Any:
-    """The result of `flow` for `value`, worked out here and now. Raises FlowError (OMG-R013) when it waits for the world."""
+    """The result of `flow` for `value`, worked out here and now.
+
+    Raises what the author's code raised, as it raised it; FlowError (OMG-R013) when it waits for the world.
+    """
     work = evaluate(flow, flow.input.read(value), Trail(), Direct(answers))
     coroutine = work.__await__()
     try:
         next(coroutine)
     except StopIteration as end:
         return end.value
+    except FlowError as error:
+        raise (error.__cause__ if error.code == "OMG-R001" and error.__cause__ is not None else error) from None
     coroutine.close()
     raise FlowError("OMG-R013", f"{flow.name} waits for something outside", advice="run it with omega.run or omega run")
 
@@ -118,6 +127,26 @@ def call_task(task: Task, context: Context | None, value: Any) -> Any:
     """Call the function behind a task with what its signature takes; the result may be awaitable."""
     arguments = ((context,) if task.takes_context else ()) + ((value,) if task.takes_input else ())
     return task.function(*arguments)
+
+
+def as_failure(flow: AnyFlow, error: Exception | SystemExit) -> OmegaError:
+    """An error of Omega's own as it is; anything else as OMG-R001 with the author's file and line."""
+    if isinstance(error, OmegaError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next(
+        (frame for frame in reversed(frames) if "/omega/runtime/" not in frame.filename and "/omega/kernel/" not in frame.filename), None
+    )
+    where = f" at {last.filename.rpartition('/')[2]}:{last.lineno}" if last is not None else ""
+    words = _words(error)
+    return FlowError("OMG-R001", f"{flow.name} raised {type(error).__name__}{where}{': ' if words else ''}{words}")
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:500]
+    except Exception:  # noqa: BLE001 - an exception that cannot say what it is still is that step's failure
+        return "(it has no words)"
 
 
 def all_failed(position: str, failures: Sequence[OmegaError]) -> FlowError:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ from omega.kernel.budget import NOTHING, Budget, Spent
 from omega.kernel.compose import AnyFlow
 from omega.kernel.context import Context
 from omega.kernel.definition import Task, Tool
-from omega.kernel.direct import all_failed, call_task
+from omega.kernel.direct import all_failed, as_failure, call_task
 from omega.kernel.effects import Effect, ModelCall, Receipt, Request, ToolCall
 from omega.kernel.errors import Denied, FlowError, IntegrityError, OmegaError, StorageError, Suspended
 from omega.kernel.evaluate import Branch, evaluate, is_failure
@@ -556,7 +555,9 @@ class Touching:
     async def touch(self, request: Request) -> Any:
         """One touch with a permit of its own. Raises what the effector raises, Denied (OMG-W...) when there is no permit to be had."""
         if self.over:
-            raise FlowError("OMG-R008", f"{self.flow.name} has ended: a task that it left behind wants to touch {request.port or 'the world'}")
+            raise FlowError(
+                "OMG-R008", f"{self.flow.name} has ended: a task that it left behind wants to touch {request.port or 'the world'}"
+            )
         self.touches += 1
         if self.touches > MAX_TOUCHES:
             raise FlowError("OMG-R016", f"{self.flow.name} touches the world more than {MAX_TOUCHES} times in one step")
@@ -761,26 +762,6 @@ def is_doubtful(error: OmegaError) -> bool:
 def brief(error: OmegaError) -> dict[str, Any]:
     """What of an error stands readable in the journal: never its words, which may hold a value."""
     return {"family": error.family, "code": error.code, "title": error.title, "fault": error.fault.value}
-
-
-def as_failure(flow: AnyFlow, error: Exception | SystemExit) -> OmegaError:
-    """An error of Omega's own as it is; anything else as OMG-R001 with the author's file and line."""
-    if isinstance(error, OmegaError):
-        return error
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next(
-        (frame for frame in reversed(frames) if "/omega/runtime/" not in frame.filename and "/omega/kernel/" not in frame.filename), None
-    )
-    where = f" at {last.filename.rpartition('/')[2]}:{last.lineno}" if last is not None else ""
-    words = _words(error)
-    return FlowError("OMG-R001", f"{flow.name} raised {type(error).__name__}{where}{': ' if words else ''}{words}")
-
-
-def _words(error: BaseException) -> str:
-    try:
-        return str(error)[:500]
-    except Exception:  # an exception that cannot say what it is still is that step's failure
-        return "(it has no words)"
 
 
 def denied(flow: AnyFlow, position: str, execution: str, verdict: Verdict) -> Denied:

@@ -15,7 +15,7 @@ from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.context import Context
 from omega.kernel.definition import Task, Tool
-from omega.kernel.direct import call_task
+from omega.kernel.direct import as_failure, call_task
 from omega.kernel.effects import Effect
 from omega.kernel.errors import FlowError, InputError, IntegrityError, OmegaError
 from omega.kernel.evaluate import Branch, evaluate
@@ -23,7 +23,7 @@ from omega.kernel.journal import Kind, Note, Status, Step, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import Trail, shown
 from omega.runtime.book import Book
-from omega.runtime.execution import Execution, Operations, Turn, as_failure
+from omega.runtime.execution import Execution, Operations, Turn
 from omega.runtime.recovery import check_unchanged, load
 from omega.runtime.world import World
 
@@ -147,7 +147,6 @@ class Replay(Execution):
             return False, None
         aside.last = trail.last
         return True, await work(aside)
-
 
     async def pause(self, position: str, delay: Callable[[float], float], trail: Trail) -> None:
         """A wait that is recorded is over."""

@@ -1,8 +1,8 @@
 """The suite for `kernel.ports.Effector`: nothing moves without a good permit, and a foreign request is refused.
 
-    class TestMyEffector(EffectorConformance):
-        @pytest.fixture
-        def case(self, tmp_path): return EffectorCase(MyEffector(), request, lambda: something_happened(tmp_path))
+class TestMyEffector(EffectorConformance):
+    @pytest.fixture
+    def case(self, tmp_path): return EffectorCase(MyEffector(), request, lambda: something_happened(tmp_path))
 """
 
 from __future__ import annotations

@@ -127,7 +127,9 @@ class SealerConformance:
         commitment = mine.commit(plain, context)
         assert len(commitment) == 32
         assert commitment == mine.commit(plain, context)
-        assert len({commitment, other.commit(plain, context), mine.commit(plain + b"\0", context), mine.commit(plain, context + b"\0")}) == 4
+        assert (
+            len({commitment, other.commit(plain, context), mine.commit(plain + b"\0", context), mine.commit(plain, context + b"\0")}) == 4
+        )
 
     def test_context_and_value_do_not_run_into_each_other(self, sealers: tuple[Sealer, Sealer]) -> None:
         assert sealers[0].commit(b"bc", b"a") != sealers[0].commit(b"c", b"ab")
