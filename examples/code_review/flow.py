@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,7 +107,8 @@ class Evidence(BaseModel):
 async def prepare(ctx: Context, order: Order) -> Workspace:
     """Make the private copy. Raises InputError (OMG-I001) when there is nothing to review, with what to do about it."""
     repo, out = _absolute(order.review.repo), _absolute(order.review.out)
-    facts = await _program(ctx, "prepare.py", "ensure", order={"repo": repo, "since": order.review.since, "key": order.key, "commit": ""})
+    wanted = {"repo": repo, "since": order.review.since, "key": order.key, "commit": "", "tmp": tempfile.gettempdir()}
+    facts = await _program(ctx, "prepare.py", "ensure", order=wanted)
     return Workspace(repo=repo, name=_name(repo), out=out, key=order.key, **facts)
 
 
@@ -327,9 +329,19 @@ async def _program(ctx: Context, program: str, verb: str, *, order: Mapping[str,
 
 
 async def _run(ctx: Context, program: str, *arguments: str, order: Mapping[str, str], timeout_s: float) -> CommandResult:
-    """Run one of our programs in isolated mode. Raises InputError (OMG-I001) when it refuses the repository."""
+    """Run one of our programs in isolated mode. Raises InputError (OMG-I001) when it refuses the repository.
+
+    `order["tmp"]` is the folder for temporary files: the one of the first step, also when the run is resumed with another.
+    """
     argv = (sys.executable, "-I", str(PROGRAMS / program), *arguments)
-    command = Command(argv=argv, stdin=json.dumps(order).encode(), timeout_s=timeout_s, accept=(0, REFUSED), stdout_limit=ANSWER_BYTES)
+    command = Command(
+        argv=argv,
+        env={"TMPDIR": order["tmp"]},
+        stdin=json.dumps(order).encode(),
+        timeout_s=timeout_s,
+        accept=(0, REFUSED),
+        stdout_limit=ANSWER_BYTES,
+    )
     result: CommandResult = await ctx.touch(command)
     if result.code == REFUSED:
         refusal = json.loads(result.stdout)
@@ -338,7 +350,8 @@ async def _run(ctx: Context, program: str, *arguments: str, order: Mapping[str, 
 
 
 def _order(workspace: Workspace) -> dict[str, str]:
-    return {"repo": workspace.repo, "since": workspace.since_given, "key": workspace.key, "commit": workspace.commit}
+    tmp = str(Path(workspace.scratch).parents[1])
+    return {"repo": workspace.repo, "since": workspace.since_given, "key": workspace.key, "commit": workspace.commit, "tmp": tmp}
 
 
 def _absolute(path: str) -> str:

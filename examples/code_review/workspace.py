@@ -156,8 +156,12 @@ def ensure(*, repo: str, since: str, key: str, commit: str = "") -> dict[str, An
         _sweep(folder.parent)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        facts = _build(folder, _inspect(repo, commit), since)
-        ready.write_text(json.dumps(facts), "utf-8")
+        try:
+            facts = _build(folder, _inspect(repo, commit), since)
+            ready.write_text(json.dumps(facts), "utf-8")
+        except OSError as error:
+            cause = f"the private copy cannot be written: {error.strerror}"
+            raise Refused("no-scratch", cause, "free some space, or set TMPDIR to a folder that has it") from error
         return facts
 
 

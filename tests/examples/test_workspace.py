@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -236,6 +237,21 @@ def test_a_planted_folder_is_refused(scratch: Path, repository: Repository) -> N
 def test_keys_cannot_leave_the_folder(repository: Repository, scratch: Path) -> None:
     repository.commit("one", {"a": "1"})
     assert refusal(repository.path, key="../x").kind == "bad-key"
+
+
+@pytest.mark.promise("EX-06")
+def test_a_full_disk_is_a_coded_refusal(repository: Repository, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository.commit("one", {"a": "1"})
+    write = Path.write_text
+
+    def full(path: Path, *arguments: Any, **named: Any) -> int:
+        if path.name == "manifest.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    found = refusal(repository.path)
+    assert found.kind == "no-scratch" and "No space left" in found.cause and "TMPDIR" in found.advice
 
 
 def test_a_workspace_half_made_is_made_again(repository: Repository, scratch: Path) -> None:

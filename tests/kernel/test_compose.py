@@ -121,7 +121,7 @@ def test_foreach_takes_no_more_than_its_limit() -> None:
 @pytest.mark.promise("FLOW-14")
 def test_fallback_takes_the_first_that_does_not_fail() -> None:
     assert fails.fallback(fails, add)(1) == 2
-    with pytest.raises(FlowError):
+    with pytest.raises(ValueError, match="no"):
         fails.fallback(fails)(1)
 
 
@@ -136,7 +136,7 @@ def test_retry_tries_again_and_then_gives_the_last_failure() -> None:
         return n
 
     assert third.retry(3)(7) == 7 and len(tries) == 3
-    with pytest.raises(FlowError):
+    with pytest.raises(ValueError, match="no"):
         fails.retry(4)(1)
 
 
@@ -232,7 +232,7 @@ def test_durations(limit: str | float, wanted: float) -> None:
 
 
 def test_rebuilding_with_nothing_changed_gives_the_very_same() -> None:
-    whole = add | parallel(square.retry(2), when("out > 1", then=negate).cached() if False else negate)
+    whole = add | parallel(square.retry(2), when("out > 1", then=negate))
     assert rebuilt(whole, lambda each: each) is whole
     changed = rebuilt(whole, lambda each: leaf("write", "a:b") if each is negate else each)
     assert changed.effect is Effect.WRITE and changed.needs == {"a:b"} and changed.digest != whole.digest

@@ -49,11 +49,15 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command has to say: `document` with `--json`, `lines` else, and the exit status."""
+    """What a command has to say: `document` with `--json`, `lines` else, and the exit status.
+
+    `refused` says that the command did not do its work: its lines go to standard error then.
+    """
 
     document: Mapping[str, Any]
     lines: Sequence[str] = field(default=())
     status: int = Exit.DONE
+    refused: bool = False
 
     def give(self, session: Session) -> int:
         """Print it, and give the exit status."""
@@ -62,7 +66,7 @@ class Answer:
             sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not _unicode(), default=str) + "\n")
         else:
             for line in self.lines:
-                say(line)
+                (note if self.refused else say)(line)
         return int(self.status)
 
 
@@ -143,6 +147,11 @@ def ago(then_us: int, now_us: int) -> str:
     return f"{passed:.0f} s ago"
 
 
+def count(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def money(micros: int, currency: str = "USD") -> str:
     """An amount in millionths of a currency, for people."""
     return f"{micros / 1_000_000:.2f} {currency}" if micros % 10_000 == 0 else f"{micros / 1_000_000:.6f} {currency}"
@@ -167,10 +176,10 @@ def value_lines(value: Any) -> list[str]:
     return kept
 
 
-def error_answer(error: OmegaError, status: int, *, more: Mapping[str, Any] | None = None) -> Answer:
+def error_answer(error: OmegaError, status: int) -> Answer:
     """An error as the answer of a command."""
     record = error.record()
-    return Answer({**(more or {}), "error": record}, error_lines(record), status)
+    return Answer({"error": record}, error_lines(record), status, refused=True)
 
 
 def error_lines(record: Mapping[str, Any], execution: str = "") -> list[str]:
@@ -218,7 +227,7 @@ def _detail_lines(details: Mapping[str, Any]) -> list[str]:
     """What an error carries besides, as far as a person gains from it: last words of programs, differences, lists of errors."""
     shown: list[str] = []
     for name, value in details.items():
-        if name in ("recorded", "now", "execution", "step", "flow", "expected", "idempotency_key"):
+        if name in ("recorded", "now", "execution", "step", "flow", "expected", "field", "idempotency_key"):
             continue
         if isinstance(value, str) and value:
             shown += [f"{name}: {line}" if index == 0 else line for index, line in enumerate(value.splitlines()[-8:])]

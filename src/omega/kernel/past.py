@@ -256,7 +256,7 @@ def _aside(position: str) -> str:
 def outline_change(recorded: list[list[str]], now: list[list[str]]) -> dict[str, Any] | None:
     """The first part in which two outlines differ, as {"recorded": ..., "now": ...}; None when they agree.
 
-    Lines are `Flow.outline()`: name, version, effect, where, code digest. Where a leaf stands in its file does not matter, what it is does.
+    Lines are `Flow.outline()`: name, version, effect, where, code digest. Where a part stands in its file does not matter, what it is does.
     """
     for index in range(max(len(recorded), len(now))):
         was = recorded[index] if index < len(recorded) else None

@@ -311,7 +311,7 @@ class Engine:
         if running is None:
             return False
         running.cancelled_by = by
-        running.task.cancel()
+        asyncio.get_running_loop().call_soon(running.task.cancel)  # after its first step, which is due already: it must be there to record its end
         return True
 
     def book_of(self, execution: str) -> tuple[Book, Past] | None:

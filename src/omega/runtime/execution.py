@@ -686,10 +686,7 @@ class Operations:
         self.still_going()
         if asyncio.current_task() is self._trail.owner:
             return
-        frame: Any = sys._getframe(2)
-        while frame is not None and frame.f_code.co_filename.rpartition("/")[2] in ("context.py", "execution.py"):
-            frame = frame.f_back
-        where = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}" if frame is not None else "an unknown line"
+        where = _line_of_author(self._trail.owner)
         raise FlowError("OMG-R008", f"ctx.{what} at {where} runs in a task that the flow started itself", details={"where": where})
 
 
@@ -708,6 +705,32 @@ class Narrowed:
     async def leaf(self, flow: AnyFlow, value: Any, trail: Trail) -> Any:
         """One step with the context's rights."""
         return await self._execution.leaf(flow, value, trail, self._ctx)
+
+
+def _line_of_author(owner: asyncio.Task[Any]) -> str:
+    """`file.py:line` where the author's code is: on this stack, or, when the call was handed to a task as it is, where the flow's own task waits."""
+    frame: Any = sys._getframe(2)
+    while frame is not None:
+        if not _is_inside(frame.f_code.co_filename):
+            return _place(frame)
+        if "/asyncio/" in frame.f_code.co_filename:
+            break
+        frame = frame.f_back
+    found: Any = None
+    work: Any = owner.get_coro()
+    while work is not None:
+        here: Any = getattr(work, "cr_frame", None)
+        found = here if here is not None and not _is_inside(here.f_code.co_filename) else found
+        work = getattr(work, "cr_await", None)
+    return "an unknown line" if found is None else _place(found)
+
+
+def _is_inside(file: str) -> bool:
+    return any(part in file for part in ("/omega/kernel/", "/omega/runtime/", "/asyncio/"))
+
+
+def _place(frame: Any) -> str:
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
 
 
 def _branch(flow: AnyFlow, value: Any, driver: Any) -> Branch:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -28,6 +28,8 @@ MAX_DEPTH = 32
 """Deepest nesting of lists and mappings."""
 MAX_ALIASES = 0
 """Aliases allowed: a node is used again by its name, so a document that expands is refused at its first alias."""
+MAX_KEY = 200
+"""Longest key in characters; YAML itself ends at 1,024."""
 MAX_SCALAR = 64_000
 """Longest single text in characters."""
 
@@ -144,7 +146,7 @@ class _Builder:
             elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
                 self._stop("OMG-L001", at, "a second document in the same file", "one document per file")
 
-    def _stop(self, code: str, at: Mark, message: str, expected: str) -> None:
+    def _stop(self, code: str, at: Mark, message: str, expected: str) -> NoReturn:
         self.problems.add(code, at, message, expected=expected)
         raise _Stop
 
@@ -181,6 +183,8 @@ class _Builder:
 
     def _key(self, event: Any, at: Mark) -> None:
         _, column, seen = self.open[-1]
+        if len(event.value) > MAX_KEY:
+            self._stop("OMG-L002", at, f"a key of {len(event.value):,} characters", f"at most {MAX_KEY}")
         if event.value in seen:
             self.problems.add("OMG-L003", at, f"the key {quoted(event.value)} stands here a second time")
         if event.value == "<<" and event.style is None:
@@ -197,7 +201,7 @@ class _Builder:
         if branch.keyed:
             if self.key is None:
                 self._stop("OMG-L001", value.at, "a key that is a list or mapping", "text")
-            key, at, start, column = self.key  # type: ignore[misc]
+            key, at, start, column = self.key
             self.key = None
         else:
             key, at, start = "", value.at, event.start_mark.index
@@ -233,9 +237,9 @@ def _trivia(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int,
         end = offset + len(line)
         while index < len(spans) and spans[index][1] < offset:
             index += 1
-        inside = index < len(spans) and spans[index][0] < offset <= spans[index][1]
+        inside = index < len(spans) and spans[index][0] < offset < spans[index][1]
         if not line.strip():
-            if not inside or offset == spans[index][1]:
+            if not inside:
                 yield offset, 0, "", False
         elif (found := _comment(text, offset, end, spans, index)) >= 0:
             yield found, found - offset, text[found:end].rstrip(), bool(text[offset:found].strip())
@@ -255,41 +259,42 @@ def _comment(text: str, offset: int, end: int, spans: list[tuple[int, int]], ind
 
 
 def _give_comments(text: str, builder: _Builder) -> None:
+    """Merge comments and blank lines with the entries, both in the order of the text."""
     items = builder.items
-    upcoming = 0
-    blank = False
-    if text.startswith("%") or not items:  # a directive's line is no comment, and a document without entries has no place for one
-        return
-    for offset, column, words, trailing in _trivia(text, builder.spans):
-        if not words:
-            blank = True
-            continue
+    upcoming, blank = 0, False
+    for offset, column, words, trailing in [*_trivia(text, builder.spans), (len(text) + 1, 0, "", False)]:
         while upcoming < len(items) and items[upcoming].start < offset:
-            if blank and items[upcoming].start > 0:
-                _blank_before(items[upcoming])
+            if blank:
+                items[upcoming].before.append("")
             blank = False
             upcoming += 1
-        _give(words, offset, column, trailing, blank, items, upcoming)
-        blank = False
-    _blank_lines(text, builder)
+        if words:
+            lines = ["", words] if blank else [words]
+            _give(
+                lines,
+                offset,
+                column,
+                trailing,
+                items[upcoming - 1] if upcoming else None,
+                items[upcoming] if upcoming < len(items) else None,
+            )
+        blank = not words
 
 
-def _give(words: str, offset: int, column: int, trailing: bool, blank: bool, items: list[Item], upcoming: int) -> None:
-    """Give one comment to its entry."""
-    following = items[upcoming] if upcoming < len(items) else None
-    last = items[upcoming - 1] if upcoming else None
+def _give(lines: list[str], offset: int, column: int, trailing: bool, last: Item | None, following: Item | None) -> None:
+    """Give one comment to the entry it belongs to."""
     if last is not None and trailing:
         owner = last
         while owner.parent is not None and isinstance(owner.parent.value, Branch) and 0 <= owner.parent.value.end <= offset:
             owner = owner.parent
-        if not owner.after:
-            owner.after = words
-            return
-        owner.below.append(words)
+        if owner.after:
+            owner.below.append(lines[-1])
+        else:
+            owner.after = lines[-1]
     elif last is not None and (following is None or following.column < column):
         owner = last
         while owner.parent is not None and owner.column > column:
             owner = owner.parent
-        owner.below.append(words)
+        owner.below.extend(lines)
     elif following is not None:
-        following.before.append(words)
+        following.before.extend(lines)

@@ -1,0 +1,6 @@
+"""The system of record in a PostgreSQL database: any number of engines write it at once, each its own executions."""
+
+from omega.adapters.postgres.records import PostgresInbox, PostgresReader
+from omega.adapters.postgres.store import PostgresStore
+
+__all__ = ["PostgresInbox", "PostgresReader", "PostgresStore"]

@@ -1,0 +1,219 @@
+"""Connections, and the thread they live in.
+
+A connection of asyncpg belongs to one event loop. The ports are called from whichever loop the caller has, and partly without one (`Reader`
+is synchronous, and its callers hold no `await` at that point). So each store or reader owns one thread with one loop: every connection, the
+writer's task and the listener for wake-ups live there. A synchronous call hands a coroutine over and waits for it, which costs its caller
+one round trip to the server and two thread switches (0.2 to 0.4 ms here); a `commit` only waits on a future of its own loop.
+
+    caller (any loop, any thread) --coroutine or queue entry--> link thread: [session for reads and letters] [writer's connection]
+
+What the server's errors mean is decided here and nowhere else:
+
+    class 22, 23, 54, or asyncpg's own refusal of a value     the batch is at fault, its neighbours are not
+    40001, 40P01                                              nobody is at fault: the transaction is tried again, alone
+    everything else                                           the database failed (OMG-S004), or cannot be used when opening (OMG-S002)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias, TypeVar
+
+from omega.kernel.errors import OmegaError, StorageError
+
+T = TypeVar("T")
+
+Connection: TypeAlias = Any
+"""An `asyncpg.Connection`; the library has no types of its own."""
+
+CONNECT_S = 10.0
+"""Longest wait for a connection, in seconds."""
+
+READ_S = 30.0
+"""Longest wait for the answer to one query, in seconds."""
+
+STALLED_MS = 10_000
+"""How long the server lets a transaction sit idle before it ends it: an engine that is paused with a tenant's log locked holds up
+all others for no longer than this, and learns of it when it wakes (OMG-S004)."""
+
+LOCK_MS = 25_000
+"""How long a statement waits for a lock: longer than STALLED_MS, so that a paused neighbour is ended first."""
+
+_MAX_NAME = 63
+_VALUE_CLASSES = ("22", "23", "54")
+_RETRIED = ("40001", "40P01")
+_ABSENT = ("3D000", "3F000", "28000", "28P01", "42501", "53300", "57P03")
+_EXTRA = "install the extra `server` of this package: it brings asyncpg"
+_DSN_ADVICE = "correct the address of the database, or start its server"
+
+
+class Link:
+    """One thread with one event loop, for as long as a store or reader is open."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="omega-postgres", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` there and wait for it here. Raises StorageError (OMG-S004) when the link is closed."""
+        if self._loop.is_closed():
+            work.close()
+            raise StorageError("OMG-S004", "the store is closed")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the thread has ended."""
+        return self._loop.is_closed()
+
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Call `callback` there, soon."""
+        self._loop.call_soon_threadsafe(callback)
+
+    def close(self) -> None:
+        """End the thread. Safe to call twice."""
+        if self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Session:
+    """One connection that comes back by itself: for reads, letters and documents, one statement at a time. Used in the link's loop."""
+
+    def __init__(self, dsn: str, name: str, *, on_connect: Callable[[Connection], Awaitable[None]] | None = None) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._on_connect = on_connect
+        self._connection: Connection = None
+        self._lock = asyncio.Lock()
+
+    async def ask(self, sql: str, *values: Any) -> list[Any]:
+        """The rows of one statement. Raises StorageError (OMG-S004) when the server fails."""
+        return await self.within(lambda connection: connection.fetch(sql, *values, timeout=READ_S))
+
+    async def within(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """`work` with the connection to itself. A lost connection fails this call; the next one makes a new one."""
+        async with self._lock:
+            try:
+                return await work(await self._ready())
+            except failures() as error:
+                raise failed(error) from error
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        async with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await let_go(connection)
+
+    async def _ready(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            connection = await connect(self._dsn, self._name)
+            if self._on_connect is not None:
+                await self._on_connect(connection)
+            self._connection = connection
+        return self._connection
+
+
+async def connect(dsn: str, name: str) -> Connection:
+    """A connection on which a COMMIT that returns is on disk. Raises StorageError (OMG-S002) when there is none to be had.
+
+    `name` is what the server's list of sessions shows. A server that does not flush at all, or only follows another one, is refused.
+    """
+    asyncpg = library()
+    settings = {
+        "application_name": name[:_MAX_NAME],
+        "idle_in_transaction_session_timeout": str(STALLED_MS),
+        "lock_timeout": str(LOCK_MS),
+        "jit": "off",
+    }
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_S, command_timeout=READ_S, server_settings=settings)
+    except (*failures(), ValueError) as error:
+        raise _unusable(error) from error
+    try:
+        await _demand_durability(connection)
+    except OmegaError:
+        await let_go(connection)
+        raise
+    except failures() as error:
+        raise _unusable(error) from error
+    return connection
+
+
+async def let_go(connection: Connection) -> None:
+    """Close a connection, in order when the server still answers."""
+    try:
+        await connection.close(timeout=CONNECT_S)
+    except failures():
+        connection.terminate()
+
+
+async def _demand_durability(connection: Connection) -> None:
+    fsync, follower, commit = await connection.fetchrow(
+        "SELECT current_setting('fsync'), pg_is_in_recovery(), current_setting('synchronous_commit')"
+    )
+    if fsync != "on":
+        raise StorageError("OMG-S002", "the server has fsync off: nothing it confirms is on disk", advice="turn fsync on")
+    if follower:
+        raise StorageError("OMG-S002", "the server follows another one and cannot be written", advice="give the address of the primary")
+    if commit == "off":
+        await connection.execute("SET synchronous_commit = on")
+
+
+def library() -> Any:
+    """The module asyncpg, loaded on first use. Raises StorageError (OMG-S002) when it is not installed."""
+    try:
+        import asyncpg
+    except ImportError as error:
+        raise StorageError("OMG-S002", "the PostgreSQL store needs asyncpg", advice=_EXTRA) from error
+    return asyncpg
+
+
+def failed(error: BaseException) -> StorageError:
+    """What an error of a working connection means to whoever called."""
+    return StorageError("OMG-S004", f"the database failed: {_words(error)}", advice="mend or restart the server, then resume")
+
+
+def is_own_fault(error: BaseException) -> bool:
+    """Whether `error` is about the values of one batch and not about the database."""
+    if isinstance(error, OmegaError | UnicodeError | OverflowError):
+        return True
+    asyncpg = library()
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate or "")[:2] in _VALUE_CLASSES
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)  # a value that the wire format cannot carry
+
+
+def is_retried(error: BaseException) -> bool:
+    """Whether the same transaction may succeed when it is tried again."""
+    return getattr(error, "sqlstate", None) in _RETRIED
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Everything that a call of asyncpg raises when the server, the network or a value is at fault."""
+    asyncpg = library()
+    return (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, UnicodeError, OverflowError)
+
+
+def _unusable(error: BaseException) -> StorageError:
+    if isinstance(error, OSError | ValueError) or getattr(error, "sqlstate", "") in _ABSENT:
+        return StorageError("OMG-S002", f"the database cannot be opened: {_words(error)}", advice=_DSN_ADVICE)
+    return StorageError("OMG-S002", f"the database cannot be opened: {_words(error)}")
+
+
+def _words(error: BaseException) -> str:
+    """The error in one line, with its SQLSTATE; never with the address, which holds a password, nor with values (they are in DETAIL)."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        return f"{getattr(error, 'message', None) or type(error).__name__} ({state})".lower()
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    return type(error).__name__

@@ -1,0 +1,42 @@
+"""Letters to an engine and small documents as column values, checked before they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from omega.kernel.errors import FlowError, InputError
+
+VERBS = frozenset({"approve", "cancel", "resolve", "signal"})
+"""What an engine can be asked for."""
+
+MAX_LETTER = 1 << 20
+"""Longest body of a letter in bytes, as JSON."""
+
+MAX_DOCUMENT = 4 << 20
+"""Largest document in bytes: configuration, not data."""
+
+
+def letter_values(execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> tuple[str, str, bytes, int]:
+    """A letter as (execution, verb, body, at_us).
+
+    Raises InputError (OMG-X001) for an unknown verb, FlowError (OMG-R002, OMG-R003) for the body.
+    """
+    if verb not in VERBS:
+        raise InputError("OMG-X001", f"an engine cannot be asked to {verb!r}", details={"verbs": sorted(VERBS)})
+    try:
+        text = msgspec.json.encode(dict(body))
+    except (TypeError, ValueError) as error:
+        raise FlowError("OMG-R002", f"the body of a letter is not plain data: {error}") from error
+    if len(text) > MAX_LETTER:
+        raise FlowError("OMG-R003", f"the letter has {len(text)} bytes, {MAX_LETTER} are allowed")
+    return execution, verb, text, at_us
+
+
+def document_values(kind: str, name: str, body: bytes, at_us: int) -> tuple[str, str, bytes, int]:
+    """A document as (kind, name, body, at_us). Raises FlowError (OMG-R003) when it is too large."""
+    if len(body) > MAX_DOCUMENT:
+        raise FlowError("OMG-R003", f"the document {kind}/{name} has {len(body)} bytes, {MAX_DOCUMENT} are allowed")
+    return kind, name, body, at_us

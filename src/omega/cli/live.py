@@ -1,0 +1,145 @@
+"""Watching a run: a tree that is redrawn on a terminal, one appended line per step elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import click
+
+from omega.cli.output import colourful, note, paint, plain, say, seconds
+from omega.cli.tree import Node
+from omega.runtime.world import Moment
+
+REFRESH_PER_S = 8
+MARGIN = 4
+"""Lines of the terminal left free above a tree that is still growing."""
+
+STATES = {"ended": "done", "failed": "failed", "denied": "denied", "waiting": "waiting"}
+
+
+class Screen:
+    """What a run shows while it runs. `watch` is the callback for the engine; `started` and `execution` tell what it heard."""
+
+    def __init__(self, header: Callable[[Moment], str], *, quiet: bool = False) -> None:
+        """`header` makes the first line, from the moment of the start; `quiet` sends every line to standard error."""
+        self.execution = ""
+        self.began = time.monotonic()
+        self.steps = 0
+        self.recalled = 0
+        self._header = header
+        self._say = note if quiet else say
+
+    @property
+    def started(self) -> bool:
+        """Whether the gate let it in."""
+        return bool(self.execution)
+
+    def watch(self, moment: Moment) -> None:
+        """Take in a moment."""
+        if moment.kind == "started":
+            self.execution = moment.execution
+            self._say(self._header(moment))
+        elif moment.kind == "recalled":
+            self.recalled += 1
+        elif moment.kind in STATES or moment.kind == "began":
+            self.steps += moment.kind == "ended"
+            self.step(moment)
+
+    def step(self, moment: Moment) -> None:
+        """Show what became of a step: appended when it ended."""
+        if moment.kind != "began":
+            cells = _cells(moment)
+            self._say(f"  {plain(moment.position):<32}  {cells[0]:<12}  {cells[1]:>9}  {paint(cells[2])}  {cells[3]}".rstrip())
+
+    def running(self) -> AbstractContextManager[Any]:
+        """Stands around the run."""
+        return nullcontext()
+
+
+class TreeScreen(Screen):
+    """The same as a tree on a terminal; what is running has a spinner."""
+
+    def __init__(self, header: Callable[[Moment], str]) -> None:
+        super().__init__(header)
+        self._root = Node("")
+        self._open: dict[str, float] = {}
+        self._live: Any = None
+
+    def step(self, moment: Moment) -> None:
+        """Put the step into the tree; the next drawing shows it."""
+        if moment.kind == "began":
+            self._open[moment.position] = time.monotonic()
+            self._root.put(moment.position, (moment.effect, "", "running", ""))
+        else:
+            self._open.pop(moment.position, None)
+            self._root.put(moment.position, _cells(moment))
+
+    def running(self) -> AbstractContextManager[Any]:
+        """Draw while the run runs; what stands at its end is printed once, as ordinary lines."""
+        return _Drawing(self)
+
+    def drawn(self, frame: str = "") -> list[str]:
+        """The tree as lines; `frame` is the present picture of the spinner."""
+        rows = list(self._root.lines())
+        width = max((len(label) for label, _ in rows), default=0)
+        return [_line(label, width, cells, frame) for label, cells in rows]
+
+
+class _Drawing:
+    def __init__(self, screen: TreeScreen) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        self._screen = screen
+        self._spinner = Spinner("line")
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._text = Text
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_S, transient=True)
+
+    def __enter__(self) -> None:
+        self._live.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._live.__exit__(*error)
+        for line in self._screen.drawn():
+            say(line)
+
+    def _render(self) -> Any:
+        frame = str(self._spinner.render(time.monotonic()))
+        lines = self._screen.drawn(frame)
+        room = max(3, self._console.height - MARGIN)
+        if len(lines) > room:
+            lines = [f"  ... {len(lines) - room} lines above", *lines[-room:]]
+        return self._text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def screen_for(header: Callable[[Moment], str], *, quiet: bool) -> Screen:
+    """The screen that fits where the output goes."""
+    return TreeScreen(header) if not quiet and colourful_terminal() else Screen(header, quiet=quiet)
+
+
+def colourful_terminal() -> bool:
+    """Whether a tree can be redrawn: on a terminal that moves its cursor. NO_COLOR takes the colours away, not the tree."""
+    import os
+
+    return sys.stdout.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+
+
+def _cells(moment: Moment) -> tuple[str, str, str, str]:
+    took = seconds(moment.took_s) if moment.kind in ("ended", "failed") else ""
+    return moment.effect, took, STATES[moment.kind], plain(moment.note)
+
+
+def _line(label: str, width: int, cells: Any, frame: str) -> str:
+    if not cells:
+        return f"  {plain(label)}"
+    effect, took, state, said = cells
+    word = f"{frame} {state}" if state == "running" and frame else paint(state, 8)
+    line = f"  {plain(label):<{width}}   {effect:<12} {took:>9}   {word}   {said}".rstrip()
+    return line if colourful(sys.stdout) else click.unstyle(line)

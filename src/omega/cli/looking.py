@@ -1,0 +1,150 @@
+"""Commands that look at what is recorded, beside a live engine or without one: `runs`, `show`, `replay`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from omega.cli.commands import common
+from omega.cli.exits import Exit
+from omega.cli.output import Answer, Session, ago, clip, count, error_lines, money, paint, plain, seconds, table, value_lines
+from omega.cli.tree import Node
+from omega.host.account import account, summary
+from omega.host.reading import Archive
+from omega.host.targets import load_target
+from omega.kernel.errors import InputError
+from omega.kernel.journal import Status
+from omega.runtime.recovery import load
+from omega.runtime.replay import replay as repeat
+
+MAX_SHOWN = 10_000
+
+
+@click.command()
+@click.option("--status", type=click.Choice([status.value for status in Status]), help="only those that stand like this")
+@click.option("--limit", type=click.IntRange(1, MAX_SHOWN), default=20, show_default=True, help="how many, the newest first")
+@common
+@click.pass_obj
+def runs(session: Session, status: str | None, limit: int) -> Answer:
+    """List what is recorded, the newest first."""
+    with Archive.open(session.home) as archive:
+        found = archive.reader.lines(status=status, limit=limit)
+        live = archive.live()
+        now = archive.world.clock.now_us()
+    rows = []
+    for line in found:
+        told = summary(line, live=live)
+        state = "interrupted" if told["interrupted"] else line.status
+        took = seconds(told["took_s"])
+        rows.append([line.execution, f"{line.flow} {line.version}", state, line.principal, ago(line.started_us, now), took])
+    nothing = f"nothing is recorded{f' with status {status}' if status else ''}"
+    lines = table(rows, indent="", right=(5,)) or [nothing]
+    if len(found) == limit:
+        lines.append(f"the newest {limit}; more with --limit")
+    return Answer({"runs": [summary(line, live=live) for line in found]}, lines)
+
+
+@click.command()
+@click.argument("execution", metavar="ID")
+@click.option("--values", is_flag=True, help="open what is sealed: input, results, the words of errors")
+@common
+@click.pass_obj
+def show(session: Session, execution: str, values: bool) -> Answer:
+    """Show an execution step by step: status, effect, attempts, duration, cost, decision."""
+    with Archive.open(session.home) as archive:
+        told = account(archive, execution, values=values)
+        now = archive.world.clock.now_us()
+        line = archive.reader.line(execution)
+    state = "interrupted" if told["interrupted"] else str(told["status"])
+    head = f"{told['flow']} {told['version']}   {execution}   {paint(state)}   {told['principal']}   tenant {told['tenant']}"
+    lines = [head, f"  started {ago(line.started_us, now) if line else ''}   took {seconds(told['took_s'])}{_times(told['resumed'])}"]
+    lines += _tree(told["steps"], values=values)
+    spent = [money(told["cost_micros"]), count(told["calls"], "gated call")] + ([count(told["tokens"], "token")] if told["tokens"] else [])
+    lines.append("  " + "   ".join(spent))
+    if values:
+        lines += [*_titled("input", told.get("input")), *_titled("value", told.get("value"))]
+    error = told["error"]
+    if isinstance(error, Mapping):
+        lines += error_lines(error, execution) if values else [f"  {error['code']}  {error['title']}   (in full: omega show {execution} --values)"]
+    return Answer(told, [*lines, *_next(execution, told)])
+
+
+@click.command()
+@click.argument("execution", metavar="ID")
+@click.option("--target", metavar="TARGET", help="where the flow is now, if its file was moved")
+@common
+@click.pass_obj
+def replay(session: Session, execution: str, target: str | None) -> Answer:
+    """Repeat an execution from its journal, offline, and compare: nothing is touched, nothing is written."""
+    with Archive.open(session.home) as archive:
+        _, _, record = load(archive.world, execution)
+        if not (target or record.target):
+            raise InputError(
+                "OMG-I002", f"{execution} was not started from a target", advice=f"say where its flow is: omega replay {execution} --target FILE"
+            )
+        flow = archive.catalogue.bound(load_target(target or record.target).flow)
+        report = asyncio.run(repeat(archive.world, execution, flow))
+    document = {
+        "execution": execution,
+        "identical": report.identical,
+        "status": report.status,
+        "steps": report.steps,
+        "run_again": report.again,
+        "recalled": report.recalled,
+        "error": report.divergence,
+    }
+    if report.divergence is None:
+        said = f"{count(report.steps, 'step')}   {report.again} run again   {report.recalled} recalled   nothing touched"
+        return Answer(document, [f"{paint('identical')}   {execution}   {said}"])
+    lines = [f"{paint('differs')}   {execution}   after {count(report.steps, 'step')}", *error_lines(report.divergence, execution)]
+    return Answer(document, lines, Exit.FAILED)
+
+
+def _tree(steps: list[dict[str, Any]], *, values: bool) -> list[str]:
+    root = Node("")
+    for step in steps:
+        root.put(step["step"], _cells(step, values=values))
+    rows = [[label, *cells] for label, cells in root.lines()]
+    return table(rows, right=(3,))
+
+
+def _cells(step: Mapping[str, Any], *, values: bool) -> list[str]:
+    if "record" in step:
+        return [step["record"], "", "", step["said"]]
+    attempts = step["attempts"]
+    took = seconds(step["took_s"]) if step["took_s"] or step["status"] in ("done", "failed") else ""
+    said = [f"{attempts} attempts"] if attempts > 1 else []
+    said += [money(step["cost_micros"])] if step["cost_micros"] else []
+    decision = step["decision"]
+    if decision:
+        said.append(f"{decision['decision']} by {', '.join(decision['policies'])}")
+    said += [f"approved by {', '.join(step['approved_by'])}"] if step["approved_by"] else []
+    if step["error"] and step["status"] != "done":
+        error = step["error"]
+        said.append(f"{error['code']} {error.get('cause') or error['title']}" if isinstance(error, Mapping) else str(error))
+    if values and "value" in step:
+        said.append(clip(plain(str(step["value"]))))
+    return [step.get("effect", ""), step["status"], took, "   ".join(said)]
+
+
+def _titled(title: str, value: Any) -> list[str]:
+    return [f"  {title}", *(f"    {line}" for line in value_lines(value))] if value is not None else []
+
+
+def _times(resumed: int) -> str:
+    return "" if not resumed else f"   resumed {resumed} {'time' if resumed == 1 else 'times'}"
+
+
+def _next(execution: str, told: Mapping[str, Any]) -> list[str]:
+    """What a person can do about an execution that stands still."""
+    steps = {step["status"]: step["step"] for step in reversed(told["steps"]) if "status" in step}
+    if told["status"] == Status.WAITING and "waiting" in steps:
+        return [f"do  omega approve {execution} {steps['waiting']}"]
+    if "in doubt" in steps and told["status"] != Status.CANCELLED:
+        return [f"do  omega resolve {execution} {steps['in doubt']} --done VALUE | --not-done"]
+    if told["interrupted"] or told["status"] in (Status.WAITING, Status.IN_DOUBT):
+        return [f"do  omega resume {execution}"]
+    return []

@@ -1,0 +1,230 @@
+"""Commands that run: `run`, `resume`, `call`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from omega.cli.commands import common
+from omega.cli.exits import Exit, exit_of
+from omega.cli.live import Screen, screen_for
+from omega.cli.output import Answer, Session, count, error_lines, money, paint, plain, seconds, table, value_lines
+from omega.host.embedded import Omega
+from omega.host.inputs import input_fields, read_budget, read_duration, read_input
+from omega.host.reading import Archive
+from omega.host.targets import SERVICE, Target, load_target
+from omega.kernel.budget import Budget
+from omega.kernel.errors import InputError, IntegrityError
+from omega.kernel.journal import Status
+from omega.kernel.ports import Outcome
+from omega.runtime.recovery import load, read_outcome
+from omega.runtime.world import Moment
+
+Work = Callable[[Omega], Awaitable[Outcome]]
+STATUSES = {
+    Status.DONE: Exit.DONE,
+    Status.WAITING: Exit.WAITING,
+    Status.IN_DOUBT: Exit.IN_DOUBT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How a run was asked for."""
+
+    execution: str = ""
+    principal: str = ""
+    budget: Budget | None = None
+    timeout_s: float | None = None
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--help-input", is_flag=True, help="say what the flow takes, and run nothing"),
+        click.option("--timeout", metavar="TIME", help='longest time for the whole run: "30s", "5m", "1h"'),
+        click.option("--budget", multiple=True, metavar="AMOUNT", help='ceiling: "1.00 USD", "5000 tokens", "20 calls"; may be repeated'),
+        click.option("--as", "principal", default="", metavar="WHO", help="act as agent:NAME or person:NAME instead of yourself"),
+        click.option("--id", "execution", default="", metavar="ID", help="the id of the execution, else a new one"),
+        click.option("--input-json", "whole", metavar="JSON", help="the whole input as JSON, or @FILE"),
+        click.option("--input", "given", multiple=True, metavar="KEY=VALUE", help="a field of the input; may be repeated"),
+    ):
+        command = option(command)
+    return common(command)
+
+
+@click.command()
+@click.argument("target")
+@_run_options
+@click.pass_obj
+def run(session: Session, target: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
+    """Run a flow durably, through the gate.
+
+    TARGET is a file (its `main`, or its only flow), FILE:FLOW, a folder with a flow.py, module:flow, the name of an example, or
+    service:NAME.METHOD.
+    """
+    loaded = load_target(target)
+    return _help_input(loaded) if help_input else _start(session, loaded, given, whole, _wish(**options))
+
+
+@click.command()
+@click.argument("method", metavar="SERVICE.METHOD")
+@_run_options
+@click.pass_obj
+def call(session: Session, method: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
+    """Call a method of an installed service: `omega run service:SERVICE.METHOD`."""
+    loaded = load_target(f"{SERVICE}{method}")
+    return _help_input(loaded) if help_input else _start(session, loaded, given, whole, _wish(**options))
+
+
+@click.command()
+@click.argument("execution", metavar="ID")
+@click.option("--target", metavar="TARGET", help="where the flow is now, if its file was moved")
+@common
+@click.pass_obj
+def resume(session: Session, execution: str, target: str | None) -> Answer:
+    """Go on with an execution from what is recorded of it. One that ended just tells its outcome."""
+    with Archive.open(session.home) as archive:
+        past, _, record = load(archive.world, execution)
+        line = archive.reader.line(execution)
+        ended = read_outcome(archive.world, execution) if past.finished is not None else None
+    if line is None or line.target != record.target:
+        raise IntegrityError("OMG-S005", f"the list says that {execution} runs {line and line.target!r}, its sealed record says {record.target!r}")
+    facts = {"flow": line.flow, "version": line.version, "target": record.target}
+    if ended is not None:
+        return _ended(ended, facts, "ended before")
+    if not (target or record.target):
+        raise InputError(
+            "OMG-I002", f"{execution} was not started from a target", advice=f"say where its flow is: omega resume {execution} --target FILE:FLOW"
+        )
+    loaded = load_target(target or record.target)
+    done = sum(step.settled is not None for step in past.at.values())
+
+    def header(_: Moment) -> str:
+        return _header(loaded, execution, line.tenant, f"resumed: {count(done, 'step')} recorded, none of which runs again")
+
+    async def work(omega: Omega) -> Outcome:
+        return await omega.resume(execution, loaded.flow, loaded.servers)
+
+    return _drive(session, work, screen_for(header, quiet=session.json), facts, execution)
+
+
+def _wish(*, execution: str, principal: str, budget: tuple[str, ...], timeout: str | None) -> Wish:
+    return Wish(execution=execution, principal=principal, budget=read_budget(budget), timeout_s=read_duration(timeout))
+
+
+def _start(session: Session, target: Target, given: tuple[str, ...], whole: str | None, wish: Wish) -> Answer:
+    value = read_input(target.flow, given, whole)
+
+    def header(moment: Moment) -> str:
+        limits = wish.budget
+        ceiling = f"budget {money(limits.cost_micros, limits.currency)}" if limits is not None and limits.cost_micros is not None else ""
+        return _header(target, moment.execution, "local", ceiling)
+
+    async def work(omega: Omega) -> Outcome:
+        return await omega.run(
+            target.flow,
+            value,
+            execution=wish.execution,
+            target=target.text,
+            servers=target.servers,
+            principal=wish.principal,
+            budget=wish.budget,
+            timeout_s=wish.timeout_s,
+        )
+
+    facts = {"flow": target.flow.name, "version": target.flow.version, "target": target.text}
+    return _drive(session, work, screen_for(header, quiet=session.json), facts, wish.execution)
+
+
+def _header(target: Target, execution: str, tenant: str, more: str) -> str:
+    parts = (f"{target.flow.name} {target.flow.version}", execution, f"tenant {tenant}", more)
+    return "   ".join(part for part in parts if part)
+
+
+def _drive(session: Session, work: Work, screen: Screen, facts: dict[str, Any], execution: str) -> Answer:
+    """Do `work` in an open engine, stopping it cleanly on Ctrl-C and SIGTERM."""
+    with screen.running():
+        outcome = asyncio.run(_until_stopped(session.home, work, screen))
+    execution = screen.execution or execution
+    if outcome is None:
+        return _stopped(execution if screen.started else "", facts)
+    return _ended(outcome, facts, f"{count(screen.steps, 'step')}   {seconds(_since(screen))}", started=screen.started, execution=execution)
+
+
+async def _until_stopped(home: str | None, work: Work, screen: Screen) -> Outcome | None:
+    """The outcome of `work`; None when a signal stopped it. A second signal is not waited for."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        async with Omega.open(home, watch=screen.watch) as omega:
+            return await work(omega)
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        return None
+
+
+def _since(screen: Screen) -> float:
+    import time
+
+    return time.monotonic() - screen.began
+
+
+def _stopped(execution: str, facts: dict[str, Any]) -> Answer:
+    document = {"execution": execution, **facts, "status": "interrupted", "value": None, "error": None}
+    lines = ["", f"{paint('interrupted')}   everything recorded is kept", f"do            omega resume {execution}"]
+    return Answer(document, lines if execution else ["interrupted before anything was recorded"], Exit.INTERRUPTED)
+
+
+def _ended(outcome: Outcome, facts: dict[str, Any], said: str, *, started: bool = True, execution: str = "") -> Answer:
+    """How a run ended or stands, for programs and people."""
+    execution = outcome.execution or (execution if started else "")
+    document = {
+        "execution": execution,
+        **facts,
+        "status": str(outcome.status),
+        "value": outcome.value,
+        "error": None if outcome.error is None else dict(outcome.error),
+        "leaf": outcome.leaf,
+        "tenant": outcome.tenant,
+        "cost_micros": outcome.cost_micros,
+    }
+    if outcome.error is not None:
+        status = exit_of(outcome.error, started=started)
+        return Answer(document, ["", *error_lines(outcome.error, execution if started else "")], status)
+    lines = value_lines(outcome.value)
+    if outcome.status == Status.DONE:
+        sealed = f"sealed at leaf {outcome.leaf} of {outcome.tenant}" if outcome.leaf is not None else ""
+        summary = "   ".join(part for part in (paint("done"), said, money(outcome.cost_micros), sealed) if part)
+        return Answer(document, [*lines, summary])
+    return Answer(document, [f"{paint(str(outcome.status))}   {plain(execution)}   {said}"], STATUSES.get(Status(outcome.status), Exit.FAILED))
+
+
+def _help_input(target: Target) -> Answer:
+    flow = target.flow
+    found = input_fields(flow)
+    lines = [f"{flow.name} {flow.version}   takes {flow.input.name}   gives {flow.output.name}   {flow.effect.value}"]
+    if flow.description:
+        lines += [plain(flow.description.splitlines()[0])]
+    rows = [
+        [field["name"], field["type"], "must be given" if field["required"] else f"default {field['default']!r}", field["description"]]
+        for field in found
+    ]
+    lines += table(rows) or ["  no input"]
+    return Answer({"flow": flow.name, "version": flow.version, "fields": found, "schema": flow.input.schema()}, lines)

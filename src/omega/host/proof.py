@@ -1,0 +1,146 @@
+"""Proof: the check of every tenant's log in its folder, and the export that a stranger checks without Omega.
+
+What is checked: the leaves against every signed checkpoint, the journals against the digests that leaves state, the log against
+checkpoints kept elsewhere; and, because sealed bytes are covered through commitments only, that each sealed value still opens and is the
+one its row commits to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omega.chronicle import verifier
+from omega.chronicle.export import verify_store, write_export
+from omega.host.reading import Archive
+from omega.kernel.errors import InputError, IntegrityError
+from omega.kernel.journal import Kind, Note, Row, Start, Step, decode_meta
+
+MAX_EXECUTIONS = 100_000
+"""Executions that one check reads, per tenant."""
+VERIFIER = "verify.py"
+_COMMITTED = frozenset({Kind.DONE, Kind.VALUE, Kind.SIGNAL})
+
+
+@dataclass(slots=True)
+class Proof:
+    """What the check of one tenant found: the log's report, and what is wrong with sealed values."""
+
+    tenant: str
+    log: verifier.Report
+    newest: int = 0
+    values: int = 0
+    erased: int = 0
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything that was checked holds."""
+        return self.log.sound and not self.damaged
+
+    def record(self) -> dict[str, Any]:
+        """As data, for `omega verify --json`."""
+        return {
+            "tenant": self.tenant,
+            "sound": self.sound,
+            "log": self.log.record(),
+            "values": self.values,
+            "erased": self.erased,
+            "damaged": list(self.damaged),
+        }
+
+
+def prove(archive: Archive, *, tenant: str | None = None, kept: Sequence[bytes] = ()) -> list[Proof]:
+    """Check the logs of all tenants, or of one.
+
+    Raises InputError (OMG-I003) for a tenant that is not recorded; whatever is wrong with the data is in the answer.
+    """
+    return [_prove(archive, each, kept) for each in tenants(archive, tenant)]
+
+
+def tenants(archive: Archive, wanted: str | None) -> list[str]:
+    """The tenants recorded, or the one wanted. Raises InputError (OMG-I003)."""
+    found = archive.reader.tenants()
+    if wanted is None:
+        return found
+    if wanted not in found:
+        raise InputError("OMG-I003", f"there is no log of {wanted[:80]} here (tenants: {', '.join(found) or 'none'})")
+    return [wanted]
+
+
+def export(archive: Archive, tenant: str, path: Path) -> int:
+    """Write the log of `tenant` with its journals, and the stand-alone verifier beside it; gives the number of leaves.
+
+    Raises InputError (OMG-P005) when a file cannot be written, IntegrityError (OMG-C001) for a damaged leaf.
+    """
+    beside = path.parent / VERIFIER
+    executions = [line.execution for line in archive.reader.lines(tenant=tenant, limit=MAX_EXECUTIONS)]
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("xb") as out:
+            leaves = write_export(archive.reader, tenant, out, keys=[archive.log_key(tenant)], executions=reversed(executions))
+        draft.replace(path)
+        beside.write_bytes(Path(verifier.__file__).read_bytes())
+    except OSError as error:
+        raise InputError("OMG-P005", f"{error.filename or path} cannot be written: {(error.strerror or 'unknown').lower()}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return leaves
+
+
+def newest_checkpoint(archive: Archive, tenant: str) -> bytes:
+    """The newest signed checkpoint, to be kept elsewhere. Raises InputError (OMG-I003) when nothing is signed yet."""
+    points = archive.reader.checkpoints(tenant)
+    if not points:
+        raise InputError("OMG-I003", f"the log of {tenant} has no checkpoint yet")
+    return points[-1][1]
+
+
+def _prove(archive: Archive, tenant: str, kept: Sequence[bytes]) -> Proof:
+    executions = [line.execution for line in archive.reader.lines(tenant=tenant, limit=MAX_EXECUTIONS)]
+    damaged: list[str] = []
+    try:
+        damaged += archive.reader.damage()
+    except IntegrityError as error:
+        damaged.append(error.cause)
+    try:
+        report = verify_store(archive.reader, tenant, keys=[archive.log_key(tenant)], kept=kept, executions=executions)
+    except IntegrityError as error:
+        report = verifier.Report(findings=[verifier.Finding(error.code, error.cause)])
+    proof = Proof(tenant, report, damaged=damaged)
+    if not damaged:
+        _open_all(archive, executions, proof)
+    return proof
+
+
+def _open_all(archive: Archive, executions: Iterable[str], proof: Proof) -> None:
+    """Open every sealed value and compare it with the commitment in its row."""
+    for execution in executions:
+        try:
+            wrapped = archive.reader.key(execution)
+            if wrapped is None:
+                proof.erased += 1
+                continue
+            sealer = archive.identity.keyring.open(execution, wrapped)
+            for row, commitment in _sealed(archive.reader.rows(execution)):
+                plain = sealer.open(row.payload or b"", b"%b %d" % (execution.encode(), row.seq))
+                proof.values += 1
+                if commitment and sealer.commit(plain, b"") != commitment:
+                    proof.damaged.append(f"row {row.seq} of {execution} holds another value than it commits to")
+        except IntegrityError as error:
+            proof.damaged.append(f"{execution}: {error.cause}")
+
+
+def _sealed(rows: Iterable[Row]) -> Iterator[tuple[Row, bytes]]:
+    """The rows that hold a sealed value, each with what it commits to (empty: nothing)."""
+    for row in rows:
+        if row.payload is None:
+            continue
+        meta = decode_meta(row)
+        if isinstance(meta, Start):
+            yield row, meta.record
+        elif isinstance(meta, (Step, Note)):
+            yield row, meta.output if row.kind in _COMMITTED or row.kind == Kind.FINISHED else b""

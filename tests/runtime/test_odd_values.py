@@ -1,0 +1,202 @@
+"""What authors' code may throw at the engine: odd exceptions, values that cannot be stored, tasks left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from omega import Command, Context, FlowError, flow
+from omega.kernel.journal import MAX_PAYLOAD, Kind
+from omega.testing import run_virtual
+from runtime.flows import code, double, lab, look
+
+SECRET = "hunter2-hunter2"
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Holds(Exception):
+    def __init__(self) -> None:
+        super().__init__({"password": SECRET})
+        self.password = SECRET
+
+
+class OnlyABase(BaseException):
+    pass
+
+
+def raises(error: BaseException) -> Any:
+    @flow
+    def odd(n: int) -> int:
+        raise error
+
+    return odd
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("plain"),
+        Wordless(),
+        Holds(),
+        SystemExit(3),
+        StopIteration(),
+        StopAsyncIteration(),
+        TimeoutError(),
+        RecursionError("deep"),
+        MemoryError(),
+        ExceptionGroup("several", [ValueError("one"), KeyError("two")]),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        OSError(28, "no space left on device"),
+        ValueError("x" * 100_000),
+        ValueError("\ud800 lone surrogate \x00"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("gated", [False, True])
+def test_whatever_a_step_raises_is_its_failure(error: BaseException, gated: bool) -> None:
+    @flow(effect="read", needs="process:run")
+    async def odd_read(ctx: Context, n: int) -> int:
+        raise error
+
+    whole = odd_read if gated else raises(error)
+
+    async def run() -> None:
+        world = lab()
+        failed = await world.run(whole, 1, execution="run")
+        assert failed.status == "failed" and code(failed) == "OMG-R001"
+        cause = (failed.error or {})["cause"]
+        name = "RuntimeError" if gated and isinstance(error, (StopIteration, StopAsyncIteration)) else type(error).__name__  # as Python has it
+        assert "test_odd_values.py:" in cause and name in cause and len(cause) < 1_000
+        assert all(SECRET.encode() not in row.meta for row in world.store.rows("run"))
+        assert not any(SECRET.encode() in leaf for leaf in world.store.leaves("lab"))
+        assert not any(SECRET in repr(moment) for moment in world.moments)
+        assert (await world.replay("run", whole)).identical and world.verify().sound
+        assert (await world.run(whole.fallback(double), 4)).value == 8
+
+    run_virtual(run())
+
+
+def test_what_is_no_exception_of_anybody_leaves_the_run_to_be_resumed() -> None:
+    async def run() -> None:
+        world = lab()
+        with pytest.raises(OnlyABase):
+            await world.run(double | raises(OnlyABase()), 1, execution="run")
+        assert world.store.line("run") is None or world.store.line("run").status == "running"
+
+    run_virtual(run())
+
+
+@pytest.mark.promise("FLOW-18")
+@pytest.mark.parametrize(
+    ("value", "refused", "path"),
+    [
+        (lambda: {"rows": [1, {"seen": {1, 2}}]}, "OMG-R002", "value['rows'][1]['seen'] is a set"),
+        (lambda: {"file": open}, "OMG-R002", "value['file'] is a"),
+        (lambda: {"ratio": float("nan")}, "OMG-R002", "value['ratio'] is nan"),
+        (lambda: ["x" * MAX_PAYLOAD], "OMG-R003", "over the limit"),
+    ],
+)
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_result_that_cannot_be_stored_fails_its_step_with_the_path(value: Any, refused: str, path: str, gated: bool) -> None:
+    @flow
+    def pure(n: int) -> Any:
+        return value()
+
+    @flow(effect="read", needs="process:run")
+    async def read(ctx: Context, n: int) -> Any:
+        await ctx.touch(Command(argv=("look", "1")))
+        return value()
+
+    async def run() -> None:
+        world = lab()
+        failed = await world.run(read if gated else pure, 1, execution="run")
+        assert failed.status == "failed" and code(failed) == refused and path in (failed.error or {})["cause"]
+        assert [Kind(row.kind) for row in world.store.rows("run")][-2:] == [Kind.FAILED, Kind.FINISHED]
+
+    run_virtual(run())
+
+
+def test_a_touch_in_a_pure_flow_is_refused() -> None:
+    @flow
+    async def sly(ctx: Context, n: int) -> int:
+        return int(await ctx.touch(Command(argv=("look", "1"))))
+
+    async def run() -> None:
+        world = lab()
+        refused = await world.run(sly, 1)
+        assert code(refused) == "OMG-R013" and world.effectors["process"].touches == []
+
+    run_virtual(run())
+
+
+@pytest.mark.promise("GATE-15")
+def test_a_pure_step_cannot_reach_an_effector_by_another_door() -> None:
+    """A context kept from a step that had one, or from a step that ended, opens nothing."""
+    kept: list[Context] = []
+
+    @flow(effect="read", needs="process:run")
+    async def keeps(ctx: Context, n: int) -> int:
+        kept.append(ctx)
+        return n
+
+    @flow
+    async def borrows(ctx: Context, n: int) -> int:
+        return int(await kept[0].touch(Command(argv=("look", "1"))))
+
+    async def run() -> None:
+        world = lab()
+        refused = await world.run(keeps | borrows, 1)
+        assert code(refused) == "OMG-R008" and world.effectors["process"].touches == []
+
+    run_virtual(run())
+
+
+def test_a_task_left_behind_touches_nothing_after_its_step() -> None:
+    late: list[asyncio.Task[Any]] = []
+
+    @flow(effect="read", needs="process:run")
+    async def leaves(ctx: Context, n: int) -> int:
+        async def later() -> Any:
+            await asyncio.sleep(5)
+            return await ctx.touch(Command(argv=("look", "1")))
+
+        late.append(asyncio.create_task(later()))
+        return n
+
+    async def run() -> None:
+        world = lab()
+        assert (await world.run(leaves, 1)).status == "done"
+        with pytest.raises(FlowError) as refused:
+            await late[0]
+        assert refused.value.code == "OMG-R008" and world.effectors["process"].touches == []
+
+    run_virtual(run())
+
+
+def test_a_step_touches_the_world_a_bounded_number_of_times() -> None:
+    @flow(effect="read", needs="process:run")
+    async def greedy(ctx: Context, n: int) -> int:
+        for _ in range(1_000):
+            await ctx.touch(Command(argv=("look", "1")))
+        return n
+
+    async def run() -> None:
+        world = lab()
+        assert code(await world.run(greedy, 1)) == "OMG-R016" and len(world.effectors["process"].touches) == 64
+
+    run_virtual(run())
+
+
+def test_many_runs_at_once_do_not_meet() -> None:
+    async def run() -> None:
+        world = lab()
+        outcomes = await asyncio.gather(*(world.run(double | look, n, execution=f"run{n}") for n in range(50)))
+        assert [outcome.value for outcome in outcomes] == [2 * n + 1 for n in range(50)] and world.verify().sound
+
+    run_virtual(run())
