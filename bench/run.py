@@ -57,7 +57,7 @@ def jobs(quick: bool) -> list[Job]:
         Job("omega", "omega", ("concurrent",)),
         Job("omega-touches", "omega", ("concurrent", "--touches")),
         Job("omega-uneven", "omega", ("concurrent", "--touches", "--uneven")),
-        Job("dbos", "dbos", ("concurrent", *window)),
+        Job("dbos", "dbos", ("concurrent", *window), ("disk",)),
         Job("dbos-wal", "dbos", ("concurrent", "--wal", *window)),
         Job("langgraph", "langgraph", ("concurrent", *window)),
         Job("omega-sequential", "omega", ("sequential", "--steps", "5000"), ("tmpfs",)),

@@ -136,7 +136,7 @@ def main() -> None:
     chapter(1, "a review of this repository: history and diff through an MCP server, analysers in parallel, one report")
     omega(*review("review", REPORT))
     chapter(2, "an agent may read with a tool; it may not commit")
-    omega("run", "examples/agent_commit", "--input", "repo=.", "--as", "agent:helper", "--id", "commit", expect=DENIED)
+    omega("run", "examples/agent_commit", "--input", "repo=.", "--as", "agent:tidy", "--id", "commit", expect=DENIED)
     chapter(3, "the same review, killed in the middle and resumed")
     steps = killed_review()
     omega("resume", "review-2")

@@ -1,6 +1,6 @@
 """An agent that wants to commit: reads the state of a repository, which it may, and commits, which the default policies deny agents.
 
-    omega run examples/agent_commit --input repo=. --as agent:helper
+    omega run examples/agent_commit --input repo=. --as agent:tidy
 
 Run by the owner, without `--as`, the commit is made: try it on a scratch repository.
 """

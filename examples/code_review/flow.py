@@ -307,6 +307,7 @@ async def _clean_after(ctx: Context, workspace: Workspace, error: OmegaError) ->
 def _result(report: Report, written: tuple[str, ...]) -> Review:
     placed = [one.place for one in report.ranked.findings]
     return Review(
+        headline=summary.headline(report.workspace, report.ranked),
         commit=report.workspace.commit,
         since=report.workspace.since,
         findings=len(placed),

@@ -174,6 +174,7 @@ class Report(Frozen):
 class Review(Frozen):
     """How a review ended: files written, and the figures of its last line."""
 
+    headline: str
     commit: str
     since: str
     findings: int

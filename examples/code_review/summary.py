@@ -32,7 +32,7 @@ _REFERENCE = re.compile(r"\s?\[([0-9A-Za-z_-]{4,40})\]")
 
 def compute(workspace: Workspace, changes: Changes, analyses: Sequence[Analysis], ranked: Ranked, note: str = NO_MODEL) -> Summary:
     """The summary that needs no model: figures, what to look at first, what could not be judged."""
-    paragraphs = [_figures(workspace, changes, ranked), _first(ranked), _tests(changes, analyses), _missing(analyses)]
+    paragraphs = [_figures(workspace, changes, ranked), _first(ranked), _tests(changes, analyses), _more(analyses), _missing(analyses)]
     return Summary(paragraphs=tuple(part for part in paragraphs if part), by="computed", note=note)
 
 
@@ -72,6 +72,13 @@ def check(text: str, model: str, ranked: Ranked) -> Summary | None:
         return None
     removed = f"; {len(unknown)} references to findings that do not exist were removed" if unknown else ""
     return Summary(paragraphs=tuple(paragraphs[:MAX_PARAGRAPHS]), by=model, note=f"written by {model}, references checked{removed}")
+
+
+def headline(workspace: Workspace, ranked: Ranked) -> str:
+    """One line: `17 findings, 3 in lines changed since HEAD~20`."""
+    total = count(len(ranked.findings), "finding")
+    changed = sum(1 for one in ranked.findings if one.place == "line")
+    return f"{total}, {changed:,} in lines changed since {workspace.since}" if workspace.base else total
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -114,6 +121,11 @@ def _tests(changes: Changes, analyses: Sequence[Analysis]) -> str:
             reached = sum(1 for path in changed if tested[path])
             return f"{reached} of {count(len(changed), 'changed Python source file')} {'is' if reached == 1 else 'are'} imported by a test."
     return ""
+
+
+def _more(analyses: Sequence[Analysis]) -> str:
+    said = [f"{one.analyser} found {one.findings_total:,}" for one in analyses if one.findings_total > len(one.findings)]
+    return f"More was found than is listed: {'; '.join(said)}; the most severe are." if said else ""
 
 
 def _missing(analyses: Sequence[Analysis]) -> str:

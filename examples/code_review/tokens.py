@@ -261,6 +261,10 @@ _NAMELESS = frozenset({"entropy", "password", "password-mix"})
 """Checks of values that no vendor's format singles out: they may just as well be a reference, or a short word by chance."""
 
 _WORDS = re.compile(r"[A-Za-z][a-z]{3,}")
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^A-Za-z0-9]+")
+_LONG_PARTS = 3.0
+"""Mean length of the parts of one kind above which a value is a name (`Ed25519PrivateKey`): in random base 62 it is below two."""
+
 _MOSTLY = 0.6
 """A value of which this share is made of words is a name (`my-cluster-access-token`), not a secret."""
 
@@ -269,4 +273,6 @@ def _random_looking(value: str) -> bool:
     body = value.rstrip("=")
     classes = sum((any(c.islower() for c in body), any(c.isupper() for c in body), any(c.isdigit() for c in body)))
     worded = sum(len(word) for word in _WORDS.findall(body))
-    return classes >= 2 and any(c.isdigit() for c in body) and entropy(body) >= MIN_ENTROPY and worded < _MOSTLY * len(body)
+    if worded >= _MOSTLY * len(body) or len(body) >= _LONG_PARTS * len(_PARTS.findall(body)):
+        return False
+    return classes >= 2 and any(c.isdigit() for c in body) and entropy(body) >= MIN_ENTROPY

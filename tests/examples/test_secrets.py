@@ -122,6 +122,8 @@ def test_nothing_of_a_value_is_repeated(rule: str) -> None:
 
 
 HARD_NEGATIVES = [
+    "private_key: Ed25519PrivateKey | Ed448PrivateKey",
+    "auth = HTTPDigestAuth2Handler",
     "ghp_" + "x" * 36,
     "ghp" + "_" + letters(36),  # the checksum does not fit
     "AKIA" + "IOSFODNN7" + "EXAMPLE",

@@ -46,6 +46,17 @@ def test_a_model_is_shown_data_and_no_local_path() -> None:
     assert "/scratch" not in data and "/home" not in data and data.isascii()
 
 
+def test_a_list_that_was_cut_is_said_to_be() -> None:
+    cut = REPORT.analyses[0].model_copy(update={"findings_total": 2_345})
+    text = summary.compute(REPORT.workspace, REPORT.changes, [cut], REPORT.ranked)
+    assert "More was found than is listed: ruff found 2,345; the most severe are." in text.paragraphs
+
+
+def test_the_headline_is_one_line() -> None:
+    assert summary.headline(REPORT.workspace, REPORT.ranked) == "3 findings, 1 in lines changed since HEAD~20"
+    assert summary.headline(REPORT.workspace.model_copy(update={"base": ""}), Ranked()) == "0 findings"
+
+
 def test_tested_changes_are_counted() -> None:
     tests = Analysis(analyser="tests", facts={"tested": {"src/a.py": 1, "src/<b>.py": 0, "z.py": 3}})
     text = summary.compute(REPORT.workspace, REPORT.changes, [tests], REPORT.ranked)

@@ -62,7 +62,7 @@ def _answer(arguments: list[str], session: Session) -> Answer | int:
     except OmegaError as error:
         from omega.cli.exits import exit_of
 
-        return error_answer(error, exit_of(error.record()))
+        return error_answer(error, exit_of(error.record()), session.execution)
     except BrokenPipeError:
         raise
     except Exception as error:  # a fault of ours: told in one line, never as a traceback that might hold values
@@ -75,7 +75,9 @@ def _fault(error: Exception) -> Answer:
         import traceback
 
         note("".join(traceback.format_exception(error)).rstrip())
-    wrapped = OmegaError("OMG-X003", f"{type(error).__name__} in the command line", advice="run it again with OMEGA_DEBUG=1 and report what it prints")
+    wrapped = OmegaError(
+        "OMG-X003", f"{type(error).__name__} in the command line", advice="run it again with OMEGA_DEBUG=1 and report what it prints"
+    )
     return error_answer(wrapped, Exit.FAILED)
 
 

@@ -87,10 +87,31 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return keep
 
 
+def about_execution(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the argument ID, and let the session know it."""
+    return click.argument("execution", metavar="ID", callback=_remember)(command)
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: str) -> str:
+    session = ctx.find_object(Session)
+    if session is not None:
+        session.execution = value
+    return value
+
+
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that all have."""
-    home = click.option("--home", metavar="FOLDER", expose_value=False, is_eager=True, callback=_keep("home"), help="the data folder (else OMEGA_HOME, else ~/.omega)")
-    as_json = click.option("--json", is_flag=True, expose_value=False, is_eager=True, callback=_keep("json"), help="answer with one JSON document")
+    home = click.option(
+        "--home",
+        metavar="FOLDER",
+        expose_value=False,
+        is_eager=True,
+        callback=_keep("home"),
+        help="the data folder (else OMEGA_HOME, else ~/.omega)",
+    )
+    as_json = click.option(
+        "--json", is_flag=True, expose_value=False, is_eager=True, callback=_keep("json"), help="answer with one JSON document"
+    )
     return as_json(home(command))
 
 

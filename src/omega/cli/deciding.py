@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import about_execution, common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, plain
 from omega.host.deciding import Decided, decide
@@ -19,7 +19,7 @@ PAST_TENSE = {"approve": "approved", "resolve": "resolved", "signal": "sent", "c
 
 
 @click.command()
-@click.argument("execution", metavar="ID")
+@about_execution
 @click.argument("step", required=False, default="")
 @common
 @click.pass_obj
@@ -29,7 +29,7 @@ def approve(session: Session, execution: str, step: str) -> Answer:
 
 
 @click.command()
-@click.argument("execution", metavar="ID")
+@about_execution
 @click.argument("step", required=False, default="")
 @click.option("--done", metavar="VALUE", help="it happened: VALUE (JSON, else a text) is its result")
 @click.option("--not-done", is_flag=True, help="it did not happen: it is done when the execution is resumed")
@@ -38,13 +38,13 @@ def approve(session: Session, execution: str, step: str) -> Answer:
 def resolve(session: Session, execution: str, step: str, done: str | None, not_done: bool) -> Answer:
     """Say what became of a step in doubt. STEP may be left out when only one is."""
     if (done is None) != not_done:
-        raise InputError("OMG-X001", "say what happened: either --done VALUE or --not-done")
+        raise InputError("OMG-X001", "say what happened: either --done VALUE or --not-done", advice="omega resolve --help")
     body = {"step": step, "done": not not_done, "value": None if done is None else read_value(done)}
     return _decide(session, execution, "resolve", body, resumable=True)
 
 
 @click.command("signal")
-@click.argument("execution", metavar="ID")
+@about_execution
 @click.argument("name")
 @click.argument("value", required=False, default="null")
 @common
@@ -55,7 +55,7 @@ def signal(session: Session, execution: str, name: str, value: str) -> Answer:
 
 
 @click.command()
-@click.argument("execution", metavar="ID")
+@about_execution
 @common
 @click.pass_obj
 def cancel(session: Session, execution: str) -> Answer:

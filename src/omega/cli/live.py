@@ -67,12 +67,13 @@ class TreeScreen(Screen):
         super().__init__(header)
         self._root = Node("")
         self._open: dict[str, float] = {}
-        self._live: Any = None
+        self._effects: dict[str, str] = {}
 
     def step(self, moment: Moment) -> None:
         """Put the step into the tree; the next drawing shows it."""
         if moment.kind == "began":
             self._open[moment.position] = time.monotonic()
+            self._effects[moment.position] = moment.effect
             self._root.put(moment.position, (moment.effect, "", "running", ""))
         else:
             self._open.pop(moment.position, None)
@@ -84,6 +85,10 @@ class TreeScreen(Screen):
 
     def drawn(self, frame: str = "") -> list[str]:
         """The tree as lines; `frame` is the present picture of the spinner."""
+        now = time.monotonic()
+        for position, since in self._open.items():
+            effect = self._effects[position]
+            self._root.put(position, (effect, seconds(now - since) if frame else "", "running" if frame else "interrupted", ""))
         rows = list(self._root.lines())
         width = max((len(label) for label, _ in rows), default=0)
         return [_line(label, width, cells, frame) for label, cells in rows]

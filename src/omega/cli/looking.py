@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import about_execution, common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, ago, clip, count, error_lines, money, paint, plain, seconds, table, value_lines
 from omega.cli.tree import Node
@@ -38,7 +38,7 @@ def runs(session: Session, status: str | None, limit: int) -> Answer:
     for line in found:
         told = summary(line, live=live)
         state = "interrupted" if told["interrupted"] else line.status
-        took = seconds(told["took_s"])
+        took = _took(told)
         rows.append([line.execution, f"{line.flow} {line.version}", state, line.principal, ago(line.started_us, now), took])
     nothing = f"nothing is recorded{f' with status {status}' if status else ''}"
     lines = table(rows, indent="", right=(5,)) or [nothing]
@@ -48,7 +48,7 @@ def runs(session: Session, status: str | None, limit: int) -> Answer:
 
 
 @click.command()
-@click.argument("execution", metavar="ID")
+@about_execution
 @click.option("--values", is_flag=True, help="open what is sealed: input, results, the words of errors")
 @common
 @click.pass_obj
@@ -60,7 +60,7 @@ def show(session: Session, execution: str, values: bool) -> Answer:
         line = archive.reader.line(execution)
     state = "interrupted" if told["interrupted"] else str(told["status"])
     head = f"{told['flow']} {told['version']}   {execution}   {paint(state)}   {told['principal']}   tenant {told['tenant']}"
-    lines = [head, f"  started {ago(line.started_us, now) if line else ''}   took {seconds(told['took_s'])}{_times(told['resumed'])}"]
+    lines = [head, f"  started {ago(line.started_us, now) if line else ''}   {_took(told)}{_times(told['resumed'])}"]
     lines += _tree(told["steps"], values=values)
     spent = [money(told["cost_micros"]), count(told["calls"], "gated call")] + ([count(told["tokens"], "token")] if told["tokens"] else [])
     lines.append("  " + "   ".join(spent))
@@ -68,12 +68,16 @@ def show(session: Session, execution: str, values: bool) -> Answer:
         lines += [*_titled("input", told.get("input")), *_titled("value", told.get("value"))]
     error = told["error"]
     if isinstance(error, Mapping):
-        lines += error_lines(error, execution) if values else [f"  {error['code']}  {error['title']}   (in full: omega show {execution} --values)"]
+        lines += (
+            error_lines(error, execution)
+            if values
+            else [f"  {error['code']}  {error['title']}   (in full: omega show {execution} --values)"]
+        )
     return Answer(told, [*lines, *_next(execution, told)])
 
 
 @click.command()
-@click.argument("execution", metavar="ID")
+@about_execution
 @click.option("--target", metavar="TARGET", help="where the flow is now, if its file was moved")
 @common
 @click.pass_obj
@@ -83,7 +87,9 @@ def replay(session: Session, execution: str, target: str | None) -> Answer:
         _, _, record = load(archive.world, execution)
         if not (target or record.target):
             raise InputError(
-                "OMG-I002", f"{execution} was not started from a target", advice=f"say where its flow is: omega replay {execution} --target FILE"
+                "OMG-I002",
+                f"{execution} was not started from a target",
+                advice=f"say where its flow is: omega replay {execution} --target FILE",
             )
         flow = archive.catalogue.bound(load_target(target or record.target).flow)
         report = asyncio.run(repeat(archive.world, execution, flow))
@@ -128,6 +134,11 @@ def _cells(step: Mapping[str, Any], *, values: bool) -> list[str]:
     if values and "value" in step:
         said.append(clip(plain(str(step["value"]))))
     return [step.get("effect", ""), step["status"], took, "   ".join(said)]
+
+
+def _took(told: Mapping[str, Any]) -> str:
+    """How long it took, once it has ended."""
+    return f"took {seconds(told['took_s'])}" if Status(told["status"]).ended else ""
 
 
 def _titled(title: str, value: Any) -> list[str]:

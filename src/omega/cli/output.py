@@ -31,7 +31,7 @@ COLOURS = {
     "interrupted": "yellow",
     "warn": "yellow",
 }
-MAX_VALUE = 600
+MAX_VALUE = 2_000
 """Characters of a result shown to a person; `--json` has all of it."""
 MAX_CELL = 100
 """Longest cell of a table in characters."""
@@ -45,6 +45,8 @@ class Session:
 
     home: str | None = None
     json: bool = False
+    execution: str = ""
+    """The execution that the command is about, so that advice can name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +160,17 @@ def money(micros: int, currency: str = "USD") -> str:
 
 
 def value_lines(value: Any) -> list[str]:
-    """A result for people: a text as it is, small data in one line, other data as indented JSON, cut when long."""
+    """A result for people: a text as it is, an object as aligned fields (its `headline` first), other data as JSON; cut when long."""
     if value is None:
         return []
     if isinstance(value, str):
         lines = [plain(line) for line in value.splitlines()]
+    elif isinstance(value, Mapping) and value and all(isinstance(key, str) for key in value):
+        headline = value.get("headline")
+        rest = [(key, _inline(each)) for key, each in value.items() if key != "headline" or not isinstance(headline, str)]
+        lines = ([plain(headline)] if isinstance(headline, str) else []) + [f"  {line}" for line in fields(rest)]
     else:
-        text = json.dumps(value, ensure_ascii=False)
-        lines = [plain(text)] if len(text) <= MAX_CELL else [plain(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines()]
+        lines = [plain(json.dumps(value, ensure_ascii=False))]
     total, kept = 0, []
     for line in lines:
         total += len(line)
@@ -176,10 +181,22 @@ def value_lines(value: Any) -> list[str]:
     return kept
 
 
-def error_answer(error: OmegaError, status: int) -> Answer:
+def _inline(value: Any) -> str:
+    """A field of a result in one line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "  ".join(value)
+    if isinstance(value, Mapping):
+        return "  ".join(f"{key} {_inline(item)}" for key, item in value.items())
+    return json.dumps(value, ensure_ascii=False)
+
+
+def error_answer(error: OmegaError, status: int, execution: str = "") -> Answer:
     """An error as the answer of a command."""
     record = error.record()
-    return Answer({"error": record}, error_lines(record), status, refused=True)
+    known = execution if error.code != "OMG-I003" else ""
+    return Answer({"error": record}, error_lines(record, known), status, refused=True)
 
 
 def error_lines(record: Mapping[str, Any], execution: str = "") -> list[str]:
@@ -187,15 +204,18 @@ def error_lines(record: Mapping[str, Any], execution: str = "") -> list[str]:
     details = dict(record.get("details") or {})
     execution = execution or str(details.get("execution", ""))
     advice = _concrete(str(record.get("advice", "")), execution, str(details.get("step", "")))
+    if "signal" in details:
+        advice = advice.replace(" NAME", f" {details['signal']}")
     if record.get("family") == "denied" and details.get("policies"):
         return _denial_lines(record, details, execution, advice)
     lines = [f"{click.style(str(record['code']), fg='red')}  {plain(str(record.get('cause') or record.get('title', '')))}"]
     if {"recorded", "now"} <= details.keys():
         lines += _change_lines(details)
     pairs = [("whose turn", str(record.get("fault", ""))), ("do", advice)]
-    if execution and f"show {execution}" not in advice:
+    if execution and f" {execution}" not in advice:
         pairs.append(("to see", f"omega show {execution}"))
-    return lines + [f"  {line}" for line in [*fields([("detail", text) for text in _detail_lines(details)]), *fields(pairs)]]
+    said = [] if record.get("family") == "suspended" else _detail_lines(details)
+    return lines + [f"  {line}" for line in [*fields([("detail", text) for text in said]), *fields(pairs)]]
 
 
 def _denial_lines(record: Mapping[str, Any], details: Mapping[str, Any], execution: str, advice: str) -> list[str]:
@@ -219,7 +239,9 @@ def _change_lines(details: Mapping[str, Any]) -> list[str]:
     for word in ("recorded", "now"):
         found = details[word] if isinstance(details[word], Mapping) else {}
         digest = str(found.get("code") or found.get("digest") or "")
-        rows.append([word, found.get("step", ""), found.get("where", ""), found.get("version", ""), f"code {digest[:12]}" if digest else ""])
+        rows.append(
+            [word, found.get("step", ""), found.get("where", ""), found.get("version", ""), f"code {digest[:12]}" if digest else ""]
+        )
     return table(rows)
 
 

@@ -19,9 +19,15 @@ MAX_CHECKPOINT = 64 << 10
 
 
 @click.command()
-@click.option("--export", "out", metavar="FILE", type=click.Path(path_type=Path), help="also write the log to FILE, and verify.py beside it")
-@click.option("--checkpoint", "kept", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="hold the log against a kept checkpoint")
-@click.option("--save-checkpoint", "save", metavar="FILE", type=click.Path(path_type=Path), help="write the newest checkpoint, to keep elsewhere")
+@click.option(
+    "--export", "out", metavar="FILE", type=click.Path(path_type=Path), help="also write the log to FILE, and verify.py beside it"
+)
+@click.option(
+    "--checkpoint", "kept", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="hold the log against a kept checkpoint"
+)
+@click.option(
+    "--save-checkpoint", "save", metavar="FILE", type=click.Path(path_type=Path), help="write the newest checkpoint, to keep elsewhere"
+)
 @click.option("--tenant", metavar="NAME", help="one tenant only")
 @common
 @click.pass_obj
@@ -36,7 +42,10 @@ def verify(session: Session, out: Path | None, kept: tuple[Path, ...], save: Pat
             chosen = _one(tenants(archive, tenant))
             if out is not None:
                 leaves = export(archive, chosen, out)
-                written += [f"{out}   {leaves} leaves of {chosen}", f"{out.parent / VERIFIER}   checks it without omega: python verify.py {out.name}"]
+                written += [
+                    f"{out}   {leaves} leaves of {chosen}",
+                    f"{out.parent / VERIFIER}   checks it without omega: python verify.py {out.name}",
+                ]
             if save is not None:
                 _write(save, newest_checkpoint(archive, chosen))
                 written.append(f"{save}   the newest checkpoint: keep it elsewhere")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import about_execution, common
 from omega.cli.exits import Exit, exit_of
 from omega.cli.live import Screen, screen_for
 from omega.cli.output import Answer, Session, count, error_lines, money, paint, plain, seconds, table, value_lines
@@ -82,7 +82,7 @@ def call(session: Session, method: str, help_input: bool, given: tuple[str, ...]
 
 
 @click.command()
-@click.argument("execution", metavar="ID")
+@about_execution
 @click.option("--target", metavar="TARGET", help="where the flow is now, if its file was moved")
 @common
 @click.pass_obj
@@ -93,13 +93,17 @@ def resume(session: Session, execution: str, target: str | None) -> Answer:
         line = archive.reader.line(execution)
         ended = read_outcome(archive.world, execution) if past.finished is not None else None
     if line is None or line.target != record.target:
-        raise IntegrityError("OMG-S005", f"the list says that {execution} runs {line and line.target!r}, its sealed record says {record.target!r}")
+        raise IntegrityError(
+            "OMG-S005", f"the list says that {execution} runs {line and line.target!r}, its sealed record says {record.target!r}"
+        )
     facts = {"flow": line.flow, "version": line.version, "target": record.target}
     if ended is not None:
         return _ended(ended, facts, "ended before")
     if not (target or record.target):
         raise InputError(
-            "OMG-I002", f"{execution} was not started from a target", advice=f"say where its flow is: omega resume {execution} --target FILE:FLOW"
+            "OMG-I002",
+            f"{execution} was not started from a target",
+            advice=f"say where its flow is: omega resume {execution} --target FILE:FLOW",
         )
     loaded = load_target(target or record.target)
     done = sum(step.settled is not None for step in past.at.values())
@@ -213,7 +217,9 @@ def _ended(outcome: Outcome, facts: dict[str, Any], said: str, *, started: bool 
         sealed = f"sealed at leaf {outcome.leaf} of {outcome.tenant}" if outcome.leaf is not None else ""
         summary = "   ".join(part for part in (paint("done"), said, money(outcome.cost_micros), sealed) if part)
         return Answer(document, [*lines, summary])
-    return Answer(document, [f"{paint(str(outcome.status))}   {plain(execution)}   {said}"], STATUSES.get(Status(outcome.status), Exit.FAILED))
+    return Answer(
+        document, [f"{paint(str(outcome.status))}   {plain(execution)}   {said}"], STATUSES.get(Status(outcome.status), Exit.FAILED)
+    )
 
 
 def _help_input(target: Target) -> Answer:

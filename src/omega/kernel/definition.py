@@ -181,7 +181,7 @@ class Flow(Generic[In, Out]):
         """One line per part, each after its own: name, version, effect, where, code digest. Sealed at the start, compared at every resume
         and replay.
 
-        A combinator stands where its first leaf does; its code is the digest of what it is and how it is set, without its children.
+        The digest covers a part's source and how it is set, without its children; a combinator stands where its first leaf does.
         """
         return list(_outline(self))
 
@@ -372,11 +372,10 @@ def _source_digest(function: Callable[..., Any]) -> str:
 def _outline(flow: Flow[Any, Any]) -> Iterator[list[str]]:
     for child in flow.children:
         yield from _outline(child)
-    where, code = flow.where, flow.code
-    if flow.children:
-        where = next((leaf.where for leaf in flow.leaves() if leaf.where), "")
-        own = json.dumps(flow.document() | {"children": len(flow.children)}, sort_keys=True, ensure_ascii=False)
-        code = hashlib.sha256(own.encode(errors="surrogatepass")).hexdigest()[:16]
+    own = [flow.body.kind, flow.input.name, flow.output.name, sorted(flow.needs), flow.approver_role, flow.egress, dict(flow.body.parameters())]
+    settings = hashlib.sha256(json.dumps([*own, len(flow.children)], sort_keys=True).encode()).hexdigest()[:16]
+    where = flow.where or next((leaf.where for leaf in flow.leaves() if leaf.where), "")
+    code = f"{flow.code}.{settings}" if flow.code else settings
     yield [flow.name, flow.version, flow.effect.value, where, code]
 
 

@@ -11,8 +11,8 @@
     └── Suspended         nothing failed: a person or a signal is awaited
 
 Codes are data (`CODES`): a letter for the floor it comes from and a number that is never reused. `docs/errors.md` has a paragraph per
-code; a test holds the two together. Letters: F flow definition, I input, R runtime, S storage, T trust, W warden, C chronicle, M tools
-(MCP), P processes and files, X command line and host.
+code; a test holds the two together. Letters: F flow definition, L documents (POML), I input, R runtime, S storage, T trust, W warden,
+C chronicle, M tools (MCP), P processes and files, X command line and host.
 """
 
 from __future__ import annotations
@@ -152,6 +152,23 @@ CODES: dict[str, Code] = {
     "OMG-F003": Code("combinator misused", _F, "see docs/flows.md for what this combinator takes"),
     "OMG-F004": Code("expression does not parse", _F, "write the predicate in CEL over `out`, or pass a pure flow that returns bool"),
     "OMG-F005": Code("name not usable", _F, "use lower-case letters, digits, '-', '_' and '.', starting with a letter"),
+    # L: POML documents
+    "OMG-L001": Code("document not readable", _F, "the cause gives file, line and column; write it in plain YAML or JSON"),
+    "OMG-L002": Code("document over a limit", _F, "split the document, or let nodes refer to nodes by name"),
+    "OMG-L003": Code(
+        "document has another shape", _F, "see docs/poml.md for what may stand here; omega.kernel.poml/schema-2.0.0.json says it to editors"
+    ),
+    "OMG-L004": Code("name not in the document", _F, "name a node or type that the document defines, or define it"),
+    "OMG-L005": Code("document leads back to itself", _F, "break the way round: results are handed on, never back"),
+    "OMG-L006": Code("types of nodes do not fit", _F, "change one of the two types, or put a node between them that converts"),
+    "OMG-L007": Code(
+        "secret in a document", _F, "put {env: NAME} under `secrets`, refer to it by name, and change the secret: it has been written down"
+    ),
+    "OMG-L008": Code("flow of a node not found", _F, "name an importable flow as module:flow"),
+    "OMG-L009": Code("expression of nodes not understood", _F, "write it as a -> [b, c] -> d"),
+    "OMG-L010": Code("format version not supported", _F, "write poml: 2.0.0, or use a release that knows the newer format"),
+    "OMG-L011": Code("node cannot run yet", _F, "use a flow or tool node in its place"),
+    "OMG-L012": Code("flow has no document", _F, "move the function to the top of an importable module, or pass refer= to from_flow"),
     # I: input
     "OMG-I001": Code("input does not fit", _C, "compare the input with the flow's input type: omega run TARGET --help-input"),
     "OMG-I002": Code("target not found", _C, "name a file, module:flow, or an example"),

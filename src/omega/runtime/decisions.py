@@ -100,7 +100,9 @@ async def _take(engine: Engine, execution: str, scope: Scope) -> tuple[Book, Pas
     if book.scope.tenant != scope.tenant:
         raise InputError("OMG-I003", f"{execution} is not recorded here")
     now = engine.world.clock.now_us()
-    book.epoch = await engine.world.store.claim(execution, owner=engine.world.owner, lease_us=now + LEASE_US, now_us=now)
+    epoch = await engine.world.store.claim(execution, owner=engine.world.owner, lease_us=now + LEASE_US, now_us=now)
+    past, book, _ = load(engine.world, execution)  # again: rows that were handed over but not yet on disk are there now
+    book.epoch = epoch
     return book, past
 
 

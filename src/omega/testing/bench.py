@@ -163,7 +163,7 @@ class Bench:
         return self._live(self._decided(result, "resolve", by, step=step or self._named(result), done=done, value=value))
 
     def replays(self, result: Result) -> bool:
-        """Whether a replay of the run is identical."""
+        """Whether a replay of the run is identical. It runs pure steps for real, also those that were answered."""
         return self._live(self.lab.replay(result.execution, result.flow)).identical
 
     # -- inside
@@ -224,6 +224,17 @@ def _accepted(leaf: AnyFlow) -> AnyFlow:
     return replace(leaf, body=replace(body, pin="accepted in a test"), effect=Effect(body.declared or "write"), _digest=[])
 
 
+@dataclass(frozen=True, slots=True)
+class _Answered(Task):
+    """A task whose function is an answer, under the name, the place and the code of the one it stands in for."""
+
+    original: Task
+
+    @property
+    def code(self) -> str:
+        return self.original.code
+
+
 class _AnsweringEngine(Engine):
     """The engine, whose executions ask for an answer before they run a leaf of Python."""
 
@@ -244,7 +255,7 @@ class _Answering(Execution):
         """The leaf, with its function replaced where an answer was given. Name, effect, needs and approvals stay, so the gate is asked the same."""
         answer = self.given.get(flow.name)
         if answer is not None and isinstance(flow.body, Task):
-            flow = replace(flow, body=replace(flow.body, function=_as_function(answer), takes_context=False, takes_input=True))
+            flow = replace(flow, body=_Answered(_as_function(answer), False, True, "", flow.where, flow.body))
         return await super().leaf(flow, value, trail, ctx)
 
 

@@ -6,10 +6,10 @@ the new epoch and is refused. (An UPDATE alone would not do: its lock goes toget
 after the claim.) Appends of different engines never wait for each other here. Nothing is remembered between transactions: any other engine
 may have claimed anything meanwhile.
 
-The log. A tenant's leaves get their places while the tenant's line in `logs` is locked FOR UPDATE, so one engine at a time extends a log, and
-holds it for as long as it writes and flushes. That is the one point where engines wait for each other, and only those that add
-leaves for the same tenant. Locks on logs are taken after those on executions and in the order of their names; claims hold one lock
-only: there is no circle.
+The log. A tenant's leaves get their places while the tenant's line in `logs` is locked FOR UPDATE, so one engine at a time extends a
+log, and holds it for as long as it writes and flushes. That is the one point where engines wait for each other, and only those that add
+leaves for the same tenant. Locks on logs are taken after those on executions and in the order of their names; a claim holds one lock only:
+there is no circle.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ RETURNING execution, epoch"""
 _RENEW = "UPDATE executions SET lease_us = $3 WHERE execution = $1 AND epoch = $2 RETURNING 1"
 _RELEASE = """
 WITH given AS (UPDATE executions SET owner = '', lease_us = 0 WHERE owner = $1 AND ($2::text IS NULL OR execution = $2) RETURNING 1)
-SELECT pg_notify($3, '') FROM (SELECT FROM given LIMIT 1) AS some"""
+SELECT pg_notify($3, '') WHERE EXISTS (SELECT FROM given)"""
 
 
 class SpoiledError(Exception):

@@ -134,7 +134,7 @@ async def connect(dsn: str, name: str) -> Connection:
     }
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_S, command_timeout=READ_S, server_settings=settings)
-    except (*failures(), ValueError) as error:
+    except failures() + (ValueError,) as error:  # noqa: RUF005 - mypy knows no starred tuples here
         raise _unusable(error) from error
     try:
         await _demand_durability(connection)

@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-
 from omega.adapters.postgres.ledger import Ledger, SpoiledError
 from omega.adapters.postgres.link import Connection, Link, failed, failures, is_own_fault, is_retried, let_go
 from omega.adapters.sql.queue import MAX_PENDING_BYTES, Counts, Entry, Queue, Refusals, tell
@@ -137,7 +136,7 @@ class Writer:
             return
         try:
             leaves = await self._ledger.write(entries, self._refusals)
-        except (*failures(), OmegaError, SpoiledError) as error:
+        except failures() + (OmegaError, SpoiledError) as error:  # noqa: RUF005 - mypy knows no starred tuples here
             again = is_retried(error) or isinstance(error, SpoiledError)
             if self._connection.is_closed() or not (again or is_own_fault(error)) or attempt > MAX_ATTEMPTS:
                 raise
@@ -179,5 +178,3 @@ def _refusal(entry: Entry, error: BaseException) -> OmegaError:
         return StorageError("OMG-S006", f"a row of {name} was already written by somebody else")
     cause = f"a batch of {name} cannot be stored: {type(error).__name__}"
     return StorageError("OMG-S006", cause, advice="report this: a value does not fit its column")
-
-

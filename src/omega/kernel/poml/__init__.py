@@ -22,7 +22,7 @@ The laws that hold it together, each a property test:
 from omega.kernel.poml.build import Resolve, check, servers_of, to_flow
 from omega.kernel.poml.compare import Change, diff
 from omega.kernel.poml.document import SCHEMA_FILE, SCHEMA_VERSION, Document, Node, ToolServer, Typed
-from omega.kernel.poml.layout import format  # noqa: A004 - the verb users know
+from omega.kernel.poml.layout import format
 from omega.kernel.poml.problems import Problem, problems_of
 from omega.kernel.poml.reader import parse
 from omega.kernel.poml.rewrite import Refer, from_flow, reference

@@ -44,7 +44,7 @@ class Described(Flow[In, Out]):
     made: str = ""
 
 
-class _Failed(Exception):  # noqa: N818 - never leaves this module
+class _Failed(Exception):
     """A node cannot be made; why is reported."""
 
 

@@ -70,7 +70,7 @@ class Chain:
         )
 
 
-class NotAnExpression(Exception):  # noqa: N818 - turned into a problem with a place by the reader
+class NotAnExpression(Exception):
     """Says at which `offset` of the expression what was `expected`."""
 
     def __init__(self, offset: int, message: str, expected: str) -> None:

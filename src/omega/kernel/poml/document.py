@@ -29,7 +29,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node. `kind` is the key that says what it is, `value` what stands there, `fields` what belongs to it; `options` wrap it in order."""
+    """One node. `kind` is the key that says what it is, `value` what stands there, `fields` what else belongs to it; `options` wrap it."""
 
     key: str
     kind: str

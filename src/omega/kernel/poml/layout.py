@@ -21,12 +21,12 @@ WIDTH = 120
 SECTIONS = frozenset({"nodes", "types", "servers", "secrets"})
 """Top-level keys whose entries always stand one a line."""
 
-_PLAIN = re.compile(r"[A-Za-z_][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*")
+_PLAIN = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}|\d{1,9}(?:ms|s|m|h)|[A-Za-z_][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*")
 _TAKEN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 """Words that some reader of YAML takes for something else than text."""
 
 
-def format(text: str, *, name: str = "document") -> str:  # noqa: A001 - the verb users know
+def format(text: str, *, name: str = "document") -> str:
     """`text` laid out anew. Raises DefinitionError (OMG-L001 to L003) with every problem when it cannot be read."""
     problems = Problems(name)
     try:

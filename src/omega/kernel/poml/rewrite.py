@@ -204,7 +204,7 @@ def duration(value_s: float) -> str | float:
         count = round(value_s / size)
         if count > 0 and count < 10**9 and seconds_exactly(f"{count}{unit}", value_s):
             return f"{count}{unit}"
-    return value_s
+    return int(value_s) if value_s == int(value_s) else value_s
 
 
 def seconds_exactly(text: str, value_s: float) -> bool:

@@ -116,6 +116,11 @@ def read(text: str, problems: Problems) -> Branch | None:
     return builder.root
 
 
+def _events(text: str) -> Iterator[Any]:
+    """The parser's events; each has a start and an end mark with index, line and column, counted in characters from 0."""
+    return yaml.parse(text, Loader=_LOADER)
+
+
 class _Builder:
     """Takes events, keeps the open branches on a stack, and notes where scalars stand."""
 
@@ -131,8 +136,8 @@ class _Builder:
         self.values = 0
 
     def build(self) -> None:
-        for event in yaml.parse(self.text, Loader=_LOADER):
-            at = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        for event in _events(self.text):
+            at, end = Mark(event.start_mark.line + 1, event.start_mark.column + 1), event.end_mark
             if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent, yaml.AliasEvent)):
                 self._check(event, at)
             if isinstance(event, yaml.ScalarEvent):
@@ -142,7 +147,7 @@ class _Builder:
             elif isinstance(event, yaml.CollectionEndEvent):
                 branch = self.open.pop()[0]
                 self.holders.pop()
-                branch.end = event.end_mark.index if branch.end == 0 else -1
+                branch.end = end.index if branch.end == 0 else -1
             elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
                 self._stop("OMG-L001", at, "a second document in the same file", "one document per file")
 
@@ -168,7 +173,7 @@ class _Builder:
         self.holders.append(holder)
 
     def _scalar(self, event: Any, at: Mark) -> None:
-        start, end = event.start_mark.index, event.end_mark.index
+        start, end = int(event.start_mark.index), int(event.end_mark.index)
         if event.style in ("|", ">"):
             header = self.text.find("\n", start, end)
             start, end = (end if header < 0 else header), max(start, end - _blank_tail(self.text[start:end]))
@@ -178,16 +183,16 @@ class _Builder:
         if self.open and self.open[-1][0].keyed and self.key is None:
             self._key(event, at)
             return
-        value, literal = _meaning(event.value) if event.style is None and event.tag is None else (event.value, "")
-        self._place(Scalar(at, value, literal, event.style in (None, '"', "'") and "\n" not in self.text[start:end]), event)
+        value, literal = _meaning(event.value) if not event.style and event.tag is None else (event.value, "")
+        self._place(Scalar(at, value, literal, event.style not in ("|", ">") and "\n" not in self.text[start:end]), event)
 
     def _key(self, event: Any, at: Mark) -> None:
-        _, column, seen = self.open[-1]
+        _, _, seen = self.open[-1]
         if len(event.value) > MAX_KEY:
             self._stop("OMG-L002", at, f"a key of {len(event.value):,} characters", f"at most {MAX_KEY}")
         if event.value in seen:
             self.problems.add("OMG-L003", at, f"the key {quoted(event.value)} stands here a second time")
-        if event.value == "<<" and event.style is None:
+        if event.value == "<<" and not event.style:
             self._stop("OMG-L001", at, "a merge key", "the keys themselves")
         seen.add(event.value)
         self.key = (event.value, at, event.start_mark.index, event.start_mark.column)

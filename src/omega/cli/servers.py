@@ -1,0 +1,118 @@
+"""`omega mcp`: tool servers, and the descriptions of their tools that somebody has accepted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from omega.cli.commands import common
+from omega.cli.exits import Exit
+from omega.cli.output import Answer, Session, clip, count, plain, table
+from omega.host.reading import Archive
+from omega.host.toolbox import Compared, accept, add, compare, new_upstream, reached, remove
+
+DEFAULT_TIMEOUT_S = 30.0
+MAX_DESCRIPTION = 60
+
+
+@click.group()
+def mcp() -> None:
+    """Add, list, compare and remove tool servers."""
+
+
+@mcp.command("add")
+@click.argument("name")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--url", default="", metavar="URL", help="a server that speaks streamable HTTP")
+@click.option("--env", multiple=True, metavar="KEY=env:NAME", help="a variable for the server, by reference; may be repeated")
+@click.option(
+    "--header", "headers", multiple=True, metavar="KEY=env:NAME", help='a header, by reference ("Authorization=Bearer env:TOKEN")'
+)
+@click.option(
+    "--timeout", "timeout_s", type=float, default=DEFAULT_TIMEOUT_S, show_default=True, metavar="SECONDS", help="patience with its start"
+)
+@common
+@click.pass_obj
+def add_server(
+    session: Session, name: str, command: tuple[str, ...], url: str, env: tuple[str, ...], headers: tuple[str, ...], timeout_s: float
+) -> Answer:
+    """Add a tool server: start it, and pin the descriptions of its tools.
+
+    omega mcp add NAME -- COMMAND ...    or    omega mcp add NAME --url URL
+    """
+    upstream = new_upstream(name, command, url, env=env, headers=headers, timeout_s=timeout_s)
+    tools = asyncio.run(add(session.home, upstream))
+    rows = [[tool.name, tool.effect.value, _short(tool.description)] for tool in sorted(tools, key=lambda tool: tool.name)]
+    lines = [f"{name}   {count(len(tools), 'tool')} pinned   {plain(reached(upstream))}", *table(rows)]
+    document = {
+        "server": upstream.to_json(),
+        "tools": [
+            {"tool": tool.name, "effect": tool.effect.value, "description": tool.description, "pinned": tool.digest} for tool in tools
+        ],
+    }
+    return Answer(document, lines)
+
+
+@mcp.command("list")
+@common
+@click.pass_obj
+def list_servers(session: Session) -> Answer:
+    """List the tool servers that are known."""
+    with Archive.open(session.home) as archive:
+        found = sorted(archive.catalogue.upstreams.values(), key=lambda upstream: upstream.name)
+        counts = {upstream.name: len(archive.catalogue.tools_of(upstream.name)) for upstream in found}
+    rows = [[upstream.name, upstream.transport.value, count(counts[upstream.name], "tool"), reached(upstream)] for upstream in found]
+    lines = table(rows, indent="") or ["no tool servers are known: omega mcp add NAME -- COMMAND ..."]
+    return Answer({"servers": [upstream.to_json() | {"tools": counts[upstream.name]} for upstream in found]}, lines)
+
+
+@mcp.command()
+@click.argument("name")
+@click.option("--accept", "accepting", is_flag=True, help="pin what the server offers now, after showing the difference")
+@click.option("--pinned", is_flag=True, help="show what is pinned; start nothing")
+@common
+@click.pass_obj
+def tools(session: Session, name: str, accepting: bool, pinned: bool) -> Answer:
+    """Show the pinned tools of a server with their effects, and compare them with what it offers now."""
+    if accepting:
+        found = asyncio.run(accept(session.home, name))
+    else:
+        with Archive.open(session.home) as archive:
+            found = asyncio.run(compare(archive, name, look=not pinned))
+    changed = [each for each in found if each.state not in ("same", "pinned")]
+    lines = table([[each.name, _effects(each), each.state, _short(_described(each))] for each in found], indent="") or [
+        f"{name} offers no tools"
+    ]
+    for each in changed:
+        lines += ["", f"{each.name}   {each.state}", *(f"  {plain(line)}" for line in each.differences)]
+    document = {"server": name, "changed": len(changed), "accepted": accepting, "tools": [each.record() for each in found]}
+    if accepting:
+        return Answer(document, [*lines, f"accepted   {count(len(changed), 'change')}" if changed else "nothing has changed"])
+    if not changed:
+        return Answer(document, lines)
+    return Answer(document, [*lines, "", f"changed tools are refused until you accept them: omega mcp tools {name} --accept"], Exit.FAILED)
+
+
+@mcp.command("remove")
+@click.argument("name")
+@common
+@click.pass_obj
+def remove_server(session: Session, name: str) -> Answer:
+    """Forget a tool server and what was accepted of it."""
+    asyncio.run(remove(session.home, name))
+    return Answer({"server": name, "removed": True}, [f"{name}   removed"])
+
+
+def _described(each: Compared) -> str:
+    shown = each.pinned or each.offered
+    return shown.description if shown is not None else ""
+
+
+def _effects(each: Compared) -> str:
+    known = [tool.effect.value for tool in (each.pinned, each.offered) if tool is not None]
+    return " -> ".join(dict.fromkeys(known))
+
+
+def _short(text: str) -> str:
+    return clip(plain(text.strip().splitlines()[0]) if text.strip() else "", MAX_DESCRIPTION)

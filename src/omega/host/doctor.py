@@ -1,0 +1,245 @@
+"""The doctor: looks at everything an installation stands on and says of each thing whether it is well, and what to do if not.
+
+It changes nothing and never takes the engine's lock. What it cannot look at is a finding, not an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omega.adapters.mcp import Upstream, describe
+from omega.adapters.models.provider import Missing, configured
+from omega.adapters.process import launch
+from omega.adapters.sqlite.folder import REMOTE_KINDS, file_system
+from omega.adapters.sqlite.schema import OLDEST_SQLITE
+from omega.host.explaining import examine_files
+from omega.host.presence import holder
+from omega.host.proof import prove
+from omega.host.reading import Archive
+from omega.host.settings import Settings
+from omega.kernel.errors import OmegaError
+from omega.kernel.journal import FORMAT, Status
+
+OLDEST_PYTHON = (3, 11)
+LOW_SPACE = 256 << 20
+"""Bytes free below which a run may end with a full disk."""
+FEW_SPACE = 16 << 20
+"""Bytes free below which an engine cannot be expected to work."""
+MAX_LINES = 10_000
+PROGRAMS = {
+    "git": "the code review reads repositories with it",
+    "mcp-server-git": "the code review reads history and diff through it",
+    "ruff": "an analyser of the code review",
+    "bandit": "an analyser of the code review",
+    "radon": "an analyser of the code review",
+}
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `state` is ok, warn or fail; `advice` is what to do about it."""
+
+    state: str
+    what: str
+    text: str
+    advice: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As data."""
+        return {"state": self.state, "what": self.what, "text": self.text, "advice": self.advice}
+
+
+def examine(home: str | os.PathLike[str] | None, *, servers: bool = True) -> Iterator[Finding]:
+    """Everything, one finding after another; `servers` also starts each known tool server."""
+    settings = Settings.load(home)
+    yield _python()
+    yield _sqlite()
+    yield from _guarded("folder", lambda: _folder(settings.home))
+    yield from _guarded("engine", lambda: _engine(settings.home))
+    yield from _guarded("policies", lambda: _policies(settings))
+    yield _model()
+    yield from _programs()
+    yield from _guarded("processes", _orphans)
+    if (settings.home / "omega.db").is_file():
+        yield from _data(home, servers=servers)
+
+
+def _data(home: str | os.PathLike[str] | None, *, servers: bool) -> Iterator[Finding]:
+    try:
+        archive = Archive.open(home)
+    except OmegaError as error:
+        yield Finding(FAIL, "data", f"{error.code} {error.cause}", error.advice)
+        return
+    with archive:
+        yield Finding(OK, "data", f"format {FORMAT}, keys readable by you alone")
+        yield from _guarded("log", lambda: _logs(archive))
+        yield from _guarded("runs", lambda: _runs(archive))
+        if servers:
+            yield from asyncio.run(_servers(list(archive.catalogue.upstreams.values())))
+
+
+def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The findings of `look`; its errors become one."""
+    try:
+        yield from look()
+    except OmegaError as error:
+        yield Finding(FAIL, what, f"{error.code} {error.cause}", error.advice)
+    except OSError as error:
+        yield Finding(FAIL, what, f"cannot be looked at: {(error.strerror or 'unknown').lower()}")
+
+
+def _python() -> Finding:
+    text = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding(FAIL, "python", text, "use Python 3.11 or later")
+    if sys.platform != "linux":
+        return Finding(WARN, "python", f"{text} on {sys.platform}", "programs and tool servers are contained on Linux only")
+    return Finding(OK, "python", text)
+
+
+def _sqlite() -> Finding:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        return Finding(FAIL, "sqlite", sqlite3.sqlite_version, "use a Python with a newer SQLite, for example one installed by uv")
+    return Finding(OK, "sqlite", sqlite3.sqlite_version)
+
+
+def _folder(home: Path) -> Iterator[Finding]:
+    place = home
+    while not place.exists():
+        place = place.parent
+    if place == home and not home.is_dir():
+        yield Finding(FAIL, "folder", f"{home} is not a folder", "set OMEGA_HOME to a folder, or to a name that is free")
+        return
+    if not os.access(place, os.W_OK | os.X_OK):
+        yield Finding(FAIL, "folder", f"{place} is not writable by you", "set OMEGA_HOME to a folder you own")
+    elif place != home:
+        yield Finding(OK, "folder", f"{home} is not there yet: it is made on first use")
+    elif home.stat().st_mode & 0o077:
+        yield Finding(WARN, "folder", f"{home} is open to others (mode {home.stat().st_mode & 0o777:03o})", f"chmod 700 {home}")
+    else:
+        yield Finding(OK, "folder", str(home))
+    kind = file_system(place, _read("/proc/self/mountinfo"))
+    if kind in REMOTE_KINDS:
+        yield Finding(
+            FAIL, "disk", f"{place} is on a network file system ({kind})", "set OMEGA_HOME to a local disk: locks are not safe there"
+        )
+    free = shutil.disk_usage(place).free
+    state = FAIL if free < FEW_SPACE else WARN if free < LOW_SPACE else OK
+    yield Finding(state, "disk", f"{free / (1 << 30):.1f} GiB free", "" if state == OK else "free some space: a full disk stops the engine")
+
+
+def _engine(home: Path) -> Iterator[Finding]:
+    found = holder(home)
+    if found is None:
+        yield Finding(OK, "engine", "none works in this folder now")
+    else:
+        yield Finding(
+            OK, "engine", f"process {found.pid} ({found.owner or 'unnamed'}) works in this folder: further runs are refused meanwhile"
+        )
+
+
+def _policies(settings: Settings) -> Iterator[Finding]:
+    found = examine_files(settings.policies, ())
+    errors = [problem for problem in found.problems if problem.severity == "error"]
+    for problem in errors[:5]:
+        yield Finding(FAIL, "policies", f"{problem.where} {problem.text}", problem.advice or "omega policy check")
+    if not errors:
+        yield Finding(OK, "policies", f"{found.policies} load, {found.cases} cases pass")
+
+
+def _model() -> Finding:
+    found = configured(os.environ)
+    if isinstance(found, Missing):
+        return Finding(OK, "model", "none is configured: agent steps are computed or fail with OMG-X002")
+    return Finding(OK, "model", f"{found.model} by {found.name}")
+
+
+def _programs() -> Iterator[Finding]:
+    found = [name for name in PROGRAMS if shutil.which(name)]
+    if found:
+        yield Finding(OK, "programs", ", ".join(found))
+    for name in PROGRAMS:
+        if name not in found:
+            yield Finding(
+                WARN,
+                "programs",
+                f"{name} is not on the PATH: {PROGRAMS[name]}",
+                "pip install 'omega-platform[examples]', or your system's own",
+            )
+
+
+def _orphans() -> Iterator[Finding]:
+    """Shields (omega.adapters.process.shield) whose engine is gone: each ends what it guards, so one that stays is stuck."""
+    stuck = []
+    for entry in Path("/proc").glob("[0-9]*") if Path("/proc").is_dir() else ():
+        words = _read(str(entry / "cmdline")).split("\0")
+        place = next((index for index, word in enumerate(words) if word.endswith("adapters/process/shield.py")), -1)
+        if place >= 0 and len(words) > place + 1 and not Path(f"/proc/{words[place + 1]}").exists():
+            stuck.append(entry.name)
+    if stuck:
+        yield Finding(
+            WARN,
+            "processes",
+            f"outlived their engine: {', '.join(stuck)}",
+            f"they end by themselves within seconds, else: kill {' '.join(stuck)}",
+        )
+    else:
+        yield Finding(OK, "processes", "none outlived its engine")
+
+
+def _logs(archive: Archive) -> Iterator[Finding]:
+    for proof in prove(archive):
+        if proof.sound:
+            yield Finding(OK, "log", f"{proof.tenant} is sound: {proof.log.leaves} leaves, {proof.values} sealed values open")
+            continue
+        wrong = [finding.text for finding in proof.log.findings] + proof.damaged
+        yield Finding(FAIL, "log", f"{proof.tenant} is not sound: {wrong[0]}", "omega verify; keep the folder as it is")
+
+
+def _runs(archive: Archive) -> Iterator[Finding]:
+    live = archive.live()
+    doubt = [line.execution for line in archive.reader.lines(status=Status.IN_DOUBT, limit=MAX_LINES)]
+    if doubt:
+        yield Finding(WARN, "runs", f"in doubt: {_some(doubt)}", f"omega show {doubt[0]} says what to resolve")
+    running = [line.execution for line in archive.reader.lines(status=Status.RUNNING, limit=MAX_LINES)]
+    if running and not live:
+        yield Finding(WARN, "runs", f"interrupted: {_some(running)}", f"omega resume {running[0]}")
+    waiting = [line.execution for line in archive.reader.lines(status=Status.WAITING, limit=MAX_LINES)]
+    if waiting:
+        yield Finding(OK, "runs", f"waiting for somebody: {_some(waiting)}")
+    if not doubt and not waiting and (live or not running):
+        yield Finding(OK, "runs", "none stands still")
+
+
+async def _servers(upstreams: list[Upstream]) -> list[Finding]:
+    return list(await asyncio.gather(*(_server(upstream) for upstream in upstreams)))
+
+
+async def _server(upstream: Upstream) -> Finding:
+    try:
+        tools = await describe(upstream, launch)
+    except OmegaError as error:
+        return Finding(FAIL, "server", f"{upstream.name}: {error.code} {error.cause}", error.advice.replace("NAME", upstream.name))
+    return Finding(OK, "server", f"{upstream.name} starts and offers {len(tools)} tools")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:  # a process that has just ended, or a system without /proc
+        return ""

@@ -1,0 +1,139 @@
+"""Tool servers from the operator's side: add one, compare what is pinned with what it offers now, accept a change, remove it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omega.adapters.mcp import ToolDescription, Transport, Upstream, describe
+from omega.adapters.process import launch
+from omega.host.embedded import Omega
+from omega.host.reading import Archive
+from omega.kernel.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One tool: what is pinned, what is offered now; None where there is none (or nobody has looked)."""
+
+    name: str
+    pinned: ToolDescription | None
+    offered: ToolDescription | None
+    looked: bool = True
+
+    @property
+    def state(self) -> str:
+        """`pinned` (nobody looked), `same`, `changed`, `new` or `gone`."""
+        if not self.looked:
+            return "pinned"
+        if self.pinned is None:
+            return "new"
+        if self.offered is None:
+            return "gone"
+        return "same" if self.pinned.digest == self.offered.digest else "changed"
+
+    @property
+    def differences(self) -> list[str]:
+        """What changed, as lines of a unified diff."""
+        return self.pinned.differences(self.offered) if self.pinned is not None and self.offered is not None and self.looked else []
+
+    def record(self) -> dict[str, Any]:
+        """As data."""
+        shown = self.pinned or self.offered
+        return {
+            "tool": self.name,
+            "state": self.state,
+            "effect": shown.effect.value if shown is not None else "",
+            "description": shown.description if shown is not None else "",
+            "pinned": self.pinned.digest if self.pinned is not None else None,
+            "offered": self.offered.digest if self.offered is not None else None,
+            "differences": self.differences,
+        }
+
+
+def new_upstream(name: str, command: Sequence[str], url: str, *, env: Sequence[str], headers: Sequence[str], timeout_s: float) -> Upstream:
+    """The record of a server as it was typed. Raises InputError: OMG-X001 both or neither of command and url, OMG-I001 the rest."""
+    if bool(command) == bool(url):
+        raise InputError("OMG-X001", "say how to reach it: either --url URL, or -- COMMAND ...", advice="omega mcp add NAME -- COMMAND ...")
+    argv = tuple(command)
+    if argv and "/" in argv[0]:
+        argv = (str(Path(argv[0]).expanduser().absolute()), *argv[1:])
+    return Upstream(
+        name=name,
+        transport=Transport.HTTP if url else Transport.STDIO,
+        argv=argv,
+        env=_references(env, "--env"),
+        url=url,
+        headers=_references(headers, "--header"),
+        timeout_s=timeout_s,
+    )
+
+
+async def add(home: str | os.PathLike[str] | None, upstream: Upstream) -> list[ToolDescription]:
+    """Start the server, pin what it offers, remember it. Raises InputError (OMG-I001) for a name that is taken, UpstreamError (M codes)."""
+    async with Omega.open(home) as omega:
+        if omega.catalogue.upstream(upstream.name) is not None:
+            raise InputError(
+                "OMG-I001",
+                f"there is a tool server {upstream.name} already",
+                advice=f"omega mcp tools {upstream.name} compares it, omega mcp remove {upstream.name} forgets it",
+            )
+        tools = await omega.describe(upstream)
+        omega.accept(upstream, tools)
+        return tools
+
+
+async def compare(archive: Archive, name: str, *, look: bool = True) -> list[Compared]:
+    """The tools of a server, by name. Raises InputError (OMG-M005) for a server that is not known, UpstreamError (M codes)."""
+    upstream = _known(archive, name)
+    offered = await describe(upstream, launch) if look else []
+    return _side_by_side(archive.catalogue.tools_of(name), offered, looked=look)
+
+
+async def accept(home: str | os.PathLike[str] | None, name: str) -> list[Compared]:
+    """Pin what a server offers now in place of what was pinned; gives the comparison before it."""
+    async with Omega.open(home) as omega:
+        upstream = omega.catalogue.upstream(name)
+        if upstream is None:
+            raise InputError("OMG-M005", f"there is no tool server {name}")
+        offered = await omega.describe(upstream)
+        compared = _side_by_side(omega.catalogue.tools_of(name), offered, looked=True)
+        omega.accept(upstream, offered)
+        return compared
+
+
+async def remove(home: str | os.PathLike[str] | None, name: str) -> None:
+    """Forget a server and what was accepted of it. Raises InputError (OMG-M005)."""
+    async with Omega.open(home) as omega:
+        omega.forget(name)
+
+
+def reached(upstream: Upstream) -> str:
+    """The command or address of a server."""
+    return " ".join(upstream.argv) or upstream.url
+
+
+def _known(archive: Archive, name: str) -> Upstream:
+    upstream = archive.catalogue.upstream(name)
+    if upstream is None:
+        known = ", ".join(sorted(archive.catalogue.upstreams)) or "none"
+        raise InputError("OMG-M005", f"there is no tool server {name[:80]} (known: {known})")
+    return upstream
+
+
+def _side_by_side(pinned: Iterable[ToolDescription], offered: Iterable[ToolDescription], *, looked: bool) -> list[Compared]:
+    before, now = {tool.name: tool for tool in pinned}, {tool.name: tool for tool in offered}
+    return [Compared(name, before.get(name), now.get(name), looked) for name in sorted(before.keys() | now.keys())]
+
+
+def _references(texts: Sequence[str], option: str) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError("OMG-X001", f"{option} takes NAME=env:VARIABLE or NAME=plain:TEXT")
+        found[key] = value
+    return found

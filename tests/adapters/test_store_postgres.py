@@ -1,0 +1,496 @@
+"""The PostgreSQL store on a real server: the same suite as every store, then what only several engines and a failing server can show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omega.adapters.postgres import PostgresInbox, PostgresReader, PostgresStore
+from omega.adapters.postgres.link import STALLED_MS, connect, let_go
+from omega.adapters.postgres.store import SWEEP_S
+from omega.adapters.sql.queue import BEHIND_ROWS
+from omega.kernel.errors import IntegrityError, StorageError
+from omega.kernel.journal import Kind, Row
+from omega.kernel.ports import Batch, Committed, Head, Reader
+from omega.testing.conformance import FullStore, NoteSequencer, StoreConformance
+from omega.testing.conformance.store import LEASE_US, START_US, TENANT, birth, note_over, refusal, rows, run, step, together
+from servers.postgres import PostgresServer, serve
+
+pytestmark = pytest.mark.slow
+
+WORKER = Path(__file__).with_name("postgres_worker.py")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    yield from serve()
+
+
+@pytest.fixture
+def dsn(server: PostgresServer) -> str:
+    return server.fresh()
+
+
+@pytest.mark.promise("RUN-09")
+@pytest.mark.promise("RUN-10")
+@pytest.mark.promise("RUN-26")
+class TestPostgres(StoreConformance):
+    @pytest.fixture
+    def open_store(self, dsn: str) -> Callable[..., FullStore]:
+        return lambda **given: PostgresStore.open(dsn, **given)
+
+    @pytest.fixture
+    def open_reader(self, dsn: str, request: pytest.FixtureRequest) -> Callable[[], Reader]:
+        def open_one() -> Reader:
+            reader = PostgresReader.open(dsn)
+            request.addfinalizer(reader.close)
+            return reader
+
+        return open_one
+
+
+@pytest.fixture
+def open_store(dsn: str, request: pytest.FixtureRequest) -> Callable[..., PostgresStore]:
+    """Opens a store on this test's schema, closed at the end."""
+
+    def open_one(owner: str = "engine-1", address: str = dsn) -> PostgresStore:
+        store = PostgresStore.open(address, sequencer=NoteSequencer(), owner=owner, now_us=lambda: START_US)
+        request.addfinalizer(store.close)
+        return store
+
+    return open_one
+
+
+@pytest.fixture
+def spawn(dsn: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `postgres_worker.py` on this test's schema and waits until it is ready."""
+    started: list[subprocess.Popen[str]] = []
+
+    def spawn_one(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, WORKER, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMEGA_TEST_DSN": dsn},
+        )
+        started.append(process)
+        assert answer(process) == {"ready": True}
+        return process
+
+    yield spawn_one
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next line a worker says."""
+    assert process.stdout is not None
+    return dict(json.loads(process.stdout.readline()))
+
+
+def go(*processes: subprocess.Popen[str]) -> None:
+    """Let ready workers begin."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+    """Wait until `condition` holds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.02)
+
+
+def assert_sound(reader: Reader, tenant: str = TENANT) -> None:
+    """The log of `tenant` is without gaps and every checkpoint covers what lies below it; no journal has a gap."""
+    leaves, notes = reader.leaves(tenant), reader.checkpoints(tenant)
+    assert notes[-1][0] == len(leaves)
+    assert [note for _, note in notes] == [note_over(tenant, leaves[:size]) for size, _ in notes]
+    for line in reader.lines(limit=10_000):
+        written = reader.rows(line.execution)
+        assert [row.seq for row in written] == list(range(len(written)))
+
+
+class TestSeveralEngines:
+    @pytest.mark.promise("RUN-10")
+    def test_two_processes_fence_each_other(self, open_store: Callable[..., PostgresStore], spawn: Callable[..., Any]) -> None:
+        """Each row belongs to the epoch that was newest when it was written: epochs never go back along the journal."""
+        store = open_store()
+        run(store.commit(birth("exe_1")))
+        pair = [spawn("duel", "exe_1", "15"), spawn("duel", "exe_1", "15")]
+        go(*pair)
+        said = [answer(process) for process in pair]
+        acknowledged = [tuple(item) for side in said for item in side["acknowledged"]]
+        written = store.rows("exe_1")[1:]
+        epochs = [int(row.meta) for row in written]
+        assert epochs == sorted(epochs)
+        assert sorted(acknowledged) == [(row.seq, int(row.meta)) for row in written], (
+            "refused means not written, acknowledged means written"
+        )
+        assert all(side["lost"] > 0 for side in said), "both were interrupted, or this proves nothing"
+        assert_sound(store)
+
+    @pytest.mark.promise("RUN-10")
+    def test_a_stale_owner_writes_nothing(self, open_store: Callable[..., PostgresStore]) -> None:
+        old, new = open_store("engine-1"), open_store("engine-2")
+        run(old.commit(birth("exe_1", leaves=[b"one"])))
+        with refusal("OMG-R010"):
+            run(new.claim("exe_1", owner="engine-2", lease_us=START_US + LEASE_US, now_us=START_US))
+        late = START_US + 120_000_000
+        assert run(new.claim("exe_1", owner="engine-2", lease_us=late + LEASE_US, now_us=late)) == 2
+        stale = step("exe_1", 1, leaves=[b"zombie"], head=Head(status="done", at_us=late))
+        with refusal("OMG-S006"):
+            run(old.commit(stale))
+        with refusal("OMG-S006"):
+            run(old.renew("exe_1", 1, late))
+        run(old.release("exe_1"))
+        old.behind(step("exe_1", 1))
+        run(old.flush())
+        run(new.commit(step("exe_1", 1, epoch=2, leaves=[b"two"])))
+        line = new.line("exe_1")
+        assert line is not None
+        assert (line.status, line.owner, line.epoch) == ("running", "engine-2", 2)
+        assert new.rows("exe_1") == rows("exe_1", 0, 2)
+        assert new.leaves(TENANT) == [b"one", b"two"]
+
+    def test_a_claim_waits_for_a_commit_that_is_under_way(self, dsn: str, server: PostgresServer) -> None:
+        """The locks of the fence: what a former owner has half written is on disk, or refused, before the new owner reads."""
+
+        async def main() -> None:
+            import asyncpg
+
+            store = PostgresStore.open(dsn, sequencer=NoteSequencer(), owner="engine-2", now_us=lambda: START_US)
+            append = await asyncpg.connect(dsn)
+            try:
+                await store.commit(birth("exe_1"))
+                async with append.transaction():
+                    await append.execute("SELECT FROM executions WHERE execution = 'exe_1' FOR KEY SHARE")
+                    claim = asyncio.ensure_future(
+                        store.claim("exe_1", owner="engine-2", lease_us=START_US + LEASE_US, now_us=START_US + LEASE_US)
+                    )
+                    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                    while await append.fetchval(waiting) == 0:
+                        await asyncio.sleep(0.01)
+                    assert not claim.done()
+                assert await claim == 2
+            finally:
+                await append.close()
+                await asyncio.to_thread(store.close)
+
+        run(main())
+
+    @pytest.mark.promise("RUN-09")
+    def test_engines_extend_one_log_together(self, open_store: Callable[..., PostgresStore]) -> None:
+        stores = [open_store(f"engine-{number}") for number in range(3)]
+
+        async def flow(store: PostgresStore, name: str) -> list[int]:
+            await store.commit(birth(name))
+            answers = [await store.commit(step(name, seq, leaves=[f"{name} {seq}".encode()])) for seq in range(1, 21)]
+            return [index for found in answers for index in found.leaves]
+
+        async def main() -> list[list[int]]:
+            return await asyncio.gather(*(flow(store, f"exe_{n}_{i}") for n, store in enumerate(stores) for i in range(5)))
+
+        indexes = run(main())
+        assert sorted(index for found in indexes for index in found) == list(range(300))
+        assert all(found == sorted(found) for found in indexes)
+        assert_sound(stores[0])
+
+    def test_free_executions_are_claimed_once_each(self, open_store: Callable[..., PostgresStore], spawn: Callable[..., Any]) -> None:
+        count = 120
+        store = open_store()
+
+        async def main() -> None:
+            await together(store, [birth(f"exe_{number}") for number in range(count)])
+            for number in range(count):
+                await store.release(f"exe_{number}")
+
+        run(main())
+        workers = [spawn("claim", str(count)) for _ in range(3)]
+        go(*workers)
+        claimed = [name for worker in workers for name in answer(worker)["claimed"]]
+        assert sorted(claimed) == sorted(f"exe_{number}" for number in range(count))
+        assert {line.epoch for line in store.lines(limit=count)} == {2}
+
+    def test_only_what_is_free_and_running_is_claimed_next(self, open_store: Callable[..., PostgresStore]) -> None:
+        store = open_store()
+
+        async def main() -> None:
+            await together(store, [birth(f"exe_{number}") for number in range(4)])
+            await store.commit(step("exe_1", 1, head=Head(status="waiting", at_us=START_US)))
+            await store.claim("exe_2", owner="engine-1", lease_us=START_US + 1, now_us=START_US)
+            for number in (0, 1):
+                await store.release(f"exe_{number}")
+            given = {"owner": "engine-2", "lease_us": START_US + LEASE_US, "now_us": START_US + 1}
+            assert await store.claim_next(**given) == ("exe_0", 2)
+            assert await store.claim_next(**given) == ("exe_2", 3)
+            assert await store.claim_next(**given) is None
+
+        run(main())
+
+    def test_an_engine_paused_in_a_commit_holds_others_up_for_a_bounded_time(
+        self, open_store: Callable[..., PostgresStore], spawn: Callable[..., Any]
+    ) -> None:
+        store = open_store()
+        paused = spawn("pause")
+        eventually(lambda: Path(f"/proc/{paused.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T")
+        began = time.monotonic()
+        assert run(store.commit(birth("exe_1", leaves=[b"not held up for ever"]))).leaves == (1,)
+        assert time.monotonic() - began < 2 * STALLED_MS / 1000
+        paused.send_signal(signal.SIGCONT)
+        assert answer(paused)["code"] == "OMG-S004"
+        assert store.rows("exe_paused") == []
+        assert_sound(store)
+
+
+class TestWakeUps:
+    def test_a_letter_from_another_process_wakes_every_engine(self, dsn: str, open_store: Callable[..., PostgresStore]) -> None:
+        stores = [open_store("engine-1"), open_store("engine-2")]
+        run(stores[0].commit(birth("exe_1")))
+        assert not any(store.inbox_changed() for store in stores)
+        with PostgresInbox.open(dsn) as inbox:
+            number = inbox.post("exe_1", "cancel", {"by": "person:ada"}, START_US)
+        for store in stores:
+            eventually(store.inbox_changed)
+            assert [letter.number for letter in store.letters()] == [number]
+            assert not store.inbox_changed()
+
+    def test_a_wake_up_is_heard_before_the_next_sweep(
+        self, dsn: str, open_store: Callable[..., PostgresStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("omega.adapters.postgres.store.SWEEP_S", 3600.0)
+        store, other = open_store("engine-1"), open_store("engine-2")
+        run(store.commit(birth("exe_1")))
+        assert not store.inbox_changed()
+        assert store.work_changed()
+        assert not store.work_changed()
+        other.post("exe_1", "cancel", {}, START_US)
+        eventually(store.inbox_changed)
+        run(store.release("exe_1"))
+        eventually(other.work_changed)
+        eventually(store.work_changed)
+
+    def test_a_lost_wake_up_costs_one_sweep(self, server: PostgresServer, dsn: str, open_store: Callable[..., PostgresStore]) -> None:
+        """Letters that are written without a word, as when the listening connection was down."""
+        store = open_store()
+        run(store.commit(birth("exe_1")))
+        assert not store.inbox_changed()
+        silent = "INSERT INTO inbox (execution, verb, body, at_us) VALUES ('exe_1', 'cancel', '{}', 1)"
+        run(server.execute(silent, dsn=dsn))
+        eventually(store.inbox_changed, within_s=3 * SWEEP_S)
+
+    def test_a_listener_that_was_cut_off_comes_back(
+        self, server: PostgresServer, dsn: str, open_store: Callable[..., PostgresStore]
+    ) -> None:
+        store = open_store("engine-1")
+        run(store.commit(birth("exe_1")))
+        assert not store.inbox_changed()
+        run(server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'omega reads engine-1'"))
+        with PostgresInbox.open(dsn) as inbox:
+            inbox.post("exe_1", "cancel", {}, START_US)
+
+        def heard() -> bool:
+            try:
+                return store.inbox_changed()
+            except StorageError as error:  # the one call that finds the connection gone
+                assert error.code == "OMG-S004"
+                return False
+
+        eventually(heard)
+
+
+class TestGroups:
+    def test_concurrent_flows_share_their_commits(self, open_store: Callable[..., PostgresStore]) -> None:
+        """200 flows in step cost a few transactions per round, not 200: counted, not timed."""
+        store, flows, steps = open_store(), 200, 10
+
+        async def flow(name: str) -> None:
+            await store.commit(birth(name))
+            for seq in range(1, steps + 1):
+                await store.commit(step(name, seq, leaves=[b"leaf"]))
+
+        async def main() -> None:
+            await asyncio.gather(*(flow(f"exe_{number}") for number in range(flows)))
+
+        run(main())
+        assert store.counts.rows == flows * (steps + 1)
+        assert store.counts.leaves == flows * steps
+        assert store.counts.commits <= 8 * (steps + 1)
+
+    def test_rows_behind_share_a_commit(self, open_store: Callable[..., PostgresStore]) -> None:
+        store = open_store()
+
+        async def main() -> None:
+            await store.commit(birth("exe_1"))
+            before = store.counts.commits
+            for seq in range(1, BEHIND_ROWS):
+                store.behind(step("exe_1", seq))
+            await store.commit(step("exe_1", BEHIND_ROWS))
+            assert store.counts.commits - before <= 2
+
+        run(main())
+
+    def test_rows_behind_do_not_wait_for_ever(self, open_store: Callable[..., PostgresStore]) -> None:
+        store = open_store()
+        run(store.commit(birth("exe_1")))
+        store.behind(step("exe_1", 1))
+        eventually(lambda: len(store.rows("exe_1")) == 2)
+
+    @pytest.mark.parametrize(
+        ("position", "seq"),
+        [("nul \0 in it", 1), ("half a pair \ud800", 1), ("seq out of range", 1 << 63)],
+        ids=["nul", "surrogate", "seq"],
+    )
+    def test_a_value_that_no_column_holds_refuses_its_batch_and_no_other(
+        self, open_store: Callable[..., PostgresStore], position: str, seq: int
+    ) -> None:
+        store = open_store()
+        bad = Batch(tenant=TENANT, execution="exe_1", epoch=1, rows=[Row("exe_1", seq, Kind.DONE, position, b"")], leaves=[b"lost"])
+
+        async def main() -> list[Any]:
+            await together(store, [birth("exe_1"), birth("exe_2")])
+            return await together(store, [step("exe_2", 1, leaves=[b"a"]), bad, step("exe_2", 2, leaves=[b"b"])])
+
+        first, refused, third = run(main())
+        assert (first, third) == (Committed(leaves=(0,), size=1), Committed(leaves=(1,), size=2))
+        assert isinstance(refused, StorageError)
+        assert refused.code == "OMG-S006"
+        assert position not in str(refused)
+        assert store.rows("exe_1") == rows("exe_1", 0)
+
+
+class TestFailures:
+    @pytest.mark.promise("RUN-09")
+    def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
+        self, server: PostgresServer, dsn: str, spawn: Callable[..., Any], tmp_path: Path, open_store: Callable[..., PostgresStore]
+    ) -> None:
+        witness = tmp_path / "witness"
+        witness.touch()
+        for kill in range(1, 4):
+            writer = spawn("write", str(witness))
+            lines = len(witness.read_text().splitlines())
+            eventually(lambda lines=lines: len(witness.read_text().splitlines()) > lines + 100)
+            server.kill()
+            try:
+                assert answer(writer)["codes"] == ["OMG-S004"] * 9, "all flows and a late commit learn of it"
+            finally:
+                server.start()
+            with PostgresReader.open(dsn) as reader:
+                assert_sound(reader)
+                assert len(reader.lines(limit=100)) == kill * 8
+                leaves = reader.leaves(TENANT)
+                written = {line.execution: len(reader.rows(line.execution)) for line in reader.lines(limit=100)}
+            for name, seq, leaf in (line.split() for line in witness.read_text().splitlines()):
+                assert int(seq) < written[name], "an acknowledged row is gone"
+                assert int(leaf) < 0 or leaves[int(leaf)] == f"{name} {seq}".encode()
+        store = open_store()
+        name, count = next(iter(written.items()))
+        epoch = run(store.claim(name, owner="engine-1", lease_us=1, now_us=10**16))
+        run(store.commit(step(name, count, epoch=epoch, leaves=[b"after"])))
+        assert_sound(store)
+
+    def test_a_store_whose_server_restarts_stops_and_is_opened_anew(
+        self, server: PostgresServer, open_store: Callable[..., PostgresStore]
+    ) -> None:
+        store = open_store("engine-1")
+        run(store.commit(birth("exe_1")))
+        server.stop()
+        try:
+            with refusal("OMG-S004"):
+                run(store.commit(step("exe_1", 1)))
+            with refusal("OMG-S00[24]"):
+                store.rows("exe_1")
+        finally:
+            server.start()
+        for _ in range(2):
+            with refusal("OMG-S004"):
+                run(store.commit(step("exe_1", 1)))
+        with refusal("OMG-S004"):
+            store.behind(step("exe_1", 1))
+        assert store.rows("exe_1") == rows("exe_1", 0), "reads come back by themselves"
+        store.close()
+        again = open_store("engine-1")
+        assert run(again.claim("exe_1", owner="engine-1", lease_us=START_US + LEASE_US, now_us=START_US)) == 2
+        run(again.commit(step("exe_1", 1, epoch=2)))
+        assert again.rows("exe_1") == rows("exe_1", 0, 2)
+
+    def test_an_address_that_leads_nowhere_is_refused(self, server: PostgresServer, tmp_path: Path) -> None:
+        addresses = [
+            f"postgresql://omega:{server.password}@/omega?host={tmp_path}",
+            server.dsn().replace(f"{server.password}@", f"{server.password}wrong@"),
+            server.dsn(database="elsewhere"),
+            server.dsn("no_such_schema"),
+            f"postgresql://omega:{server.password}@127.0.0.1:1/omega",
+            f"nonsense {server.password}",
+        ]
+        for address in addresses:
+            before = threading.active_count()
+            with refusal("OMG-S002") as caught:
+                PostgresStore.open(address, sequencer=NoteSequencer(), owner="engine-1", now_us=lambda: START_US)
+            assert server.password not in f"{caught.value} {caught.value.record()}"
+            assert threading.active_count() == before, "no thread is left behind"
+
+    def test_what_this_release_cannot_read_is_refused(
+        self, server: PostgresServer, dsn: str, open_store: Callable[..., PostgresStore]
+    ) -> None:
+        with refusal("OMG-S002"):
+            PostgresReader.open(dsn)
+        open_store().close()
+        run(server.execute("UPDATE meta SET value = '999' WHERE key = 'format'", dsn=dsn))
+        for attempt in (open_store, lambda: PostgresReader.open(dsn), lambda: PostgresInbox.open(dsn)):
+            with refusal("OMG-S003"):
+                attempt()
+        run(server.execute("DROP TABLE leaves", dsn=dsn))
+        with refusal("OMG-S005", IntegrityError):
+            PostgresReader.open(dsn)
+
+    def test_two_engines_may_be_the_first(self, dsn: str) -> None:
+        def open_one(number: int) -> str:
+            with PostgresStore.open(dsn, sequencer=NoteSequencer(), owner=f"engine-{number}", now_us=lambda: START_US) as store:
+                return store.installation
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(open_one, range(4)))) == 1
+
+    @pytest.mark.promise("RUN-26")
+    def test_a_commit_is_flushed_whatever_the_settings_say(self, server: PostgresServer, dsn: str) -> None:
+        async def setting() -> str:
+            connection = await connect(f"{dsn}&synchronous_commit=off", "test")
+            try:
+                return str(await connection.fetchval("SHOW synchronous_commit"))
+            finally:
+                await let_go(connection)
+
+        assert run(setting()) == "on"
+        above = server.dsn(role="postgres", database="postgres")
+        try:
+            run(server.execute("ALTER SYSTEM SET fsync = off", dsn=above))
+            run(server.execute("SELECT pg_reload_conf()", dsn=above))
+            eventually(lambda: run(server.execute("SHOW fsync"))[0][0] == "off")
+            with refusal("OMG-S002"):
+                PostgresReader.open(dsn)
+        finally:
+            run(server.execute("ALTER SYSTEM RESET fsync", dsn=above))
+            run(server.execute("SELECT pg_reload_conf()", dsn=above))
+            eventually(lambda: run(server.execute("SHOW fsync"))[0][0] == "on")
+
+    def test_the_tests_run_without_special_rights(self, server: PostgresServer) -> None:
+        found = run(server.execute("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"))
+        assert tuple(found[0]) == (False, False)

@@ -1,0 +1,93 @@
+"""Whatever is fed to the parser, it gives a document or a coded error with a place, soon, and never anything else."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from omega.kernel.errors import CODES, DefinitionError
+from omega.kernel.poml import check, diff, format, parse, problems_of
+
+from kernel.poml.leaves import resolve
+
+EXAMPLES = [path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[3] / "examples/poml").glob("*.poml"))]
+PIECES = [
+    "a", "b -> [c, d]", "->", "[", "]", "{", "}", ": ", ",", "\n", "\n  ", "- ", "? ", "&x ", "*x", "<<: ", "!!str ", "!t ", "|\n", ">-\n", "'", '"', "#", " # c",
+    "---\n", "...\n", "%YAML 1.1\n", "\t", "null", "~", "true", "1", "-0", "1e9", "1e999", ".nan", "0x1f", "poml: 2.0.0", "nodes:", "connect:", "flow: leaves:add",
+    "tool: a/b", "when: out > 1", "retry: 3", "timeout: 30s", "\\", "\\u0041", "é", "\U0001f600", "\u2028", "\ufeff", "\x00", "\x85", "\r\n", "[[[[[[[[", "{a: {a: ",
+    "sub: a", "then: a", "cases: {x: a}", "by: a", "env: X", "types:", "input:", "secrets:", "servers:",
+]  # fmt: skip
+FAST_S = float(os.environ.get("OMEGA_FUZZ_S", "2"))
+SLOW_S = 120.0
+
+
+def mutated(rng: random.Random) -> str:
+    text = rng.choice(EXAMPLES)
+    for _ in range(rng.choice((1, 1, 2, 3, 8, 30))):
+        at, end = sorted((rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)))
+        end = min(end, at + rng.choice((0, 0, 1, 5, 200)))
+        piece = rng.choice((rng.choice(PIECES), text[rng.randrange(len(text) + 1) :][: rng.randrange(40)], chr(rng.randrange(1, 0x3000))))
+        text = text[:at] + piece + text[end:]
+    return text
+
+
+def fed(text: str) -> bool:
+    """Feed one text; whether it was a document."""
+    try:
+        document = parse(text, name="fuzz.poml")
+    except DefinitionError as error:
+        problems = problems_of(error)
+        assert problems and error.code in CODES, text
+        lines = text.count("\n") + text.count("\r") + 2
+        assert all(problem.code in CODES and 1 <= problem.line <= lines and problem.column >= 1 for problem in problems), text
+        return False
+    check(document, resolve)
+    laid_out = format(text)
+    assert format(laid_out) == laid_out == document.text, text
+    again = parse(laid_out)
+    assert diff(document, again) == [], text
+    assert [comment.strip() for comment in comments(document.tree)] == [comment.strip() for comment in comments(again.tree)], text
+    return True
+
+
+def comments(tree: object) -> list[str]:
+    """Every comment of a tree, sorted: which entry it belongs to may become clearer by the new layout."""
+    found: list[str] = []
+    for item in getattr(tree, "items", []):
+        found += [*(line for line in (*item.before, *item.below) if line), *([item.after] if item.after else []), *comments(item.value)]
+    return sorted(found)
+
+
+def fuzz(seconds: float, seed: int) -> tuple[int, int]:
+    rng = random.Random(seed)
+    end = time.process_time() + seconds
+    tried = documents = 0
+    while time.process_time() < end:
+        tried += 1
+        documents += fed(mutated(rng))
+    return tried, documents
+
+
+def test_two_seconds_of_nonsense() -> None:
+    tried, documents = fuzz(FAST_S, 1)
+    assert tried > 100
+    assert documents > 5, "most of what is tried must not fail for the same early reason"
+
+
+@pytest.mark.slow
+def test_two_minutes_of_nonsense() -> None:
+    fuzz(SLOW_S, 2)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "#", "[]", "{}", "a", "null", "\ufeff", "- a", "%", "\x00", "a: [", "? a", "!!python/object:os.system a"])
+def test_the_smallest_texts(text: str) -> None:
+    assert fed(text) is False
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(DefinitionError, match="OMG-L001 b:2:1"):
+        parse(b"a: 1\n\xff", name="b")
