@@ -154,15 +154,7 @@ def ensure(*, repo: str, since: str, key: str, commit: str = "") -> dict[str, An
             if not commit or facts["commit"] == commit:
                 return facts
         _sweep(folder.parent)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        try:
-            facts = _build(folder, _inspect(repo, commit), since)
-            ready.write_text(json.dumps(facts), "utf-8")
-        except OSError as error:
-            cause = f"the private copy cannot be written: {error.strerror}"
-            raise Refused("no-scratch", cause, "free some space, or set TMPDIR to a folder that has it") from error
-        return facts
+        return _make(folder, _inspect(repo, commit), since)
 
 
 def remove(key: str) -> bool:
@@ -170,8 +162,7 @@ def remove(key: str) -> bool:
     with _locked(key) as folder:
         there = folder.exists()
         shutil.rmtree(folder, ignore_errors=True)
-    (_root() / f"{key}.lock").unlink(missing_ok=True)
-    return there
+        return there
 
 
 def manifest(scratch: Path) -> list[dict[str, Any]]:
@@ -227,6 +218,23 @@ def _sweep(root: Path) -> None:
         with suppress(FileNotFoundError):
             if folder.lstat().st_mtime < oldest:
                 shutil.rmtree(folder, ignore_errors=True) if folder.is_dir() else folder.unlink()
+
+
+def _make(folder: Path, source: Source, since: str) -> dict[str, Any]:
+    """Build the workspace from nothing; after a failure nothing of it is left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700)
+        facts = _build(folder, source, since)
+        (folder / "ready.json").write_text(json.dumps(facts), "utf-8")
+    except Refused:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        cause = f"the private copy cannot be written: {error.strerror}"
+        raise Refused("no-scratch", cause, "free some space, or set TMPDIR to a folder that has it") from error
+    return facts
 
 
 def _inspect(repo: str, commit: str) -> Source:
@@ -492,4 +500,6 @@ def _locked(key: str) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield root / key
     finally:
+        if not (root / key).exists():
+            (root / f"{key}.lock").unlink(missing_ok=True)
         os.close(lock)

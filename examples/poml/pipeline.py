@@ -26,6 +26,8 @@ def split(text: str) -> list[str]:
 def exact(line: str) -> Row:
     """`kind,value` with a number as programs write it. Raises ValueError for anything else."""
     kind, value = line.split(",")
+    if not kind.isalpha():
+        raise ValueError(f"{kind!r} is no kind")
     return Row(kind=kind.strip(), value=float(value))
 
 

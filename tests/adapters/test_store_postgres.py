@@ -17,15 +17,18 @@ from typing import Any
 
 import pytest
 
+from omega import Context, flow
 from omega.adapters.postgres import PostgresInbox, PostgresReader, PostgresStore
 from omega.adapters.postgres.link import STALLED_MS, connect, let_go
 from omega.adapters.postgres.store import SWEEP_S
 from omega.adapters.sql.queue import BEHIND_ROWS
+from omega.host.clock import SystemClock
 from omega.kernel.errors import IntegrityError, StorageError
 from omega.kernel.journal import Kind, Row
 from omega.kernel.ports import Batch, Committed, Head, Reader
 from omega.testing.conformance import FullStore, NoteSequencer, StoreConformance
 from omega.testing.conformance.store import LEASE_US, START_US, TENANT, birth, note_over, refusal, rows, run, step, together
+from omega.testing.lab import Lab, sequencer
 from servers.postgres import PostgresServer, serve
 
 pytestmark = pytest.mark.slow
@@ -170,31 +173,38 @@ class TestSeveralEngines:
         assert new.rows("exe_1") == rows("exe_1", 0, 2)
         assert new.leaves(TENANT) == [b"one", b"two"]
 
-    def test_a_claim_waits_for_a_commit_that_is_under_way(self, dsn: str, server: PostgresServer) -> None:
-        """The locks of the fence: what a former owner has half written is on disk, or refused, before the new owner reads."""
+    @pytest.mark.promise("RUN-10")
+    def test_a_claim_waits_for_a_commit_that_is_under_way(self, dsn: str, open_store: Callable[..., PostgresStore]) -> None:
+        """A commit that has passed the fence, and waits for its tenant's log, is on disk before anybody else owns its execution."""
+        old, new = open_store("engine-1"), open_store("engine-2")
+        run(old.commit(birth("exe_1", leaves=[b"one"])))
 
         async def main() -> None:
             import asyncpg
 
-            store = PostgresStore.open(dsn, sequencer=NoteSequencer(), owner="engine-2", now_us=lambda: START_US)
-            append = await asyncpg.connect(dsn)
+            other = await asyncpg.connect(dsn)
+
+            async def until_waiting(count: int, *unfinished: asyncio.Future[Any]) -> None:
+                sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'omega writer%'"
+                while await other.fetchval(sql) < count:
+                    assert not any(future.done() for future in unfinished), "it did not wait"
+                    await other.execute("SELECT pg_stat_clear_snapshot()")
+                    await asyncio.sleep(0.01)
+
             try:
-                await store.commit(birth("exe_1"))
-                async with append.transaction():
-                    await append.execute("SELECT FROM executions WHERE execution = 'exe_1' FOR KEY SHARE")
-                    claim = asyncio.ensure_future(
-                        store.claim("exe_1", owner="engine-2", lease_us=START_US + LEASE_US, now_us=START_US + LEASE_US)
-                    )
-                    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-                    while await append.fetchval(waiting) == 0:
-                        await asyncio.sleep(0.01)
-                    assert not claim.done()
+                async with other.transaction():
+                    await other.execute("SELECT FROM logs WHERE tenant = $1 FOR UPDATE", TENANT)
+                    commit = asyncio.ensure_future(old.commit(step("exe_1", 1, leaves=[b"two"])))
+                    await until_waiting(1, commit)
+                    claim = asyncio.ensure_future(new.claim("exe_1", owner="engine-2", lease_us=10**16, now_us=10**16))
+                    await until_waiting(2, commit, claim)
+                assert (await commit).leaves == (1,)
                 assert await claim == 2
             finally:
-                await append.close()
-                await asyncio.to_thread(store.close)
+                await other.close()
 
         run(main())
+        assert new.rows("exe_1") == rows("exe_1", 0, 2)
 
     @pytest.mark.promise("RUN-09")
     def test_engines_extend_one_log_together(self, open_store: Callable[..., PostgresStore]) -> None:
@@ -258,6 +268,41 @@ class TestSeveralEngines:
         assert answer(paused)["code"] == "OMG-S004"
         assert store.rows("exe_paused") == []
         assert_sound(store)
+
+
+@flow
+async def waits(ctx: Context, number: int) -> int:
+    return number + int(await ctx.signal("go"))
+
+
+class TestEngine:
+    def test_an_execution_moves_from_one_engine_to_another(self, dsn: str) -> None:
+        """Started and paused by the first, signalled and finished by the second; then verified and replayed from the database alone."""
+        clock = SystemClock()
+
+        def lab(store: PostgresStore) -> Lab:
+            return Lab(store=store, clock=clock, owner=store.owner, seed=store.owner)
+
+        def open_one(owner: str) -> PostgresStore:
+            return PostgresStore.open(dsn, sequencer=sequencer(), owner=owner, now_us=clock.now_us)
+
+        with open_one("engine-1") as store:
+            outcome = run(lab(store).run(waits, 40, execution="exe_1"))
+            assert outcome.status == "waiting"
+
+        async def finish(second: Lab) -> None:
+            await second.decide("exe_1", "signal", name="go", value=2)
+            done = await second.resume("exe_1", waits)
+            assert (done.status, done.value) == ("done", 42)
+            assert (await second.replay("exe_1", waits)).divergence is None
+            assert second.verify("lab").findings == []
+
+        with open_one("engine-2") as store:
+            run(finish(lab(store)))
+            line = store.line("exe_1")
+            assert line is not None
+            assert (line.status, line.owner) == ("done", "")
+            assert line.epoch > 1
 
 
 class TestWakeUps:
@@ -347,11 +392,59 @@ class TestGroups:
 
         run(main())
 
+    def test_a_full_queue_makes_its_filler_wait(
+        self, dsn: str, open_store: Callable[..., PostgresStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the log held by somebody else the queue fills up; once it is let go, everything that was handed over is there."""
+        monkeypatch.setattr("omega.adapters.postgres.writer.MAX_PENDING_BYTES", 100_000)
+        store, handed = open_store(), []
+        run(store.commit(birth("exe_1", leaves=[b"one"])))
+
+        def fill() -> None:
+            for seq in range(2, 102):
+                store.behind(Batch(tenant=TENANT, execution="exe_1", epoch=1, rows=rows("exe_1", seq, payload=bytes(10_000))))
+                handed.append(seq)
+
+        async def main() -> None:
+            import asyncpg
+
+            other = await asyncpg.connect(dsn)
+            try:
+                async with other.transaction():
+                    await other.execute("SELECT FROM logs FOR UPDATE")
+                    commit = asyncio.ensure_future(store.commit(step("exe_1", 1, leaves=[b"two"])))
+                    await asyncio.sleep(0)
+                    filler = asyncio.ensure_future(asyncio.to_thread(fill))
+                    while len(handed) < 9:
+                        await asyncio.sleep(0.01)
+                    assert len(handed) < 30
+                    assert not filler.done()
+                await asyncio.gather(commit, filler)
+            finally:
+                await other.close()
+            await store.flush()
+
+        run(main())
+        assert [row.seq for row in store.rows("exe_1")] == list(range(102))
+
     def test_rows_behind_do_not_wait_for_ever(self, open_store: Callable[..., PostgresStore]) -> None:
         store = open_store()
         run(store.commit(birth("exe_1")))
         store.behind(step("exe_1", 1))
         eventually(lambda: len(store.rows("exe_1")) == 2)
+
+    def test_a_birth_after_a_lost_batch_of_the_same_group_leaves_no_line(self, open_store: Callable[..., PostgresStore]) -> None:
+        store = open_store()
+
+        async def main() -> list[Any]:
+            store.behind(step("exe_1", 0))
+            return await together(store, [birth("exe_1", leaves=[b"lost"]), birth("exe_2", leaves=[b"kept"])])
+
+        refused, kept = run(main())
+        assert isinstance(refused, StorageError)
+        assert refused.code == "OMG-S006"
+        assert kept == Committed(leaves=(0,), size=1)
+        assert [line.execution for line in store.lines()] == ["exe_2"]
 
     @pytest.mark.parametrize(
         ("position", "seq"),
@@ -447,6 +540,12 @@ class TestFailures:
             assert server.password not in f"{caught.value} {caught.value.record()}"
             assert threading.active_count() == before, "no thread is left behind"
 
+    def test_without_asyncpg_the_store_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "asyncpg", None)
+        with refusal("OMG-S002") as caught:
+            PostgresReader.open("postgresql://nowhere/omega")
+        assert "server" in caught.value.advice
+
     def test_what_this_release_cannot_read_is_refused(
         self, server: PostgresServer, dsn: str, open_store: Callable[..., PostgresStore]
     ) -> None:
@@ -469,7 +568,6 @@ class TestFailures:
         with ThreadPoolExecutor(4) as pool:
             assert len(set(pool.map(open_one, range(4)))) == 1
 
-    @pytest.mark.promise("RUN-26")
     def test_a_commit_is_flushed_whatever_the_settings_say(self, server: PostgresServer, dsn: str) -> None:
         async def setting() -> str:
             connection = await connect(f"{dsn}&synchronous_commit=off", "test")

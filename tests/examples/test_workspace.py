@@ -93,6 +93,7 @@ def test_what_cannot_be_reviewed_is_refused_with_advice(tmp_path: Path, scratch:
         refusal(full.path, since="--output=/tmp/x").kind,
     }
     assert found == {"no-such-path", "not-a-repository", "no-commit", "no-such-revision"}
+    assert not list(scratch.glob("*/*")), "a refusal leaves nothing behind"
     assert refusal(empty.path).advice and refusal(full.path, since="x").advice
 
 
@@ -251,6 +252,7 @@ def test_a_full_disk_is_a_coded_refusal(repository: Repository, scratch: Path, m
 
     monkeypatch.setattr(Path, "write_text", full)
     found = refusal(repository.path)
+    assert not list(scratch.glob("*/*"))
     assert found.kind == "no-scratch" and "No space left" in found.cause and "TMPDIR" in found.advice
 
 

@@ -9,7 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omega import Context, DefinitionError, Effect, FlowError, cache, fallback, flow, foreach, parallel, race, retry, sequence, switch, timeout, when
+from omega import (
+    Context,
+    DefinitionError,
+    Effect,
+    FlowError,
+    cache,
+    fallback,
+    flow,
+    foreach,
+    parallel,
+    race,
+    retry,
+    sequence,
+    switch,
+    timeout,
+    when,
+)
 from omega.kernel.compose import MAX_ATTEMPTS, MAX_BRANCHES, MAX_ITEMS, Retry, rebuilt, seconds
 from omega.kernel.definition import Flow
 
@@ -195,10 +211,10 @@ def test_what_must_not_be_repeated_is_not_retried_raced_or_cached(part: Any_Flow
         (lambda: when(leaf("read"), then=add), "OMG-F003", "decides a when but is a read"),
         (lambda: when("out >", then=add), "OMG-F004", "out >"),
         (lambda: when(3, then=add), "OMG-F003", "not int"),  # type: ignore[arg-type]
-        (lambda: parallel(), "OMG-F003", "takes 1 to"),
+        (parallel, "OMG-F003", "takes 1 to"),
         (lambda: parallel(*[add] * (MAX_BRANCHES + 1)), "OMG-F003", "takes 1 to"),
         (lambda: parallel(add, print), "OMG-F003", "takes flows"),  # type: ignore[arg-type]
-        (lambda: sequence(), "OMG-F003", "takes 1 to"),
+        (sequence, "OMG-F003", "takes 1 to"),
         (lambda: fallback(add), "OMG-F003", "takes 2 to"),
         (lambda: foreach(add, at_once=0), "OMG-F003", "at_once"),
         (lambda: retry(add, 0), "OMG-F003", "attempts"),

@@ -135,7 +135,11 @@ def test_the_code_digest_follows_the_source_alone() -> None:
         exec(compile(source, "prompt.py", "exec"), namespace)
         return flow(namespace["f"])
 
-    one, same, other = made("def f(n: int) -> int: return n"), made("def f(n: int) -> int: return n"), made("def f(n: int) -> int: return n + 1")
+    one, same, other = (
+        made("def f(n: int) -> int: return n"),
+        made("def f(n: int) -> int: return n"),
+        made("def f(n: int) -> int: return n + 1"),
+    )
     assert one.code == same.code != other.code
     assert one.digest == other.digest
 

@@ -25,7 +25,9 @@ def test_what_expressions_give(source: str, out: Any, value: Any) -> None:
     assert Expression(source).value(out) == value
 
 
-@pytest.mark.parametrize("source", ["", "out >", "out; drop", "import os", "lambda: 0", "out = 1", "(" * 200, "x" * (MAX_EXPRESSION + 1), "'\x00", "out..a"])
+@pytest.mark.parametrize(
+    "source", ["", "out >", "out; drop", "import os", "lambda: 0", "out = 1", "(" * 200, "x" * (MAX_EXPRESSION + 1), "'\x00", "out..a"]
+)
 def test_what_does_not_parse_is_refused_when_it_is_written(source: str) -> None:
     with pytest.raises(DefinitionError) as refusal:
         Expression(source)

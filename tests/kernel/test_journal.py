@@ -14,7 +14,6 @@ from omega.kernel.journal import MAX_POSITION, Kind, Note, Row, Start, Status, S
 from omega.kernel.past import Past, outline_change
 from omega.kernel.trail import Trail, shown
 
-
 NAMES = st.text("abcxyz:", min_size=1, max_size=6)
 POSITIONS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 METAS = st.one_of(
@@ -27,7 +26,14 @@ def note(seq: int, kind: Kind, position: str, **facts: Any) -> Row:
 
 
 def step(seq: int, kind: Kind, position: str, effect: str = "pure", **facts: Any) -> Row:
-    return Row("exe", seq, int(kind), position, encode_meta(Step(flow=name_of(position), version="1.0.0", effect=effect, where="a.py:1", **facts)), b"1")
+    return Row(
+        "exe",
+        seq,
+        int(kind),
+        position,
+        encode_meta(Step(flow=name_of(position), version="1.0.0", effect=effect, where="a.py:1", **facts)),
+        b"1",
+    )
 
 
 @given(st.lists(st.tuples(POSITIONS, METAS), min_size=1, max_size=8), st.data())

@@ -1,4 +1,5 @@
-"""A flow that changed while it was running, or since it ran: named with both steps, file and line. The kinds of change are listed as data."""
+"""A flow that changed while it was running, or since it ran: named with both steps, file and line. The kinds of change are listed as
+data."""
 
 from __future__ import annotations
 

@@ -389,5 +389,3 @@ def test_a_suspended_branch_lets_the_others_finish() -> None:
         assert len(world.effectors["process"].touches) == 1
 
     run_virtual(run())
-
-

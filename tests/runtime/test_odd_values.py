@@ -71,7 +71,9 @@ def test_whatever_a_step_raises_is_its_failure(error: BaseException, gated: bool
         failed = await world.run(whole, 1, execution="run")
         assert failed.status == "failed" and code(failed) == "OMG-R001"
         cause = (failed.error or {})["cause"]
-        assert type(error).__name__ in cause or "RuntimeError" in cause  # Python itself turns StopIteration of a coroutine into a RuntimeError
+        assert (
+            type(error).__name__ in cause or "RuntimeError" in cause
+        )  # Python itself turns StopIteration of a coroutine into a RuntimeError
         assert ("test_odd_values.py:" in cause or isinstance(error, StopIteration)) and len(cause) < 1_000
         assert all(SECRET.encode() not in row.meta for row in world.store.rows("run"))
         assert not any(SECRET.encode() in leaf for leaf in world.store.leaves("lab"))

@@ -1,4 +1,5 @@
-"""Taking up again: after a crash, a doubt, an approval, a signal, a lost lease, a full disk. On memory, and on SQLite where the disk matters."""
+"""Taking up again: after a crash, a doubt, an approval, a signal, a lost lease, a full disk. On memory, and on SQLite where the disk
+matters."""
 
 from __future__ import annotations
 

@@ -141,9 +141,13 @@ def test_answers_are_checked_when_they_are_given(omega_test: Bench) -> None:
 
 
 def test_the_plugin_loads_nothing(tmp_path: Any) -> None:
-    (tmp_path / "test_nothing.py").write_text(
-        "import sys\ndef test_nothing():\n    heavy = {'pydantic', 'cryptography', 'cedarpy', 'msgspec', 'omega.kernel'}\n    assert not heavy & set(sys.modules)\n"
+    lines = (
+        "import sys",
+        "def test_nothing():",
+        "    heavy = {'pydantic', 'cryptography', 'cedarpy', 'msgspec', 'omega.kernel'}",
+        "    assert not heavy & set(sys.modules)",
     )
+    (tmp_path / "test_nothing.py").write_text("\n".join(lines))
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(tmp_path)],
         capture_output=True,

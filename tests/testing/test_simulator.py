@@ -81,7 +81,7 @@ def test_crashing_before_and_after_every_append_breaks_nothing(whole: Told) -> N
 
 @pytest.mark.promise("RUN-02")
 def test_so_does_a_disk_that_writes_behind_at_once() -> None:
-    crash_everywhere(eager=True, every=5)
+    crash_everywhere(eager=True, every=8)
 
 
 @pytest.mark.slow
@@ -199,7 +199,13 @@ def finished_step_run_again(patch: pytest.MonkeyPatch) -> None:
     sound = Execution._recall
 
     def recall(self: Execution, flow: Any, trail: Trail, recorded: Recorded) -> Any:
-        if isinstance(flow.body, Task) and flow.effect is Effect.PURE and not flow.body.takes_context and trail.last is not None and flow.name != "broken":
+        if (
+            isinstance(flow.body, Task)
+            and flow.effect is Effect.PURE
+            and not flow.body.takes_context
+            and trail.last is not None
+            and flow.name != "broken"
+        ):
             flow.body.function(trail.last[0])
         return sound(self, flow, trail, recorded)
 

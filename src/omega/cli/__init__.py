@@ -65,7 +65,7 @@ def _answer(arguments: list[str], session: Session) -> Answer | int:
         return error_answer(error, exit_of(error.record()), session.execution)
     except BrokenPipeError:
         raise
-    except Exception as error:  # a fault of ours: told in one line, never as a traceback that might hold values
+    except Exception as error:  # noqa: BLE001 - a fault of ours: told in one line, never as a traceback that might hold values
         return _fault(error)
     return found if isinstance(found, (Answer, int)) else Exit.DONE
 

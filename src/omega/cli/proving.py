@@ -59,7 +59,7 @@ def verify(session: Session, out: Path | None, kept: tuple[Path, ...], save: Pat
 
 def _line(proof: Proof) -> list[str]:
     log = proof.log
-    kept = f"{log.kept} kept checkpoints continued" if log.kept and log.sound else ""
+    kept = f"{count(log.kept, 'kept checkpoint')} continued" if log.kept and log.sound else ""
     counts = [f"{log.leaves:,} leaves", count(log.checkpoints, "checkpoint"), count(log.rows, "journal row")]
     erased = f"{proof.erased} erased" if proof.erased else ""
     return [proof.tenant, *counts, "   ".join(part for part in ("sound" if proof.sound else "not sound", kept, erased) if part)]

@@ -61,7 +61,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("target")
 @_run_options
 @click.pass_obj
-def run(session: Session, target: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
+def run(session: Session, /, target: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
     """Run a flow durably, through the gate.
 
     TARGET is a file (its `main`, or its only flow), FILE:FLOW, a folder with a flow.py, module:flow, the name of an example, or
@@ -75,7 +75,7 @@ def run(session: Session, target: str, help_input: bool, given: tuple[str, ...],
 @click.argument("method", metavar="SERVICE.METHOD")
 @_run_options
 @click.pass_obj
-def call(session: Session, method: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
+def call(session: Session, /, method: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
     """Call a method of an installed service: `omega run service:SERVICE.METHOD`."""
     loaded = load_target(f"{SERVICE}{method}")
     return _help_input(loaded) if help_input else _start(session, loaded, given, whole, _wish(**options))

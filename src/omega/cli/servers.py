@@ -35,7 +35,7 @@ def mcp() -> None:
 @common
 @click.pass_obj
 def add_server(
-    session: Session, name: str, command: tuple[str, ...], url: str, env: tuple[str, ...], headers: tuple[str, ...], timeout_s: float
+    session: Session, *, name: str, command: tuple[str, ...], url: str, env: tuple[str, ...], headers: tuple[str, ...], timeout_s: float
 ) -> Answer:
     """Add a tool server: start it, and pin the descriptions of its tools.
 

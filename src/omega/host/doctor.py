@@ -169,12 +169,12 @@ def _programs() -> Iterator[Finding]:
     found = [name for name in PROGRAMS if shutil.which(name)]
     if found:
         yield Finding(OK, "programs", ", ".join(found))
-    for name in PROGRAMS:
+    for name, use in PROGRAMS.items():
         if name not in found:
             yield Finding(
                 WARN,
                 "programs",
-                f"{name} is not on the PATH: {PROGRAMS[name]}",
+                f"{name} is not on the PATH: {use}",
                 "pip install 'omega-platform[examples]', or your system's own",
             )
 

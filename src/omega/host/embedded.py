@@ -10,7 +10,6 @@ commands work beside it, deciding ones reach it through its inbox.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +27,10 @@ from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
 from omega.host.policy import load_bundle
 from omega.host.settings import Settings
-from omega.host.tools import PIN, UPSTREAM, Catalogue, unpinned
+from omega.host.tools import Catalogue, CatalogueEffector, accept_tools, forget_tools, unpinned
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
-from omega.kernel.errors import InputError, OmegaError, from_record
+from omega.kernel.errors import OmegaError, from_record
 from omega.kernel.journal import Status
 from omega.kernel.ports import Call, Effector, Letter, Outcome
 from omega.kernel.scope import Scope
@@ -106,7 +105,8 @@ class Omega:
         catalogue = Catalogue(store)
         mcp = McpEffector(catalogue.upstream, catalogue.pin, launch)
         model = ModelEffector()
-        effectors: tuple[Effector, ...] = (ProcessEffector(), FileEffector(), mcp, model, RecordsEffector(store))
+        keeper = CatalogueEffector(catalogue, store, clock.now_us)
+        effectors: tuple[Effector, ...] = (ProcessEffector(), FileEffector(), mcp, model, RecordsEffector(store), keeper)
         world = World(
             store=store,
             reader=store,
@@ -177,7 +177,7 @@ class Omega:
     async def prepare(self, flow: AnyFlow, servers: Sequence[Server] = ()) -> AnyFlow:
         """`flow` with its tools bound; a server declared beside it is looked at, and its descriptions accepted, the first time."""
         for upstream in unpinned(self.catalogue, servers):
-            self.accept(upstream, await self.describe(upstream))
+            await self.accept(upstream, await self.describe(upstream))
         return self.catalogue.bound(flow)
 
     # -- deciding
@@ -212,28 +212,23 @@ class Omega:
         """What a server offers now. Raises UpstreamError with an M code."""
         return await describe(upstream, launch)
 
-    def accept(self, upstream: Upstream, tools: Sequence[ToolDescription]) -> None:
-        """Accept a server and the descriptions of its tools, in place of what was accepted before."""
-        now = self.world.clock.now_us()
-        self.store.put_document(UPSTREAM, upstream.name, json.dumps(upstream.to_json()).encode(), now)
-        for gone in self.catalogue.tools_of(upstream.name):
-            self.store.drop_document(PIN, f"{upstream.name}/{gone.name}")
-        for tool in tools:
-            self.store.put_document(PIN, f"{upstream.name}/{tool.name}", json.dumps(tool.to_json()).encode(), now)
-        self._reread()
+    async def accept(self, upstream: Upstream, tools: Sequence[ToolDescription]) -> None:
+        """Accept a server and the descriptions of its tools, in place of what was accepted before: an execution of its own, on record."""
+        await self._quietly(accept_tools, {"upstream": upstream.to_json(), "tools": [tool.to_json() for tool in tools]})
 
-    def forget(self, name: str) -> None:
-        """Forget a server and what was accepted of it. Raises InputError (OMG-M005) when it is not known."""
-        if self.catalogue.upstream(name) is None:
-            raise InputError("OMG-M005", f"there is no tool server {name}")
-        self.store.drop_document(UPSTREAM, name)
-        for gone in self.catalogue.tools_of(name):
-            self.store.drop_document(PIN, f"{name}/{gone.name}")
-        self._reread()
+    async def forget(self, name: str) -> None:
+        """Forget a server and what was accepted of it: on record too. Raises InputError (OMG-M005) when it is not known."""
+        await self._quietly(forget_tools, name)
 
-    def _reread(self) -> None:
-        fresh = Catalogue(self.store)
-        self.catalogue.upstreams, self.catalogue.pins = fresh.upstreams, fresh.pins
+    async def _quietly(self, flow: AnyFlow, value: Any) -> None:
+        """Run a flow of the host's own, down the road, without telling whoever watches the flow that they asked for."""
+        watch, self.world.watch = self.world.watch, unwatched
+        try:
+            outcome = await self.road.call(Call(passport=self.passport(), flow=flow, input=value))
+        finally:
+            self.world.watch = watch
+        if outcome.error is not None:
+            raise from_record(outcome.error)
 
 
 def _harmless(watch: Watch) -> Watch:

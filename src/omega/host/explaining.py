@@ -151,7 +151,9 @@ def _step(past: Past, book: Book, name: str, flow: AnyFlow | None, archive: Arch
 
 def _decided(past: Past, name: str) -> tuple[Recorded, Step, Mapping[str, Any]]:
     """The step that `name` means among those the gate was asked about, with its latest decision."""
-    found = past.find(name)
+    found = past.find(name) or [
+        step for position, step in past.at.items() if shown(position).endswith(f":{name}")
+    ]  # a tool by its own name
     if not found:
         raise InputError("OMG-I004", f"{name[:80]!r} is no step of it (steps: {_list(past)})")
     gated = [(step, meta) for step in found for meta in _decisions(step)]

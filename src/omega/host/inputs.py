@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omega.kernel.compose import AnyFlow, seconds
 from omega.kernel.budget import Budget
+from omega.kernel.compose import AnyFlow, seconds
 from omega.kernel.definition import Task
 from omega.kernel.errors import DefinitionError, InputError
 
@@ -65,7 +65,7 @@ def input_fields(flow: AnyFlow) -> list[dict[str, Any]]:
 
 
 def read_budget(texts: Iterable[str]) -> Budget | None:
-    """The budget that texts such as "1.00 USD", "5000 tokens" or "20 calls" set together; None without any. Raises InputError (OMG-X001)."""
+    """The budget that texts such as "1.00 USD", "5000 tokens", "20 calls" set together; None without any. Raises InputError (OMG-X001)."""
     found: dict[str, Any] = {}
     for text in texts:
         match = _MONEY.fullmatch(text.strip())

@@ -1,7 +1,7 @@
 """An archive: a data folder opened for reading alone, beside a live engine or without one.
 
-Everything that only looks (`runs`, `show`, `replay`, `verify`, `policy explain`, `mcp list`) stands on it. Its world can open what is sealed
-and can do nothing else: its store refuses, it has no effectors, and its warden has no policies.
+Everything that only looks (`runs`, `show`, `replay`, `verify`, `policy explain`, `mcp list`) stands on it. Its world can open what is
+sealed and can do nothing else: its store refuses, it has no effectors, and its warden has no policies.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ async def add(home: str | os.PathLike[str] | None, upstream: Upstream) -> list[T
                 advice=f"omega mcp tools {upstream.name} compares it, omega mcp remove {upstream.name} forgets it",
             )
         tools = await omega.describe(upstream)
-        omega.accept(upstream, tools)
+        await omega.accept(upstream, tools)
         return tools
 
 
@@ -101,14 +101,14 @@ async def accept(home: str | os.PathLike[str] | None, name: str) -> list[Compare
             raise InputError("OMG-M005", f"there is no tool server {name}")
         offered = await omega.describe(upstream)
         compared = _side_by_side(omega.catalogue.tools_of(name), offered, looked=True)
-        omega.accept(upstream, offered)
+        await omega.accept(upstream, offered)
         return compared
 
 
 async def remove(home: str | os.PathLike[str] | None, name: str) -> None:
     """Forget a server and what was accepted of it. Raises InputError (OMG-M005)."""
     async with Omega.open(home) as omega:
-        omega.forget(name)
+        await omega.forget(name)
 
 
 def reached(upstream: Upstream) -> str:

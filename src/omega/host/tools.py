@@ -1,27 +1,37 @@
 """The catalogue of tool servers: which are known, which descriptions an operator has accepted, and what a tool leaf becomes with them.
 
-Servers and pins are documents of the store (`upstream`, `pin`). A server that a flow declares beside itself is accepted by running that
-flow, at its first use: its descriptions are pinned then, and from then on a change is refused until somebody accepts it on purpose (`omega
-mcp tools NAME --accept`).
+Servers and pins are documents of the store (`upstream`, `pin`), and taking one in or out is a flow like any other: admitted, journaled,
+sealed. A server that a flow declares beside itself is accepted by running that flow, at its first use: its descriptions are pinned then,
+and from then on a change is refused until somebody accepts it on purpose (`omega mcp tools NAME --accept`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 from omega.adapters.mcp import ToolDescription, Transport, Upstream
 from omega.kernel.compose import AnyFlow, rebuilt
-from omega.kernel.definition import Tool
-from omega.kernel.effects import Effect
+from omega.kernel.context import Context
+from omega.kernel.definition import Tool, flow
+from omega.kernel.effects import Effect, Receipt, Request
 from omega.kernel.errors import DefinitionError, InputError, UpstreamError
 from omega.kernel.servers import Server
 from omega.kernel.types import Type
+from omega.kernel.verdict import Permit
 
 UPSTREAM = "upstream"
 PIN = "pin"
+
+
+class Shelf(Protocol):
+    """Where documents are written."""
+
+    def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None: ...
+
+    def drop_document(self, kind: str, name: str) -> bool: ...
 
 
 class Documents(Protocol):
@@ -86,6 +96,77 @@ class Catalogue:
     def bound(self, flow: AnyFlow) -> AnyFlow:
         """`flow` with every tool leaf bound."""
         return rebuilt(flow, self.bind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepServer(Request):
+    """Remember a server and the accepted descriptions of its tools, in place of what was accepted before."""
+
+    port: ClassVar[str] = "catalogue"
+    upstream: Upstream
+    tools: tuple[ToolDescription, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropServer(Request):
+    """Forget a server and what was accepted of it."""
+
+    port: ClassVar[str] = "catalogue"
+    name: str
+
+
+class CatalogueEffector:
+    """Serves `KeepServer` and `DropServer` on a catalogue and the store behind it."""
+
+    port = KeepServer.port
+
+    def __init__(self, catalogue: Catalogue, shelf: Shelf, now_us: Callable[[], int]) -> None:
+        self._catalogue, self._shelf, self._now_us = catalogue, shelf, now_us
+
+    async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[list[str], Receipt]:
+        """Gives the names of the tools that are accepted now. Raises InputError: OMG-M005 for a server to drop that is not known."""
+        permit.spend(self.port)
+        if isinstance(request, KeepServer):
+            self._drop(request.upstream.name)
+            self._keep(request)
+            return [tool.name for tool in request.tools], Receipt()
+        if isinstance(request, DropServer):
+            if self._catalogue.upstream(request.name) is None:
+                raise InputError("OMG-M005", f"there is no tool server {request.name}")
+            self._drop(request.name)
+            return [], Receipt()
+        raise InputError("OMG-I001", f"the catalogue keeps and drops servers, it does no {type(request).__name__}")
+
+    def _keep(self, request: KeepServer) -> None:
+        now, upstream = self._now_us(), request.upstream
+        for tool in request.tools:
+            name = f"{upstream.name}/{tool.name}"
+            self._shelf.put_document(PIN, name, json.dumps(tool.to_json()).encode(), now)
+            self._catalogue.pins[name] = tool
+        self._shelf.put_document(UPSTREAM, upstream.name, json.dumps(upstream.to_json()).encode(), now)
+        self._catalogue.upstreams[upstream.name] = upstream
+
+    def _drop(self, name: str) -> None:
+        self._shelf.drop_document(UPSTREAM, name)
+        self._catalogue.upstreams.pop(name, None)
+        for tool in self._catalogue.tools_of(name):
+            self._shelf.drop_document(PIN, f"{name}/{tool.name}")
+            self._catalogue.pins.pop(f"{name}/{tool.name}", None)
+
+
+@flow(name="accept-tools", effect="idempotent", needs="catalogue:use")
+async def accept_tools(ctx: Context, offer: dict[str, Any]) -> list[str]:
+    """Accept a server (`upstream`) and the descriptions of its tools (`tools`); gives their names."""
+    tools = tuple(ToolDescription.from_json(tool) for tool in offer["tools"])
+    names: list[str] = await ctx.touch(KeepServer(upstream=Upstream.from_json(offer["upstream"]), tools=tools))
+    return names
+
+
+@flow(name="forget-tools", effect="idempotent", needs="catalogue:use")
+async def forget_tools(ctx: Context, name: str) -> list[str]:
+    """Forget a server and what was accepted of it."""
+    left: list[str] = await ctx.touch(DropServer(name=name))
+    return left
 
 
 def upstream_of(server: Server) -> Upstream:

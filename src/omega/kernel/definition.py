@@ -372,7 +372,15 @@ def _source_digest(function: Callable[..., Any]) -> str:
 def _outline(flow: Flow[Any, Any]) -> Iterator[list[str]]:
     for child in flow.children:
         yield from _outline(child)
-    own = [flow.body.kind, flow.input.name, flow.output.name, sorted(flow.needs), flow.approver_role, flow.egress, dict(flow.body.parameters())]
+    own = [
+        flow.body.kind,
+        flow.input.name,
+        flow.output.name,
+        sorted(flow.needs),
+        flow.approver_role,
+        flow.egress,
+        dict(flow.body.parameters()),
+    ]
     settings = hashlib.sha256(json.dumps([*own, len(flow.children)], sort_keys=True).encode()).hexdigest()[:16]
     where = flow.where or next((leaf.where for leaf in flow.leaves() if leaf.where), "")
     code = f"{flow.code}.{settings}" if flow.code else settings

@@ -240,7 +240,12 @@ class Past:
         if exact is not None:
             return [exact]
         matches = [step for position, step in self.at.items() if shown(position) == text]
-        return matches or [step for position, step in self.at.items() if shown(position).endswith(f"/{text}") or step.meta.name == text]
+        tail = text.replace("/", ":")
+        return matches or [
+            step
+            for position, step in self.at.items()
+            if shown(position).endswith((f"/{text}", f":{tail}", f"/{tail}")) or step.meta.name == text
+        ]
 
 
 def _when(row: Row) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from omega.kernel.compose import AnyFlow
-from omega.kernel.definition import flow
+from omega.kernel.flow import flow
 from omega.kernel.effects import Effect
 from omega.kernel.errors import DefinitionError
 

@@ -128,8 +128,8 @@ class Type:
             ) from error
         except PydanticSerializationError as error:
             raise FlowError("OMG-R002", f"no {self.name} that can be stored: {unstorable(value) or error}") from error
-        if b"null" in data and _has_odd_float(value):
-            raise FlowError("OMG-R002", f"not a number, or infinite: {unstorable(value) or self.name}")
+        if b"null" in data and (odd := _odd_float(value)):
+            raise FlowError("OMG-R002", f"not a number, or infinite: {odd}")
         return data
 
     def _encode_loose(self, value: Any) -> bytes:
@@ -280,8 +280,18 @@ def _look(path: str, item: Any) -> tuple[str, list[tuple[str, Any]]]:
     return f"{path} is a {show(type(item))}", []
 
 
-def _has_odd_float(value: Any) -> bool:
-    return unstorable(value) != "" if not isinstance(value, float) else not math.isfinite(value)
+def _odd_float(value: Any) -> str:
+    """The path of the first float inside `value` that JSON cannot hold (pydantic writes null for it); empty when there is none."""
+    stack: list[tuple[str, Any]] = [("value", value)]
+    for _ in range(MAX_WALK):
+        if not stack:
+            return ""
+        path, item = stack.pop()
+        problem, children = _look(path, item)
+        if problem and isinstance(item, float):
+            return problem
+        stack.extend(reversed(children))
+    return ""
 
 
 def check_schema(schema: Mapping[str, Any], value: Any) -> None:

@@ -14,10 +14,12 @@ import json
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
+from omega.kernel.definition import Task
 from omega.kernel.effects import Effect
 from omega.kernel.errors import FlowError, InputError, IntegrityError, OmegaError, StorageError, Suspended
 from omega.kernel.evaluate import evaluate
@@ -155,7 +157,7 @@ class Engine:
             at_us=now,
             create=True,
         )
-        if error is None and flow.effect is Effect.PURE:
+        if error is None and not may_last(flow):
             book.behind(*rows, leaves=tuple(leaves), head=head, key=wrapped)
             return
         await book.commit(*rows, leaves=tuple(leaves), head=head, key=wrapped)
@@ -311,7 +313,8 @@ class Engine:
         if running is None:
             return False
         running.cancelled_by = by
-        asyncio.get_running_loop().call_soon(running.task.cancel)  # after its first step, which is due already: it must be there to record its end
+        # After its first step, which is due already: a task that never began would not be there to record its end.
+        asyncio.get_running_loop().call_soon(running.task.cancel)
         return True
 
     def book_of(self, execution: str) -> tuple[Book, Past] | None:
@@ -324,6 +327,17 @@ class Engine:
         until = self.world.clock.now_us() + LEASE_US
         for execution, running in list(self._running.items()):
             await self.world.store.renew(execution, running.execution.book.epoch, until)
+
+
+def may_last(flow: AnyFlow) -> bool:
+    """Whether `flow` may touch or wait: then its start is on disk before anything else, so that whoever has seen its id can resume it.
+
+    What only computes is over before a commit would be; its start is written behind, with its end.
+    """
+    if flow.effect is not Effect.PURE:
+        return True
+    bodies = [leaf.body for leaf in flow.leaves()]
+    return any(not isinstance(body, Task) or body.takes_context or iscoroutinefunction(body.function) for body in bodies)
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -708,7 +708,8 @@ class Narrowed:
 
 
 def _line_of_author(owner: asyncio.Task[Any]) -> str:
-    """`file.py:line` where the author's code is: on this stack, or, when the call was handed to a task as it is, where the flow's own task waits."""
+    """`file.py:line` where the author's code is: on this stack, or, when the call was handed to a task as it is, where the flow's own
+    task waits."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         if not _is_inside(frame.f_code.co_filename):

@@ -1,7 +1,8 @@
 """What the fixture `omega_test` gives: run flows with given answers, look at what came out, decide as the people would, and go on.
 
-Everything but the world is real: types, gate, default policies, journal, log. Steps that would touch the world get the answers they were given; one
-that got none fails with OMG-R017, so a test never reaches further than its author thought. Time is virtual: a sleep of a week takes no time.
+Everything but the world is real: types, gate, default policies, journal, log. Steps that would touch the world get the answers they were
+given; one that got none fails with OMG-R017, so a test never reaches further than its author thought. Time is virtual: a sleep of a week
+takes no time.
 """
 
 from __future__ import annotations
@@ -252,7 +253,8 @@ class _Answering(Execution):
     given: Mapping[str, Callable[[Any], Any]]
 
     async def leaf(self, flow: AnyFlow, value: Any, trail: Trail, ctx: Context | None = None) -> Any:
-        """The leaf, with its function replaced where an answer was given. Name, effect, needs and approvals stay, so the gate is asked the same."""
+        """The leaf, with its function replaced where an answer was given. Name, effect, needs and approvals stay, so the gate is asked
+        the same."""
         answer = self.given.get(flow.name)
         if answer is not None and isinstance(flow.body, Task):
             flow = replace(flow, body=_Answered(_as_function(answer), False, True, "", flow.where, flow.body))

@@ -1,4 +1,5 @@
-"""What stands where the world would be: effectors that spend their permits like real ones, remember every touch, and answer as a test says."""
+"""What stands where the world would be: effectors that spend their permits like real ones, remember every touch, and answer as a test
+says."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ class RecordingEffector:
 
 def unanswered(touch: Touch) -> Any:
     """No answer is known: FlowError OMG-R017 naming step and request."""
-    raise FlowError("OMG-R017", f"{touch.step} wants {type(touch.request).__name__} from {touch.request.port}, and no answer was given for it")
+    raise FlowError(
+        "OMG-R017", f"{touch.step} wants {type(touch.request).__name__} from {touch.request.port}, and no answer was given for it"
+    )
 
 
 def always(value: Any) -> Answer:

@@ -3,7 +3,8 @@
     lab = Lab()
     outcome = run_virtual(lab.run(triage, ticket))
 
-Everything is deterministic: the same seed gives the same ids, sealed bytes and checkpoints. Keys come from the seed too, so they protect nothing.
+Everything is deterministic: the same seed gives the same ids, sealed bytes and checkpoints. Keys come from the seed too, so they protect
+nothing.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Lab:
         self.sequencer = sequencer()
         self.authority = Authority(seeded_signer("passport"), issuer=ISSUER, audience=ISSUER)
         self.moments: list[Moment] = []
-        self.store = store or MemoryStore(sequencer=self.sequencer, owner=owner, now_us=self.clock.now_us, start=start)
+        self.store: Any = store or MemoryStore(sequencer=self.sequencer, owner=owner, now_us=self.clock.now_us, start=start)
         self.effectors: dict[str, Any] = dict(effectors) if effectors is not None else {p: RecordingEffector(p, self.clock) for p in PORTS}
         self.world = World(
             store=self.store,
@@ -124,7 +125,12 @@ class Lab:
     # -- who
 
     def passport(
-        self, principal: str = OWNER, *, groups: Iterable[str] | None = None, capabilities: Iterable[str] = (ANY,), actors: tuple[str, ...] = ()
+        self,
+        principal: str = OWNER,
+        *,
+        groups: Iterable[str] | None = None,
+        capabilities: Iterable[str] = (ANY,),
+        actors: tuple[str, ...] = (),
     ) -> str:
         """A passport of this lab. A person is an owner unless `groups` says otherwise; an agent has no group."""
         now = self.clock.now_us()

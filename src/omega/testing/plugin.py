@@ -1,8 +1,8 @@
 """The pytest plugin: the fixture `omega_test`. Loaded in every pytest run where Omega is installed, so it imports nothing until it is used.
 
-    def test_urgent_is_paged(omega_test):
-        omega_test.answers(classify, Triage(team="net", urgency=5, reply=""))
-        assert omega_test.run(triage, ticket).needs_approval(of=page)
+def test_urgent_is_paged(omega_test):
+    omega_test.answers(classify, Triage(team="net", urgency=5, reply=""))
+    assert omega_test.run(triage, ticket).needs_approval(of=page)
 """
 
 from __future__ import annotations

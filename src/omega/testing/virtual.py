@@ -1,8 +1,9 @@
 """Virtual time: an event loop that jumps to the next deadline instead of waiting for it.
 
-asyncio asks its selector to wait until the earliest timer is due. Here the selector never waits: when nothing is ready, it moves the loop's clock
-by what it was asked to wait. `asyncio.sleep(3600)` takes microseconds, `asyncio.timeout` passes exactly when it should relative to everything else, and
-the order of events is the same in every run. Threads and sockets have no place in it: time would run away while they work.
+asyncio asks its selector to wait until the earliest timer is due. Here the selector never waits: when nothing is ready, it moves the
+loop's clock by what it was asked to wait. `asyncio.sleep(3600)` takes microseconds, `asyncio.timeout` passes exactly when it should
+relative to everything else, and the order of events is the same in every run. Threads and sockets have no place in it: time would run
+away while they work.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Deadlock(RuntimeError):
     """Every task waits for something that nothing in the loop will bring about."""
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+class _JumpingSelector(selectors.DefaultSelector):
     """Reports what is ready now, and turns waiting into a jump of `now`."""
 
     def __init__(self) -> None:

@@ -43,7 +43,21 @@ def send(n: int) -> int:
     return n
 
 
-FLOWS: dict[str, Flow[Any, Any]] = {f"leaves:{each.body.function.__name__}": each for each in (add, double, odd, word, shout, send)}
+@flow
+def counted(n: int) -> list[int]:
+    """The numbers below it, at most three."""
+    return list(range(min(abs(n), 3)))
+
+
+@flow
+def total(numbers: Any) -> int:
+    """Their sum."""
+    return sum(numbers)
+
+
+FLOWS: dict[str, Flow[Any, Any]] = {
+    f"leaves:{each.body.function.__name__}": each for each in (add, double, odd, word, shout, send, counted, total)
+}
 
 
 def resolve(reference: str) -> Flow[Any, Any]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import random
 import time
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from omega.kernel.errors import CODES, DefinitionError
-from omega.kernel.poml import check, diff, format, parse, problems_of
-
-from kernel.poml.leaves import resolve
+from omega.kernel.flow import Flow, flow
+from omega.kernel.poml import Document, diff, format, from_flow, parse, problems_of, to_flow
 
 EXAMPLES = [path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[3] / "examples/poml").glob("*.poml"))]
 PIECES = [
-    "a", "b -> [c, d]", "->", "[", "]", "{", "}", ": ", ",", "\n", "\n  ", "- ", "? ", "&x ", "*x", "<<: ", "!!str ", "!t ", "|\n", ">-\n", "'", '"', "#", " # c",
-    "---\n", "...\n", "%YAML 1.1\n", "\t", "null", "~", "true", "1", "-0", "1e9", "1e999", ".nan", "0x1f", "poml: 2.0.0", "nodes:", "connect:", "flow: leaves:add",
-    "tool: a/b", "when: out > 1", "retry: 3", "timeout: 30s", "\\", "\\u0041", "é", "\U0001f600", "\u2028", "\ufeff", "\x00", "\x85", "\r\n", "[[[[[[[[", "{a: {a: ",
+    "a", "b -> [c, d]", "->", "[", "]", "{", "}", ": ", ",", "\n", "\n  ", "- ", "? ", "&x ", "*x", "<<: ", "!!str ", "!t ",
+    "|\n", ">-\n", "'", '"', "#", " # c", "---\n", "...\n", "%YAML 1.1\n", "\t", "null", "~", "true", "1", "-0", "1e9", "1e999",
+    ".nan", "0x1f", "poml: 2.0.0", "nodes:", "connect:", "flow: leaves:add", "tool: a/b", "when: out > 1", "retry: 3",
+    "timeout: 30s", '\\', '\\u0041', "\xe9", "\U0001f600", "\u2028", "\ufeff", "\x00", "\x85", "\r\n", "[[[[[[[[", "{a: {a: ",
     "sub: a", "then: a", "cases: {x: a}", "by: a", "env: X", "types:", "input:", "secrets:", "servers:",
 ]  # fmt: skip
 FAST_S = float(os.environ.get("OMEGA_FUZZ_S", "2"))
@@ -45,13 +47,31 @@ def fed(text: str) -> bool:
         lines = text.count("\n") + text.count("\r") + 2
         assert all(problem.code in CODES and 1 <= problem.line <= lines and problem.column >= 1 for problem in problems), text
         return False
-    check(document, resolve)
+    there_and_back(document)
     laid_out = format(text)
     assert format(laid_out) == laid_out == document.text, text
     again = parse(laid_out)
     assert diff(document, again) == [], text
     assert [comment.strip() for comment in comments(document.tree)] == [comment.strip() for comment in comments(again.tree)], text
     return True
+
+
+def there_and_back(document: Document) -> None:
+    """Whatever can be made of a document can be written down from its parts alone, and is then the same flow."""
+    try:
+        made = to_flow(document, lambda reference: anything)
+    except DefinitionError as error:
+        assert problems_of(error), document.text
+        return
+    bare = Flow(**{each.name: getattr(made, each.name) for each in fields(Flow) if each.name != "_digest"})
+    written = from_flow(bare, refer=lambda leaf: "leaves:anything")
+    assert to_flow(written, lambda reference: anything).digest == made.digest, (document.text, written.text)
+
+
+@flow
+def anything(value: Any) -> Any:
+    """Stands where a document names a flow."""
+    return value
 
 
 def comments(tree: object) -> list[str]:
@@ -83,7 +103,9 @@ def test_two_minutes_of_nonsense() -> None:
     fuzz(SLOW_S, 2)
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n", "#", "[]", "{}", "a", "null", "\ufeff", "- a", "%", "\x00", "a: [", "? a", "!!python/object:os.system a"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n", "#", "[]", "{}", "a", "null", "\ufeff", "- a", "%", "\x00", "a: [", "? a", "!!python/object:os.system a"]
+)
 def test_the_smallest_texts(text: str) -> None:
     assert fed(text) is False
 

@@ -44,7 +44,6 @@ LOCK_MS = 25_000
 _MAX_NAME = 63
 _VALUE_CLASSES = ("22", "23", "54")
 _RETRIED = ("40001", "40P01")
-_ABSENT = ("3D000", "3F000", "28000", "28P01", "42501", "53300", "57P03")
 _EXTRA = "install the extra `server` of this package: it brings asyncpg"
 _DSN_ADVICE = "correct the address of the database, or start its server"
 
@@ -202,9 +201,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def _unusable(error: BaseException) -> StorageError:
-    if isinstance(error, OSError | ValueError) or getattr(error, "sqlstate", "") in _ABSENT:
-        return StorageError("OMG-S002", f"the database cannot be opened: {_words(error)}", advice=_DSN_ADVICE)
-    return StorageError("OMG-S002", f"the database cannot be opened: {_words(error)}")
+    return StorageError("OMG-S002", f"the database cannot be opened: {_words(error)}", advice=_DSN_ADVICE)
 
 
 def _words(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from omega.adapters.postgres.ledger import Ledger, SpoiledError
 from omega.adapters.postgres.link import Connection, Link, failed, failures, is_own_fault, is_retried, let_go
-from omega.adapters.sql.queue import MAX_PENDING_BYTES, Counts, Entry, Queue, Refusals, tell
+from omega.adapters.sql.queue import BEHIND_ROWS, BEHIND_S, MAX_PENDING_BYTES, Counts, Entry, Queue, Refusals, tell
 from omega.kernel.errors import OmegaError, StorageError
 
 MAX_ATTEMPTS = 5
@@ -55,9 +55,9 @@ class Writer:
                 self._room.wait()
             if self._stopped:
                 raise self._failure()
-            pressing, first = self._queue.pressing, not self._queue.entries
-            self._queue.add(entry, time.monotonic())
-            if first or self._queue.pressing is not pressing:
+            pressing, first = self._queue.pressing(BEHIND_ROWS), not self._queue.entries
+            self._queue.add(entry, time.monotonic(), BEHIND_S)
+            if first or self._queue.pressing(BEHIND_ROWS) is not pressing:
                 self._link.soon(self._wake.set)
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Writer:
             with self._lock:
                 now = time.monotonic()
                 patience = self._queue.patience(now)
-                if self._stopped or self._queue.pressing or patience == 0.0:
+                if self._stopped or self._queue.pressing(BEHIND_ROWS) or patience == 0.0:
                     taken, self._queue = self._queue, Queue()
                     self._room.notify_all()
                     return [] if self._broken else taken.entries

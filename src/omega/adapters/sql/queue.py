@@ -67,10 +67,10 @@ class Queue:
     urgent: bool = False
     due: float = 0.0
 
-    def add(self, entry: Entry, now: float) -> None:
-        """Append `entry`; somebody who waits for it makes everything urgent."""
+    def add(self, entry: Entry, now: float, linger_s: float) -> None:
+        """Append `entry`, due in `linger_s` if it is the first; somebody who waits for it makes everything urgent."""
         if not self.entries:
-            self.due = now + BEHIND_S
+            self.due = now + linger_s
         self.entries.append(entry)
         self.size += entry.size
         if entry.batch is not None:
@@ -78,10 +78,9 @@ class Queue:
         if entry.future is not None:
             self.urgent = True
 
-    @property
-    def pressing(self) -> bool:
-        """Whether it is time to write, whatever the clock says."""
-        return self.urgent or self.rows >= BEHIND_ROWS
+    def pressing(self, rows: int) -> bool:
+        """Whether it is time to write, whatever the clock says: somebody waits, or so many rows do."""
+        return self.urgent or self.rows >= rows
 
     def patience(self, now: float) -> float | None:
         """Seconds until the first entry is due; None when nothing waits."""

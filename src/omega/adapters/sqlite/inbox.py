@@ -11,45 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
+from omega.adapters.sql.batches import unknown
+from omega.adapters.sql.letters import document_values, letter_values
 from omega.adapters.sqlite.folder import existing
 from omega.adapters.sqlite.schema import open_writing, opening_error
-from omega.kernel.errors import FlowError, InputError
-
-VERBS = frozenset({"approve", "cancel", "resolve", "signal"})
-"""What an engine can be asked for."""
-
-MAX_LETTER = 1 << 20
-"""Longest body of a letter in bytes, as JSON."""
-
-MAX_DOCUMENT = 4 << 20
-"""Largest document in bytes: configuration, not data."""
 
 POST = "INSERT INTO inbox (execution, verb, body, at_us) VALUES (?, ?, ?, ?)"
 SETTLE = "DELETE FROM inbox WHERE number = ?"
 PUT = "INSERT OR REPLACE INTO documents (kind, name, body, at_us) VALUES (?, ?, ?, ?)"
 DROP = "DELETE FROM documents WHERE kind = ? AND name = ?"
-
-
-def letter_values(execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> tuple[Any, ...]:
-    """A letter as the values of `POST`. Raises InputError (OMG-X001) for an unknown verb, FlowError (OMG-R002, OMG-R003) for the body."""
-    if verb not in VERBS:
-        raise InputError("OMG-X001", f"an engine cannot be asked to {verb!r}", details={"verbs": sorted(VERBS)})
-    try:
-        text = msgspec.json.encode(dict(body))
-    except (TypeError, ValueError) as error:
-        raise FlowError("OMG-R002", f"the body of a letter is not plain data: {error}") from error
-    if len(text) > MAX_LETTER:
-        raise FlowError("OMG-R003", f"the letter has {len(text)} bytes, {MAX_LETTER} are allowed")
-    return execution, verb, text, at_us
-
-
-def document_values(kind: str, name: str, body: bytes, at_us: int) -> tuple[Any, ...]:
-    """A document as the values of `PUT`. Raises FlowError (OMG-R003) when it is too large."""
-    if len(body) > MAX_DOCUMENT:
-        raise FlowError("OMG-R003", f"the document {kind}/{name} has {len(body)} bytes, {MAX_DOCUMENT} are allowed")
-    return kind, name, body, at_us
 
 
 class SqliteInbox:
@@ -69,7 +39,7 @@ class SqliteInbox:
         """Leave a letter about `execution`; gives its number. Raises InputError: OMG-I003 for an unknown execution, OMG-X001 for a verb."""
         values = letter_values(execution, verb, body, at_us)
         if not self._run("SELECT 1 FROM executions WHERE execution = ?", (execution,)).fetchall():
-            raise InputError("OMG-I003", f"there is no execution {execution}")
+            raise unknown(execution)
         return self._run(POST, values).lastrowid or 0
 
     def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None:

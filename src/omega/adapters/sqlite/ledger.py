@@ -17,13 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from omega.adapters.sql.batches import CREATED_LEASE_US, ENDED, stale, unknown
 from omega.adapters.sqlite.schema import INLINE_LIMIT
-from omega.kernel.errors import InputError, StorageError
-from omega.kernel.journal import Status
+from omega.kernel.errors import StorageError
 from omega.kernel.ports import Batch, Committed, Head, Sequencer
-
-CREATED_LEASE_US = 60_000_000
-"""How long the maker of an execution owns it before it renews, in microseconds."""
 
 MAX_FENCES = 65_536
 """Executions whose epoch is remembered; past this all are looked up anew, so that memory stays bounded."""
@@ -32,7 +29,6 @@ PAGES_PER_COMMIT = 16 << 10
 """Bytes of pages that a commit writes to the log beside the rows themselves (index, tree and table pages), roughly."""
 
 _CHUNKS = (256, 64, 16, 4, 1)
-_ENDED = frozenset(status.value for status in Status if status.ended)
 
 
 def _inserts(head: str, columns: int) -> dict[int, str]:
@@ -135,7 +131,7 @@ class Ledger:
         query = "SELECT number, tenant, epoch, owner, lease_us FROM executions WHERE execution = ?"
         found = self._execute(query, (execution,)).fetchone()
         if found is None:
-            raise _unknown(execution)
+            raise unknown(execution)
         number, tenant, epoch, holder, until = found
         if holder not in ("", owner) and until > now_us:
             raise StorageError("OMG-R010", f"{execution} is run by {holder}", details={"owner": holder, "lease_us": until})
@@ -166,7 +162,7 @@ class Ledger:
             return self._create(batch, head)
         fence = self._known(batch.execution)
         if fence.tenant != batch.tenant:
-            raise _unknown(batch.execution)
+            raise unknown(batch.execution)
         if fence.epoch != batch.epoch:
             raise stale(batch.execution, batch.epoch, fence.epoch)
         return fence
@@ -174,7 +170,7 @@ class Ledger:
     def _create(self, batch: Batch, head: Head) -> Fence:
         at_us = head.at_us or self._now_us()
         names = (batch.execution, batch.tenant, head.flow, head.version, head.status, head.principal, head.target)
-        ended = head.status in _ENDED
+        ended = head.status in ENDED
         held = (batch.epoch, "" if ended else self._owner, 0 if ended else at_us + CREATED_LEASE_US, at_us, at_us)
         sql = (
             "INSERT INTO executions (execution, tenant, flow, version, status, principal, target, epoch, owner, lease_us, started_us,"
@@ -189,7 +185,7 @@ class Ledger:
         named = {"flow": head.flow, "version": head.version, "principal": head.principal, "target": head.target}
         fields: dict[str, Any] = {"status": head.status, "updated_us": head.at_us or self._now_us()}
         fields |= {name: value for name, value in named.items() if value}
-        if head.status in _ENDED:
+        if head.status in ENDED:
             fields |= {"owner": "", "lease_us": 0}
         columns = ", ".join(f"{name} = ?" for name in fields)
         self._execute(f"UPDATE executions SET {columns} WHERE number = ?", (*fields.values(), fence.number))  # noqa: S608 - names are ours
@@ -197,7 +193,7 @@ class Ledger:
     def _known(self, execution: str) -> Fence:
         fence = self._find(execution)
         if fence is None:
-            raise _unknown(execution)
+            raise unknown(execution)
         return fence
 
     def _find(self, execution: str) -> Fence | None:
@@ -241,12 +237,3 @@ class Ledger:
                 end = start + size * width
                 self._execute(statements[size], values[start:end])
                 start, left = end, left - size
-
-
-def stale(execution: str, epoch: int, current: int) -> StorageError:
-    """The refusal of a batch whose author has been replaced."""
-    return StorageError("OMG-S006", f"{execution} is at epoch {current}, not {epoch}", details={"epoch": epoch, "current": current})
-
-
-def _unknown(execution: str) -> InputError:
-    return InputError("OMG-I003", f"there is no execution {execution}")

@@ -11,20 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from omega.adapters.sql.batches import measure, unknown
+from omega.adapters.sql.letters import document_values, letter_values
+from omega.adapters.sql.queue import Entry
 from omega.adapters.sqlite import inbox, schema
 from omega.adapters.sqlite.folder import DATABASE, EngineLock, prepare
 from omega.adapters.sqlite.ledger import Ledger
 from omega.adapters.sqlite.records import Records
-from omega.adapters.sqlite.writer import Counts, Entry, Writer
-from omega.kernel.errors import FlowError, InputError, IntegrityError, OmegaError, StorageError
+from omega.adapters.sqlite.writer import Counts, Writer
+from omega.kernel.errors import IntegrityError, OmegaError
 from omega.kernel.ids import new_id
-from omega.kernel.journal import MAX_PAYLOAD, MAX_POSITION
 from omega.kernel.ports import Batch, Committed, Sequencer
 
-SEAL_OVERHEAD = 1 << 10
-"""Bytes by which a sealed payload may exceed MAX_PAYLOAD: nonce, tag and header of the seal."""
-
-_ENTRY_BYTES = 256
 _END_LEASES = "UPDATE executions SET owner = '', lease_us = 0 WHERE status IN ('running', 'waiting', 'in doubt') AND owner <> ''"
 
 
@@ -76,12 +74,12 @@ class SqliteStore(Records):
         """See `kernel.ports.Store.commit`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Committed] = loop.create_future()
-        self._writer.submit(Entry(batch=batch, future=future, loop=loop, size=_measure(batch)))
+        self._writer.submit(Entry(batch=batch, future=future, loop=loop, size=measure(batch)))
         return await future
 
     def behind(self, batch: Batch) -> None:
         """See `kernel.ports.Store.behind`. Blocks only while the queue is full."""
-        self._writer.submit(Entry(batch=batch, size=_measure(batch)))
+        self._writer.submit(Entry(batch=batch, size=measure(batch)))
 
     async def claim(self, execution: str, *, owner: str, lease_us: int, now_us: int) -> int:
         """See `kernel.ports.Store.claim`."""
@@ -105,9 +103,9 @@ class SqliteStore(Records):
 
     def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
         """A letter from this process; as `SqliteInbox.post`."""
-        values = inbox.letter_values(execution, verb, body, at_us)
+        values = letter_values(execution, verb, body, at_us)
         if self.line(execution) is None:
-            raise InputError("OMG-I003", f"there is no execution {execution}")
+            raise unknown(execution)
         return int(self._wait(lambda ledger: ledger.run(inbox.POST, values)))
 
     def settle(self, number: int) -> None:
@@ -116,7 +114,7 @@ class SqliteStore(Records):
 
     def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None:
         """Store a document in place of the one of that name."""
-        values = inbox.document_values(kind, name, body, at_us)
+        values = document_values(kind, name, body, at_us)
         self._wait(lambda ledger: ledger.run(inbox.PUT, values))
 
     def drop_document(self, kind: str, name: str) -> bool:
@@ -173,18 +171,3 @@ def _enter(connection: sqlite3.Connection, folder: Path) -> int:
     except sqlite3.Error as error:
         raise schema.opening_error(error, folder) from error
     return int(engine)
-
-
-def _measure(batch: Batch) -> int:
-    """Bytes that a batch holds in the queue. Raises FlowError (OMG-R003, OMG-R016) above the limits, before anybody waits."""
-    size = _ENTRY_BYTES
-    for row in batch.rows:
-        if row.execution != batch.execution:
-            raise StorageError("OMG-S006", f"a row of {row.execution} cannot be written with a batch of {batch.execution}")
-        payload = 0 if row.payload is None else len(row.payload)
-        if payload > MAX_PAYLOAD + SEAL_OVERHEAD:
-            raise FlowError("OMG-R003", f"the value of {row.position} has {payload} bytes, {MAX_PAYLOAD} are allowed")
-        if len(row.position) > MAX_POSITION:
-            raise FlowError("OMG-R016", f"a position of {batch.execution} has {len(row.position)} characters, {MAX_POSITION} are allowed")
-        size += _ENTRY_BYTES + len(row.meta) + payload
-    return size

@@ -16,27 +16,16 @@ The thread must not know: flows, sealing, the event loop (beyond `call_soon_thre
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from omega.adapters.sql.queue import BEHIND_ROWS, BEHIND_S, MAX_PENDING_BYTES, Entry, Queue, Refusals, tell
+from omega.adapters.sql.queue import Counts as WriterCounts
 from omega.adapters.sqlite.ledger import Ledger, OustedError
 from omega.adapters.sqlite.schema import BUSY_S
 from omega.kernel.errors import OmegaError, StorageError
-from omega.kernel.ports import Batch
-
-BEHIND_ROWS = 128
-"""Rows written behind that wake the writer: one fsync per this many pure steps is the most a sequential flow pays."""
-
-BEHIND_S = 0.05
-"""Longest time a row written behind waits, in seconds: a bound on what a crash runs again."""
-
-MAX_PENDING_BYTES = 64 << 20
-"""Most that may wait in the queue. Past it the caller blocks until the disk has caught up: memory is bounded, nothing is dropped."""
 
 FOLD_BYTES = 16 << 20
 """Size of the write-ahead log at which it is folded into the database when the writer is idle; at four times this it is done regardless."""
@@ -54,48 +43,10 @@ _OWN_FAULTS = (
 
 
 @dataclass(slots=True)
-class Counts:
-    """What the writer did since it was opened: transactions (one fsync each), batches, rows, leaves, and folds of the write-ahead log."""
+class Counts(WriterCounts):
+    """What the writer did since it was opened, and how often it folded the write-ahead log."""
 
-    commits: int = 0
-    batches: int = 0
-    rows: int = 0
-    leaves: int = 0
     folds: int = 0
-
-
-class Entry:
-    """One thing in the queue: a batch, or a chore (a change of a lease, the inbox or a document), and who waits for it."""
-
-    __slots__ = ("batch", "chore", "error", "future", "loop", "result", "size")
-
-    def __init__(
-        self,
-        *,
-        batch: Batch | None = None,
-        chore: Callable[[Ledger], Any] | None = None,
-        future: asyncio.Future[Any] | concurrent.futures.Future[Any] | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
-        size: int = 0,
-    ) -> None:
-        self.batch = batch
-        self.chore = chore
-        self.future = future
-        self.loop = loop
-        self.size = size
-        self.result: Any = None
-        self.error: OmegaError | None = None
-
-
-@dataclass(slots=True)
-class _Queue:
-    """What waits, under the writer's lock."""
-
-    entries: list[Entry] = field(default_factory=list)
-    rows: int = 0
-    size: int = 0
-    urgent: bool = False
-    due: float = 0.0
 
 
 class Writer:
@@ -108,11 +59,11 @@ class Writer:
         lock = threading.Lock()
         self._wake = threading.Condition(lock)
         self._room = threading.Condition(lock)
-        self._queue = _Queue()
+        self._queue = Queue()
         self._waiting = False
         self._closing = False
         self._broken = ""
-        self._poisoned: dict[tuple[str, int], OmegaError] = {}
+        self._refusals = Refusals()
         self._thread = threading.Thread(target=self._run, name="omega-store", daemon=True)
         self._thread.start()
 
@@ -125,16 +76,9 @@ class Writer:
                 raise self._failure()
             queue = self._queue
             first = not queue.entries
-            if first:
-                queue.due = time.monotonic() + BEHIND_S
-            queue.entries.append(entry)
-            queue.size += entry.size
-            if entry.batch is not None:
-                queue.rows += len(entry.batch.rows)
-            if entry.future is not None:
-                queue.urgent = True
+            queue.add(entry, time.monotonic(), BEHIND_S)
             if self._waiting:
-                if queue.urgent or queue.rows >= BEHIND_ROWS:
+                if queue.pressing(BEHIND_ROWS):
                     self._wake.notify()
                 elif first:
                     self._remind()
@@ -180,20 +124,17 @@ class Writer:
         with self._wake:
             while not self._due():
                 self._waiting = True
-                self._wake.wait(self._patience())
+                self._wake.wait(self._queue.patience(time.monotonic()))
                 self._waiting = False
-            taken, self._queue = self._queue, _Queue()
+            taken, self._queue = self._queue, Queue()
             self._room.notify_all()
         return [] if self._broken else taken.entries
 
     def _due(self) -> bool:
         queue = self._queue
-        if self._stopped or queue.urgent or queue.rows >= BEHIND_ROWS:
+        if self._stopped or queue.pressing(BEHIND_ROWS):
             return True
         return bool(queue.entries) and time.monotonic() >= queue.due
-
-    def _patience(self) -> float | None:
-        return max(0.0, self._queue.due - time.monotonic()) if self._queue.entries else None
 
     def _serve(self, entries: list[Entry]) -> None:
         try:
@@ -205,7 +146,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever went wrong: nobody may wait for ever, nothing more may be acknowledged
             self._stop(f"the writer failed: {type(error).__name__}", entries)
         else:
-            _tell(entries)
+            tell(entries)
 
     def _write(self, entries: list[Entry]) -> None:
         """One transaction for all of `entries`; when one of them spoils it, one for each."""
@@ -232,23 +173,15 @@ class Writer:
             if entry.batch is None:
                 entry.result = entry.chore(self._ledger) if entry.chore is not None else None
             else:
-                if self._poisoned:
-                    self._check_poison(entry.batch)
+                self._refusals.check(entry.batch)
                 entry.result = self._ledger.stage(entry.batch)
         except OmegaError as error:
             self._refuse(entry, error)
         else:
             staged.append(entry)
 
-    def _check_poison(self, batch: Batch) -> None:
-        earlier = self._poisoned.get((batch.execution, batch.epoch))
-        if earlier is not None:
-            raise StorageError("OMG-S006", f"an earlier batch of {batch.execution} was refused: {earlier.cause}", details=earlier.details)
-
     def _refuse(self, entry: Entry, error: Exception) -> None:
-        entry.error = error if isinstance(error, OmegaError) else _refusal(entry, error)
-        if entry.batch is not None and entry.future is None:
-            self._poisoned[entry.batch.execution, entry.batch.epoch] = entry.error
+        self._refusals.note(entry, error if isinstance(error, OmegaError) else _refusal(entry, error))
 
     def _count(self, staged: list[Entry], leaves: int) -> None:
         counts = self.counts
@@ -278,11 +211,11 @@ class Writer:
         """Refuse everything from now on: those in the failed group, those who wait, those who come."""
         with self._wake:
             self._broken = cause
-            waiting, self._queue = self._queue, _Queue()
+            waiting, self._queue = self._queue, Queue()
             self._room.notify_all()
         for entry in (*entries, *waiting.entries):
             entry.error = self._failure()
-        _tell([*entries, *waiting.entries])
+        tell([*entries, *waiting.entries])
 
 
 def _refusal(entry: Entry, error: Exception) -> OmegaError:
@@ -290,29 +223,3 @@ def _refusal(entry: Entry, error: Exception) -> OmegaError:
     if isinstance(error, sqlite3.IntegrityError) and "journal" in str(error):
         return StorageError("OMG-S006", f"a row of {name} was already written by somebody else")
     return StorageError("OMG-S006", f"a batch of {name} cannot be stored: {error}", advice="report this: a value does not fit its column")
-
-
-def _tell(entries: list[Entry]) -> None:
-    """Wake all who wait: one call into each event loop, however many entries it has."""
-    loops: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
-    for entry in entries:
-        if entry.loop is not None:
-            loops.setdefault(entry.loop, []).append(entry)
-        elif entry.future is not None:
-            _settle([entry])
-    for loop, waiting in loops.items():
-        try:
-            loop.call_soon_threadsafe(_settle, waiting)
-        except RuntimeError:  # the loop was closed: nobody waits there any more
-            continue
-
-
-def _settle(entries: list[Entry]) -> None:
-    for entry in entries:
-        future = entry.future
-        if future is None or future.done():  # a caller that was cancelled no longer asks
-            continue
-        if entry.error is not None:
-            future.set_exception(entry.error)
-        else:
-            future.set_result(entry.result)

@@ -81,11 +81,11 @@ class NotAnExpression(Exception):
 def parse_chain(text: str) -> Chain:
     """The chain that `text` spells. Raises NotAnExpression."""
     tokens: list[tuple[str, str, int]] = []
-    position = 0
-    while text[position:].strip():
+    position, end = 0, len(text.rstrip())
+    while position < end:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            start = position + len(text[position:]) - len(text[position:].lstrip())
+            start = end - len(text[position:end].lstrip())
             raise NotAnExpression(start, f"{quoted(text[start : start + 12])} cannot stand in an expression", "node names, ->, [ , ]")
         tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         position = match.end()

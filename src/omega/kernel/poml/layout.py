@@ -89,7 +89,8 @@ def _item(item: Item, indent: str, keyed: bool, section: bool = False) -> Iterat
     lead = f"{indent}{_text(item.key, flow=True)}:" if keyed else f"{indent}-"
     yield from (indent + line if line else "" for line in item.before)
     one_line = None if section and isinstance(item.value, Branch) and item.value.items else _one_line(item.value, flow=False)
-    if one_line is not None and (isinstance(item.value, Scalar) or len(lead) + 1 + len(one_line) + len(after) <= WIDTH):
+    whole = isinstance(item.value, Scalar) or not item.value.items
+    if one_line is not None and (whole or len(lead) + 1 + len(one_line) + len(after) <= WIDTH):
         folded = _folded(item.value, WIDTH - len(indent) - 2) if len(lead) + 1 + len(one_line) > WIDTH else []
         yield f"{lead} {'>-' if folded else one_line}{after}"
         yield from (f"{indent}  {line}" for line in folded)

@@ -16,12 +16,21 @@ MAX_PROBLEMS = 50
 MAX_QUOTED = 60
 """Characters of the document that an error repeats."""
 
+MAX_SLIP = 4
+"""Characters by which a word may be longer or shorter than the one that was meant."""
+
+MAX_COMPARED = 300
+"""Words that an unknown one is compared with: comparing is slow, and a document may have thousands of names and mistakes."""
+
 SECRET = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
-    r"|xox[abprs]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,})"
+    r"|xox[abprs]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{10,200}\.eyJ[A-Za-z0-9_-]{10,})"
     r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----|[a-z][a-z0-9+.-]{0,20}://[^\s/:@]{1,100}:[^\s/@]{1,200}@"
 )
-"""Token formats as their vendors publish them (prefix and alphabet), private keys in PEM form, passwords in URLs."""
+"""Token formats as their vendors publish them (prefix and alphabet), private keys in PEM form, passwords in URLs.
+
+A repetition that something must follow is bounded: the text searched may have been made to be slow.
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,7 +83,8 @@ class Problems:
     def unknown(self, code: str, at: Mark, what: str, given: str, known: Iterable[str]) -> None:
         """Note a word that is none of the `known` ones, with the nearest of them."""
         names = sorted(known)
-        near = get_close_matches(given, names, n=1, cutoff=0.6) if len(given) <= MAX_QUOTED else []
+        similar = [name for name in names if abs(len(name) - len(given)) <= MAX_SLIP][:MAX_COMPARED]
+        near = get_close_matches(given, similar, n=1, cutoff=0.6) if len(given) <= MAX_QUOTED else []
         listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         self.add(code, at, f"unknown {what} {quoted(given)}", expected=f"one of: {listed}" if names else "", suggestion="".join(near))
 

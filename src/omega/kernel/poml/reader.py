@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any
 
 from omega.kernel.compose import MAX_ATTEMPTS, MAX_ITEMS, seconds
 from omega.kernel.effects import Effect
 from omega.kernel.errors import DefinitionError
-from omega.kernel.poml.connect import NODE, Chain, Name, NotAnExpression, find_cycle, parse_chain
+from omega.kernel.poml.connect import NODE, Chain, Name, NotAnExpression, parse_chain
 from omega.kernel.poml.document import SCHEMA_VERSION, Document, Node, ToolServer, Typed
+from omega.kernel.poml.graph import Graph
 from omega.kernel.poml.layout import plain_of
 from omega.kernel.poml.problems import SECRET, Mark, Problems, TooMany, quoted, refusal
-from omega.kernel.poml.tree import Branch, Scalar, Value, read
+from omega.kernel.poml.tree import MAX_TEXT, Branch, Scalar, Value, read
 
 MAX_NODES = 2_000
 """Most nodes of one document."""
-MAX_STEPS = 10_000
-"""Most places that nodes take when every reference is followed: nodes that refer to nodes twice each would double at every level."""
-MAX_NESTING = 40
-"""Longest chain of nodes inside nodes."""
-MAX_EDGES = 200_000
-"""Most arrows looked at when searching an expression for a way round."""
 
 _SEMANTIC = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}([-+][0-9A-Za-z.-]{1,40})?")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?")
@@ -55,7 +49,8 @@ def parse(text: str | bytes, *, name: str = "document") -> Document:
     try:
         if isinstance(text, bytes):
             text = _decoded(text, problems)
-        _find_secrets(text, problems)
+        if len(text) <= MAX_TEXT:
+            _find_secrets(text, problems)
         root = read(text, problems)
         document = None if root is None else _Reader(problems, root).document()
     except (TooMany, _Bad):
@@ -101,7 +96,9 @@ class _Reader:
                 self.problems.add("OMG-L003", self.root.at, "nothing says how the nodes are joined", expected="connect: a -> b")
             elif nodes:
                 connect = Chain((Name(next(iter(nodes))),))
-        graph = _Graph(self, nodes, connect)
+        named = next((item.value for item in self.root.items if item.key == "nodes"), None)
+        names = {item.key for item in named.items} if isinstance(named, Branch) else set()
+        graph = Graph(nodes, names, connect, self.place, self.problems)
         graph.check_names()
         servers = self.servers()
         if connect is None or self.problems.found:
@@ -212,13 +209,15 @@ class _Reader:
         if not isinstance(value, Scalar) or type(value.value) not in (str, int, float):
             raise self.bad(value, f"{_what(value)} stands here", expected)
         try:
-            return seconds(value.value)
+            limit = seconds(value.value)
         except DefinitionError as error:
             raise self.bad(value, f"{quoted(str(value.value))} is no duration", expected) from error
+        return limit if isinstance(value.value, str) else value.value  # a bare number stays what it is: digests tell 1 from 1.0
 
     def pause(self, value: Value) -> float:
         """A duration that may be zero."""
-        return 0.0 if isinstance(value, Scalar) and value.value == 0 and value.value is not False else self.duration(value)
+        zero = isinstance(value, Scalar) and type(value.value) in (int, float) and value.value == 0
+        return value.value if zero and isinstance(value, Scalar) else self.duration(value)
 
     def count(self, value: Value, most: int) -> int:
         number: int = self.scalar(value, int, f"a whole number from 1 to {most:,}")
@@ -374,7 +373,8 @@ class _Reader:
         return {item.key: self.chain(item.value) for item in branch.items}
 
     def factor(self, value: Value) -> float:
-        number: float = self.scalar(value, float, "a number of at least 1")
+        self.scalar(value, float, "a number of at least 1")
+        number: float = value.value if isinstance(value, Scalar) else 0
         if number < 1:
             raise self.bad(value, f"{number:g} is too small", "a number of at least 1")
         return number
@@ -403,95 +403,6 @@ class _Reader:
 
     def secrets_of(self, value: Value) -> dict[str, tuple[str, Mark]]:
         return self.named(value, _Reader.reference, re.compile(r"[A-Za-z0-9_-]{1,128}"), "variable")
-
-
-class _Graph:
-    """What nodes and expressions mean together: every name is known, nothing leads back, nothing is left out, the size is bounded."""
-
-    def __init__(self, reader: _Reader, nodes: Mapping[str, Node], connect: Chain | None) -> None:
-        self.reader, self.nodes = reader, nodes
-        self.problems = reader.problems
-        self.chains = [chain for node in nodes.values() for chain in node.references()] + ([] if connect is None else [connect])
-        written = next((item.value for item in reader.root.items if item.key == "nodes"), None)
-        self.written = {item.key for item in written.items} if isinstance(written, Branch) else set()
-        self.inside = {key: [name.text for chain in node.references() for name in chain.names()] for key, node in nodes.items()}
-
-    def check_names(self) -> None:
-        """What can be said even when some nodes could not be read: they count as there."""
-        for chain in self.chains:
-            self.known(chain)
-            self.once(chain)
-
-    def check_shape(self, connect: Chain) -> None:
-        """What needs every node."""
-        cycle = find_cycle(self.inside)
-        if cycle:
-            lines = ", ".join(f"{name} on line {self.nodes[name].at.line}" for name in cycle[:-1][:12])
-            at = self.nodes[cycle[0]].at
-            self.problems.add("OMG-L005", at, f"nodes lead back to themselves: {_way(cycle)}", expected=f"no way round ({lines})")
-            return
-        self.bounded()
-        self.reached(connect)
-
-    def known(self, chain: Chain) -> None:
-        for name in chain.names():
-            if name.text not in self.written:
-                self.problems.unknown("OMG-L004", self.reader.place(chain, name), "node", name.text, self.written)
-
-    def once(self, chain: Chain) -> None:
-        """In one expression a node has one place: a second one is a way round, or a slip."""
-        seen: set[str] = set()
-        again = next((name for name in chain.names() if name.text in seen or seen.add(name.text)), None)  # type: ignore[func-returns-value]
-        if again is None:
-            return
-        edges: dict[str, list[str]] = {}
-        for source, target in islice(chain.edges(), MAX_EDGES):
-            edges.setdefault(source.text, []).append(target.text)
-        cycle = find_cycle(edges)
-        at = self.reader.place(chain, again)
-        if cycle:
-            self.problems.add("OMG-L005", at, f"the nodes are joined in a circle: {_way(cycle)}", expected="arrows that lead on")
-        else:
-            self.problems.add("OMG-L005", at, f"{again.text} has two places in one expression", expected="a second node of the same kind")
-
-    def bounded(self) -> None:
-        size: dict[str, int] = {}
-        depth: dict[str, int] = {}
-        stack = [(key, False) for key in self.nodes]
-        while stack:
-            key, ready = stack.pop()
-            if key in size:
-                continue
-            parts = self.inside[key]
-            if not ready:
-                stack.append((key, True))
-                stack.extend((part, False) for part in parts if part not in size)
-                continue
-            size[key] = 1 + sum(size[part] for part in parts)
-            depth[key] = 1 + max((depth[part] for part in parts), default=0)
-            if size[key] > MAX_STEPS or depth[key] > MAX_NESTING:
-                limit = f"at most {MAX_STEPS:,} nodes, {MAX_NESTING} deep"
-                self.problems.add("OMG-L002", self.nodes[key].at, f"{key} holds {size[key]:,} nodes, {depth[key]} deep", expected=limit)
-                return
-
-    def reached(self, connect: Chain) -> None:
-        waiting = [name.text for name in connect.names()]
-        seen: set[str] = set()
-        while waiting:
-            key = waiting.pop()
-            if key not in seen:
-                seen.add(key)
-                waiting.extend(self.inside[key])
-        for key in self.nodes:
-            if key not in seen:
-                self.problems.add(
-                    "OMG-L004", self.nodes[key].at, f"nothing leads to node {key}", expected="its name in `connect` or in a node"
-                )
-
-
-def _way(cycle: list[str]) -> str:
-    shown = cycle if len(cycle) <= 12 else [*cycle[:6], "...", *cycle[-5:]]
-    return " -> ".join(shown)
 
 
 def _what(value: Value) -> str:

@@ -68,7 +68,7 @@ class _Writer:
         known = source.plain if source is not None else {}
         self.types = dict(known.get("types", {}))
         connect = self.stages(flow, set()) if isinstance(flow.body, Sequence | Parallel) else self.key(flow, set())
-        sides = {side: self.side(getattr(flow, side)) for side in ("input", "output")}
+        sides = {side: self.side(getattr(flow, side)) for side in ("input", "output") if self.told(side, flow, source)}
         head = {"poml": SCHEMA_VERSION, "name": flow.name}
         head |= {"version": flow.version} if flow.version != "1.0.0" or "version" in known else {}
         head |= {"description": flow.description} if flow.description else {}
@@ -77,6 +77,11 @@ class _Writer:
         whole = head | {key: value for key, value in parts.items() if value}
         order = [key for key in known if key in whole] + [key for key in whole if key not in known]
         return {key: whole[key] for key in order}
+
+    @staticmethod
+    def told(side: str, flow: AnyFlow, source: Document | None) -> bool:
+        """Whether a type is written down: where nobody left it out, or it is known from here alone."""
+        return source is None or getattr(source, side) is not None or getattr(flow, side).given_schema is not None
 
     def side(self, kind: Type) -> Any:
         if kind.given_schema is None:
@@ -121,7 +126,7 @@ class _Writer:
         key = next((each for each in known if each not in used), None)
         if key is None:
             core, options = _peel(flow)
-            name = core.name if _direct(core) else flow.name
+            name = core.name if _direct(flow, core) else flow.name
             key = self.free(name)
             self.nodes[key] = {}  # before its parts, so that they are written below it
             self.nodes[key] = self.node(flow, core, options) | ({"name": name} if key != name else {})
@@ -137,7 +142,7 @@ class _Writer:
         return key
 
     def node(self, flow: AnyFlow, core: AnyFlow, options: list[AnyFlow]) -> dict[str, Any]:
-        if _direct(core):
+        if _direct(flow, core):
             fields, titled = self.body(core), core
             fields |= {"approve": core.approver_role} if core.approver_role else {}
         else:
@@ -186,7 +191,11 @@ class _Writer:
         body = wrapper.body
         if isinstance(body, Retry):
             usual = {"backoff": (body.backoff_s, 0.5), "factor": (body.factor, 2.0), "longest": (body.longest_s, 30.0)}
-            changed = {key: value if key == "factor" else duration(value) for key, (value, default) in usual.items() if value != default}
+            changed = {
+                key: value if key == "factor" else duration(value)
+                for key, (value, default) in usual.items()
+                if value != default or type(value) is not type(default)
+            }
             return {"retry": {"attempts": body.attempts, **changed} if changed else body.attempts}
         if isinstance(body, Timeout):
             after = duration(body.limit_s)
@@ -199,12 +208,17 @@ class _Writer:
 
 
 def duration(value_s: float) -> str | float:
-    """Seconds as a document says them: "500ms", "30s", "2m", "1h", or the bare number where none of these is exact."""
+    """Seconds as a document says them: "500ms", "30s", "2m", "1h", or the bare number where none of these is exact.
+
+    A whole number stays one, since digests tell 1 from 1.0.
+    """
+    if isinstance(value_s, int):
+        return value_s
     for unit, size in (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)):
         count = round(value_s / size)
         if count > 0 and count < 10**9 and seconds_exactly(f"{count}{unit}", value_s):
             return f"{count}{unit}"
-    return int(value_s) if value_s == int(value_s) else value_s
+    return value_s
 
 
 def seconds_exactly(text: str, value_s: float) -> bool:
@@ -219,9 +233,11 @@ def _anonymous(flow: AnyFlow) -> bool:
     return flow.name == flow.body.kind and flow.version == "1.0.0" and not flow.description
 
 
-def _direct(core: AnyFlow) -> bool:
-    """Whether a flow is a node of its own kind, named by its key; the others are written as `sub`."""
-    return not isinstance(core.body, (*_WRAPPERS, Sequence)) and not (isinstance(core.body, Parallel) and _anonymous(core))
+def _direct(flow: AnyFlow, core: AnyFlow) -> bool:
+    """Whether `core` is a node of its own kind with the wrappers of `flow` as options; anything else is written as a `sub`."""
+    if isinstance(core.body, (*_WRAPPERS, Sequence)) or (isinstance(core.body, Parallel) and _anonymous(core)):
+        return False
+    return core is flow or _anonymous(flow)
 
 
 def _peel(flow: AnyFlow) -> tuple[AnyFlow, list[AnyFlow]]:

@@ -22,7 +22,7 @@ from omega.kernel.poml.problems import Mark, Problems, quoted
 
 MAX_TEXT = 1_000_000
 """Longest document in characters; a workflow of a thousand nodes has about 100,000."""
-MAX_VALUES = 100_000
+MAX_VALUES = 50_000
 """Most values (scalars, lists, mappings) in a document."""
 MAX_DEPTH = 32
 """Deepest nesting of lists and mappings."""
@@ -89,10 +89,10 @@ class _Stop(Exception):
 
 def read(text: str, problems: Problems) -> Branch | None:
     """The tree of `text`, or None where it is none; what is wrong is in `problems`."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if len(text) > MAX_TEXT:
         problems.add("OMG-L002", Mark(), f"the document has {len(text):,} characters", expected=f"at most {MAX_TEXT:,}")
         return None
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     odd = _ODD.search(text)
     if odd is not None:
         before = text[: odd.start()]
@@ -106,7 +106,8 @@ def read(text: str, problems: Problems) -> Branch | None:
         return None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        at = Mark(mark.line + 1, mark.column + 1) if mark is not None else Mark()
+        last = Mark(text.count("\n") + 1, len(text) - text.rfind("\n"))  # the parser may stop on a line behind the last
+        at = min(Mark(mark.line + 1, mark.column + 1), last) if mark is not None else last
         problems.add("OMG-L001", at, f"not readable as YAML: {getattr(error, 'problem', None) or type(error).__name__}")
         return None
     if not isinstance(builder.root, Branch) or not builder.root.keyed:

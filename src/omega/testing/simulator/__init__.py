@@ -1,14 +1,16 @@
-"""The simulator: runs a flow to its end once, then again for each append of that run with the engine dying there, and checks what must hold.
+"""The simulator: runs a flow once, then again for each append of that run with the engine dying there, and checks what must hold.
 
-A run has *lives*: an engine starts on what is durable, goes on until it dies or the execution ends. Time is virtual, dice are seeded, the store is in memory
-and dies exactly before or exactly after a batch is durable; the world outside is a witness that no crash undoes. After the last life this must hold:
+A run has *lives*: an engine starts on what is durable, goes on until it dies or the execution ends. Time is virtual, dice are seeded,
+the store is in memory and dies exactly before or exactly after a batch is durable; the world outside is a witness that no crash undoes.
+After the last life this must hold:
 
-    the result is that of the uninterrupted run                    no step with a durable result ran again
-    no write took place twice                                      no request left without a durable intent and a durable leaf that admits it
-    rows without gaps, each position settled once                  the log verifies and its digests are those of the journal
-    a replay is identical, writes nothing and touches nothing      an engine whose lease was taken over appends nothing and touches nothing
+    the result is that of the uninterrupted run              no step with a durable result ran again
+    no write took place twice                                no request left without a durable intent and a durable leaf for it
+    rows have no gaps, each position is settled once         the log verifies, and its digests are those of the journal
+    a replay is identical and touches nothing                an engine whose lease was taken over appends and touches nothing
 
-A violation names its plan (seed, disk, deaths), and `simulate(scenario, plan)` runs that plan again. `python -m omega.testing.simulator --seed N`.
+A violation names its plan (seed, disk, deaths), and `simulate(scenario, plan, expected)` runs that plan again, as does
+`python -m omega.testing.simulator --seed N` for a seed of the soak.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ def crash_twice(scenario: Scenario, expected: Told, dice: random.Random, *, seed
 
 
 def soak(seeds: Iterable[int], scenario: Scenario = EVERYTHING) -> dict[str, Any]:
-    """For each seed one run with a crash, one with several, and one takeover, all where the seed puts them; the counts, with every violation."""
+    """For each seed one run with a crash, one with several, and one takeover, all where the seed puts them; the counts, with every
+    violation."""
     expected = uninterrupted(scenario)
     counts: dict[str, Any] = {"seeds": 0, "runs": 0, "crashes": 0, "touches": 0, "violations": []}
     for seed in seeds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from omega.chronicle.record import Leaf
@@ -66,21 +66,16 @@ def _check_leaves(rows: list[Row], leaves: list[Leaf]) -> Iterator[str]:
 _LEAF_OF: dict[int, str] = {Kind.INTENT: "admit", Kind.DONE: "outcome", Kind.FAILED: "outcome", Kind.NEEDS: "deny", Kind.DENIED: "deny"}
 
 
-def check_work(started: Counter[str], before: Counter[str], now: Counter[str], idle: Counter[str]) -> Iterator[str]:
+def check_work(started: Counter[str], before: Counter[str], now: Counter[str], idle: Mapping[str, int]) -> Iterator[str]:
     """Nothing with a durable result ran again in the last stretch of a run, from its last start or resume on.
 
-    `started` are the bodies that started in it, `before` and `now` the durable results per flow at its start and end, `idle` how many bodies a
-    stretch of an uninterrupted run may start without using their result (losers of races, what a time limit cut short, what waits).
+    `started` are the bodies that started in it, `before` and `now` the durable results per flow at its start and end, `idle` how many
+    bodies of a flow may start in a stretch without their result being used.
     """
     for name, count in started.items():
         used = now[name] - before[name]
-        if count - used > idle[name]:
+        if count - used > idle.get(name, 0):
             yield f"{name} ran {count} times and gave {used} new results: something that was durable ran again"
-
-
-def idle_work(started: Counter[str], before: Counter[str], now: Counter[str]) -> Counter[str]:
-    """Bodies that a stretch of an uninterrupted run starts without using what they give."""
-    return started - (now - before)
 
 
 def same(expected: Any, value: Any) -> Iterator[str]:

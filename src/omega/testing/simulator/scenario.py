@@ -1,8 +1,8 @@
 """What the simulator runs: a flow, its input, the world that answers it, and the people who decide about it.
 
-The bundled scenario uses every combinator, every class of effect and every operation of a context. Its result does not depend on when it is run or on
-which numbers are drawn, so that an interrupted run can be compared with an uninterrupted one; what is drawn goes through steps whose inputs the engine
-compares, so a value that changes over a crash is found all the same.
+The bundled scenario uses every combinator, every class of effect and every operation of a context. Its result does not depend on when it
+is run or on which numbers are drawn, so that an interrupted run can be compared with an uninterrupted one; what is drawn goes through
+steps whose inputs the engine compares, so a value that changes over a crash is found all the same.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ class Reply:
     receipt: Receipt = field(default_factory=Receipt)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
     """`build(ran)` makes the flow, `answer(request, step)` is the world, `signals` what people send when the flow waits for it.
 
-    `answer` may depend on nothing but its arguments: a request that is made again after a crash gets the same answer. `found(request)` is what a
-    person who looks at the target of a write gives as the result of its step; `timed` the flows whose quickness decides a race, and with it the result.
+    `answer` may depend on nothing but its arguments: a request that is made again after a crash gets the same answer. `found(request)` is
+    what a person who looks at the target of a write gives as the result of its step. `timed` are the flows whose quickness decides a race,
+    and with it the result; `idle` says how often a body may start, between two stops of a run, without its result being used: losers of
+    races, what a time limit cuts short, what waits.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Scenario:
     found: Callable[[Request], Any]
     signals: Mapping[str, Any] = field(default_factory=dict)
     timed: frozenset[str] = frozenset()
+    idle: Mapping[str, int] = field(default_factory=dict)
 
 
 def everything(ran: Ran) -> AnyFlow:
@@ -275,5 +278,14 @@ def found_of_everything(request: Request) -> int:
     return int(request.argv[1]) + 2
 
 
-EVERYTHING = Scenario("everything", everything, 3, world_of_everything, found_of_everything, {"go": 5}, frozenset({"quick"}))
+EVERYTHING = Scenario(
+    "everything",
+    everything,
+    3,
+    world_of_everything,
+    found_of_everything,
+    signals={"go": 5},
+    timed=frozenset({"quick"}),
+    idle={"lazy": 1, "slow": 1, "imperative": 1},
+)
 """The scenario of the soak and of the tests."""

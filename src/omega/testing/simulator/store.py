@@ -11,10 +11,11 @@ from omega.testing.effectors import Crash
 
 
 class MortalStore(MemoryStore):
-    """A MemoryStore whose process dies at append `die_at` (from 0; None: never), before or `after` it is durable. From then on every call dies too.
+    """A MemoryStore whose process dies at append `die_at` (from 0; None: never), before or `after` it is durable. From then on every
+    call dies too.
 
-    `eager` makes what is handed to `behind` durable at once, as an idle disk would; otherwise it waits for the next commit, the longest that a disk
-    may take. Both are lawful, and a crash meets them differently. `appends` counts the batches that became durable.
+    `eager` makes what is handed to `behind` durable at once, as an idle disk would; otherwise it waits for the next commit, the longest
+    that a disk may take. Both are lawful, and a crash meets them differently. `appends` counts the batches that became durable.
     """
 
     def __init__(

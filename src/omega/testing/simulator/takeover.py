@@ -1,5 +1,5 @@
-"""Two live owners: an engine is held between check and send (its permit in hand) or between send and record, loses its lease to another one that
-runs the execution to its end, and wakes. The old one must append nothing, and touch nothing that the gate's permit can prevent."""
+"""Two live owners: an engine is held between check and send (its permit in hand) or between send and record, loses its lease to another
+one that runs the execution to its end, and wakes. The old one must append nothing, and touch nothing that the gate's permit can prevent."""
 
 from __future__ import annotations
 
