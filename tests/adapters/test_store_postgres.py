@@ -341,9 +341,10 @@ class TestWakeUps:
         run(server.execute(silent, dsn=dsn))
         eventually(store.inbox_changed, within_s=3 * SWEEP_S)
 
-    def test_a_listener_that_was_cut_off_comes_back(
-        self, server: PostgresServer, dsn: str, open_store: Callable[..., PostgresStore]
+    def test_a_listener_that_was_cut_off_looks_as_soon_as_it_is_back(
+        self, server: PostgresServer, dsn: str, open_store: Callable[..., PostgresStore], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr("omega.adapters.postgres.store.SWEEP_S", 3600.0)
         store = open_store("engine-1")
         run(store.commit(birth("exe_1")))
         assert not store.inbox_changed()
@@ -351,14 +352,18 @@ class TestWakeUps:
         with PostgresInbox.open(dsn) as inbox:
             inbox.post("exe_1", "cancel", {}, START_US)
 
-        def heard() -> bool:
+        def back() -> bool:
             try:
-                return store.inbox_changed()
+                return store.line("exe_1") is not None
             except StorageError as error:  # the one call that finds the connection gone
                 assert error.code == "OMG-S004"
                 return False
 
-        eventually(heard)
+        eventually(back)
+        assert store.inbox_changed()
+        with PostgresInbox.open(dsn) as inbox:
+            inbox.post("exe_1", "cancel", {}, START_US)
+        eventually(store.inbox_changed)
 
 
 class TestGroups:

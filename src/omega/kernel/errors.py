@@ -195,6 +195,7 @@ CODES: dict[str, Code] = {
     "OMG-R015": Code("recorded value differs", _O, "the journal and the flow disagree: run omega verify, then compare code versions"),
     "OMG-R016": Code("too many steps or branches", _F, "split the work into several executions"),
     "OMG-R017": Code("no answer for this step", _F, "give one with omega_test.answers(flow, value)"),
+    "OMG-R019": Code("nothing serves this port", _F, "wire an effector for the port: docs/extending.md says how"),
     "OMG-R018": Code("waiting for a signal", _C, "send it with omega signal ID NAME VALUE, then omega resume ID"),
     # S: storage
     "OMG-S001": Code("data folder in use", _C, "another engine works in this folder: wait for it, or set OMEGA_HOME to another one"),
@@ -238,6 +239,7 @@ CODES: dict[str, Code] = {
     "OMG-P003": Code("program ran out of time", _U, "raise the timeout of the step"),
     "OMG-P004": Code("program printed too much", _U, "narrow its input, or raise the limit in the command"),
     "OMG-P005": Code("file cannot be read or written", _C, "check the path, its owner and the free space"),
+    "OMG-P007": Code("effector failed", _U, "see what its target has done; a write stands in doubt until you say"),
     # X: command line and host
     "OMG-X001": Code("command not understood", _C, "omega --help"),
     "OMG-X002": Code("model not available", _C, "set the environment variables of a provider, or go on without one"),

@@ -89,6 +89,7 @@ class Past:
         "at",
         "cancelled",
         "chosen",
+        "covered",
         "digest",
         "finished",
         "order",
@@ -108,6 +109,7 @@ class Past:
         self.at: dict[str, Recorded] = {}
         self.order: dict[str, list[str]] = {}
         self.chosen: set[str] = set()
+        self.covered: set[str] = set()
         self.signals: dict[str, list[Row]] = {}
         self.visited: set[str] = set()
         self.start: Start | None = None
@@ -200,7 +202,9 @@ class Past:
     def unvisited(self) -> str | None:
         """A recorded position in a branch that the flow never entered and that no decision explains."""
         for branch, positions in self.order.items():
-            if branch not in self.visited and not any(branch.startswith((chosen, _aside(chosen))) for chosen in self.chosen):
+            if branch in self.visited or any(branch.startswith((chosen, _aside(chosen))) for chosen in self.chosen):
+                continue
+            if not any(_is_inside(branch, position) for position in self.covered):
                 return positions[0]
         return None
 
@@ -251,6 +255,11 @@ class Past:
 def _when(row: Row) -> int:
     note = decode_meta(row)
     return note.at_us if isinstance(note, Note) else 0
+
+
+def _is_inside(branch: str, position: str) -> bool:
+    """Whether `branch` belongs to the step at `position`, whose recorded outcome stands for all it did."""
+    return branch == position or (branch.startswith(position) and branch[len(position)] in "/.~")
 
 
 def _aside(position: str) -> str:

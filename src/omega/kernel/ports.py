@@ -191,7 +191,11 @@ class Effector(Protocol):
     port: str
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
-        """Do `request` once and give its result and what it cost. Raises UpstreamError or InputError with a P or M code."""
+        """Do `request` once and give its result and what it cost.
+
+        Raises UpstreamError or InputError (codes P and M; OMG-P007 where none fits). When the request may have left before the error,
+        say so with `details={"sent": True}`: a write is then in doubt instead of failed. Anything else that it raises counts as sent.
+        """
         ...
 
 

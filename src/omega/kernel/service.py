@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from omega.kernel.compose import AnyFlow
-from omega.kernel.flow import flow
 from omega.kernel.effects import Effect
 from omega.kernel.errors import DefinitionError
+from omega.kernel.flow import flow
 
 ENTRANCES = ("cli", "client", "http", "mcp", "studio", "voice")
 """Where a method may be reached."""

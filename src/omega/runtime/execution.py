@@ -28,7 +28,7 @@ from omega.kernel.context import Context
 from omega.kernel.definition import Task, Tool
 from omega.kernel.direct import all_failed, as_failure, call_task
 from omega.kernel.effects import Effect, ModelCall, Receipt, Request, ToolCall
-from omega.kernel.errors import Denied, FlowError, IntegrityError, OmegaError, StorageError, Suspended
+from omega.kernel.errors import Denied, FlowError, IntegrityError, OmegaError, StorageError, Suspended, UpstreamError
 from omega.kernel.evaluate import Branch, evaluate, is_failure
 from omega.kernel.ids import new_id
 from omega.kernel.journal import Kind, Note, Step, decode_meta
@@ -136,6 +136,7 @@ class Execution:
         row = recorded.settled or recorded.denied
         assert row is not None  # noqa: S101 - the caller has just looked
         self._tell("recalled", recorded.position, flow)
+        self.past.covered.add(recorded.position)
         if row.kind in (Kind.FAILED, Kind.DENIED):
             raise self.book.error(row)
         data = self.book.open(row)
@@ -418,6 +419,7 @@ class Touching:
         self.began = 0
         self.ask: Ask | None = None
         self.verdict: Verdict | None = None
+        self._intent: asyncio.Task[None] | None = None
 
     async def run(self, recorded: Recorded | None) -> Any:
         """The step's result. Raises Denied, Suspended, or the step's failure."""
@@ -477,6 +479,16 @@ class Touching:
             raise await self._denied(self.verdict)
         if self.verdict.decision is Decision.NEEDS:
             raise await self._waits(self.verdict, recorded)
+
+    async def _intend(self) -> None:
+        """Have the decision and the intent on disk, once, before the first touch. A function that only calls others never comes here:
+        the steps it calls are gated by themselves, and it is in doubt about nothing."""
+        if self._intent is None:
+            self._intent = asyncio.create_task(self._write_intent())
+        await asyncio.shield(self._intent)
+
+    async def _write_intent(self) -> None:
+        assert self.verdict is not None  # noqa: S101 - touch has just looked
         row = self.book.row(Kind.INTENT, self.position, self._meta(decision=self.verdict.record()))
         self.execution.spent += Spent(calls=1)
         leaf = self.book.leaf("admit", at_us=self.began, step=self.position, meta=self._meta(), verdict=self.verdict)
@@ -562,16 +574,28 @@ class Touching:
         if self.touches > MAX_TOUCHES:
             raise FlowError("OMG-R016", f"{self.flow.name} touches the world more than {MAX_TOUCHES} times in one step")
         effector = self.world.effectors.get(request.port)
-        if effector is None or self.ask is None or self.verdict is None:
-            raise FlowError("OMG-R013", f"nothing here can touch {request.port or type(request).__name__}")
+        if effector is None:
+            known = ", ".join(sorted(self.world.effectors))
+            raise FlowError("OMG-R019", f"nothing here serves the port {request.port or type(request).__name__} (served: {known})")
+        if self.ask is None or self.verdict is None:
+            raise FlowError("OMG-R013", f"{self.flow.name} was not admitted")
         reserved = Spent(tokens=request.max_tokens) if isinstance(request, ModelCall) else NOTHING
         if not self.execution.left(self.turn.budget).allows(reserved):
             raise Denied("OMG-W005", f"{self.flow.name} may use {reserved.tokens} tokens, which is more than the budget has left")
+        await self._intend()
         leave = permit(self.ask, self.verdict, request.port, self.world.clock.monotonic, request=request)
         self.execution.spent += reserved
         receipt = Receipt()
         try:
             result, receipt = await effector.perform(leave, request, execution=self.book.execution, step=self.position)
+        except OmegaError:
+            raise
+        except Exception as error:  # an effector that says nothing about its failure: the request may have left
+            raise UpstreamError(
+                "OMG-P007",
+                f"the effector {request.port} failed: {type(error).__name__}",
+                details={"sent": True, "port": request.port},
+            ) from error
         finally:
             self.execution.spent += Spent(receipt.cost_micros, receipt.tokens) - reserved
         self.receipt = self.receipt + receipt
@@ -583,9 +607,9 @@ class Touching:
         except OmegaError as error:
             raise await self._ended_badly(error) from error
         output = self.book.commitment(data)
-        meta = self._meta(took=True, output=output)
+        meta = self._meta(took=True, output=output, decision=self._undeclared())
         row = self.book.row(Kind.DONE, self.position, meta, data)
-        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="done")
+        leaf = self._outcome(meta, "done")
         if self.flow.effect is Effect.READ and meta.took_us <= SLOW_US and not meta.tokens and not meta.cost_micros:
             self.book.behind(row, leaves=(leaf,))
         else:
@@ -601,12 +625,20 @@ class Touching:
             step = shown(self.position)
             details = {"step": step, "flow": self.flow.name, "execution": self.book.execution, "because": error.cause}
             return Suspended("OMG-R006", f"{step} may or may not have happened: {error.cause}", details=details)
-        meta = self._meta(took=True, error=brief(error))
+        meta = self._meta(took=True, error=brief(error), decision=self._undeclared())
         row = self.book.row(Kind.FAILED, self.position, meta, json.dumps(error.record()).encode())
-        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="failed")
+        leaf = self._outcome(meta, "failed")
         await self.book.commit(row, leaves=(leaf,))
         self.execution._tell("failed", self.position, self.flow, meta.took_us, error.code)
         return error
+
+    def _undeclared(self) -> dict[str, Any] | None:
+        """The decision of a step that ended without a touch: no intent has recorded it."""
+        return self.verdict.record() if self._intent is None and self.verdict is not None else None
+
+    def _outcome(self, meta: Step, status: str) -> bytes:
+        verdict = self.verdict if self._intent is None else None
+        return self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status=status, verdict=verdict)
 
     def _meta(self, *, took: bool = False, **facts: Any) -> Step:
         elapsed = self.world.clock.now_us() - self.began if took and self.began else 0

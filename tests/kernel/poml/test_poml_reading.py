@@ -15,7 +15,7 @@ import yaml
 from kernel.poml.leaves import refer, resolve
 from omega.kernel.errors import DefinitionError
 from omega.kernel.flow import flow
-from omega.kernel.poml import SCHEMA_FILE, Problem, check, diff, format, from_flow, parse, problems_of, servers_of, to_flow
+from omega.kernel.poml import SCHEMA_FILE, Problem, check, diff, format, from_flow, parse, problems_of, servers_of, to_flow, tree
 from omega.kernel.poml import reader as reading
 from omega.kernel.servers import Server
 
@@ -265,6 +265,10 @@ def test_texts_made_to_be_slow_are_not() -> None:
 def test_nodes_that_double_are_refused_quickly() -> None:
     levels = "".join(f"  n{n}: {{when: out > 1, then: n{n + 1}, otherwise: n{n + 1}}}\n" for n in range(30))
     within(0.5, HEAD + "nodes:\n" + levels + "  n30: {flow: leaves:add}\nconnect: n0\n", "OMG-L002")
+    wide = "".join(f"  m{n}: {{race: [b{n}, n0]}}\n  b{n}: {{flow: leaves:add}}\n" for n in range(20))
+    levels = "".join(f"  n{n}: {{when: out > 1, then: n{n + 1}, otherwise: n{n + 1}}}\n" for n in range(9))
+    joined = " -> ".join(f"m{n}" for n in range(20))
+    within(4, HEAD + "nodes:\n" + levels + "  n9: {flow: leaves:add}\n" + wide + f"connect: {joined}\n", "OMG-L002")
 
 
 def test_a_long_chain_of_nodes_in_nodes_is_refused() -> None:
@@ -352,6 +356,14 @@ nodes:
 connect: a ->b
 # end
 """  # fmt: skip
+
+
+def test_the_parser_written_in_python_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PyYAML was built without its C library."""
+    texts = [path.read_text(encoding="utf-8") + "# é  # tail\n  # x\n" for path in EXAMPLES]
+    with_c = [format(text) for text in texts]
+    monkeypatch.setattr(tree, "_LOADER", yaml.SafeLoader)
+    assert [format(text) for text in texts] == with_c
 
 
 def test_an_edited_flow_keeps_comments_secrets_and_order() -> None:

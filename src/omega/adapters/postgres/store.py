@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from omega.adapters.postgres import schema
 from omega.adapters.postgres.ledger import Ledger
@@ -63,6 +63,8 @@ class PostgresStore(Correspondence):
     @classmethod
     def open(cls, dsn: str, *, sequencer: Sequencer, owner: str, now_us: Callable[[], int]) -> PostgresStore:
         """Become one engine on the database at `dsn`, making the tables when there are none. `owner` must be this engine's alone.
+
+        Across a network the address should say `sslmode=verify-full`: without it the connection is encrypted only if the server offers it.
 
         Raises StorageError: OMG-S002 not usable, OMG-S003 newer; IntegrityError OMG-S005 damaged.
         """
@@ -126,7 +128,10 @@ class PostgresStore(Correspondence):
         await future
 
     def inbox_changed(self) -> bool:
-        """Whether a letter came since the last call. Asks the server only after a wake-up, or once in SWEEP_S seconds."""
+        """Whether a letter came since the last call. Asks the server only after a wake-up, or once in SWEEP_S seconds.
+
+        A letter posted by this store is seen at once: its session listens too, and hears itself before `post` returns.
+        """
         if not self._hints[INBOX_CHANNEL].take():
             return False
         newest = int(self._ask("SELECT coalesce(max(number), 0) FROM inbox")[0][0])
@@ -143,12 +148,6 @@ class PostgresStore(Correspondence):
         if not self._link.closed:
             self._writer.close()
         super().close()
-
-    def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
-        """A letter from this process; as `PostgresInbox.post`."""
-        number = super().post(execution, verb, body, at_us)
-        self._hints[INBOX_CHANNEL].hear()
-        return number
 
     async def _chore(self, chore: Callable[[Ledger], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()

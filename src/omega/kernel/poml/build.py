@@ -272,7 +272,7 @@ class _Builder:
         stage = self.document.connect.stages[-1 if side == "output" else 0]
         given = quoted(typed.name) if typed.name else f"a schema of type {typed.schema.get('type')}"
         message = f"the {side} is declared as {given} (line {typed.at.line}), {self.end(stage)} has {found.name}"
-        self.problems.add("OMG-L006", typed.at, message, expected=found.name, suggestion=found.name)
+        self.problems.add("OMG-L006", typed.at, message, expected=found.name)
         raise _Failed
 
 

@@ -44,8 +44,8 @@ class Graph:
             at = self.nodes[cycle[0]].at
             self.problems.add("OMG-L005", at, f"nodes lead back to themselves: {_way(cycle)}", expected=f"no way round ({lines})")
             return
-        self.bounded()
-        self.reached(connect)
+        if self.bounded(connect):
+            self.reached(connect)
 
     def known(self, chain: Chain) -> None:
         for name in chain.names():
@@ -54,8 +54,9 @@ class Graph:
 
     def once(self, chain: Chain) -> None:
         """In one expression a node has one place: a second one is a way round, or a slip."""
-        seen: set[str] = set()
-        again = next((name for name in chain.names() if name.text in seen or seen.add(name.text)), None)  # type: ignore[func-returns-value]
+        names = list(chain.names())
+        first = {name.text: name for name in reversed(names)}
+        again = next((name for name in names if first[name.text] is not name), None)
         if again is None:
             return
         edges: dict[str, list[str]] = {}
@@ -68,7 +69,8 @@ class Graph:
         else:
             self.problems.add("OMG-L005", at, f"{again.text} has two places in one expression", expected="a second node of the same kind")
 
-    def bounded(self) -> None:
+    def bounded(self, connect: Chain) -> bool:
+        """Whether every node, and the whole, stays within the limits; sizes are worked out from the inside."""
         size: dict[str, int] = {}
         depth: dict[str, int] = {}
         stack = [(key, False) for key in self.nodes]
@@ -86,7 +88,11 @@ class Graph:
             if size[key] > MAX_STEPS or depth[key] > MAX_NESTING:
                 limit = f"at most {MAX_STEPS:,} nodes, {MAX_NESTING} deep"
                 self.problems.add("OMG-L002", self.nodes[key].at, f"{key} holds {size[key]:,} nodes, {depth[key]} deep", expected=limit)
-                return
+                return False
+        whole = sum(size[name.text] for name in connect.names())
+        if whole > MAX_STEPS:
+            self.problems.add("OMG-L002", Mark(), f"the document holds {whole:,} nodes", expected=f"at most {MAX_STEPS:,}")
+        return whole <= MAX_STEPS
 
     def reached(self, connect: Chain) -> None:
         waiting = [name.text for name in connect.names()]

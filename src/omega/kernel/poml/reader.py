@@ -82,7 +82,6 @@ class _Reader:
     def __init__(self, problems: Problems, root: Branch) -> None:
         self.problems = problems
         self.root = root
-        self.secrets: dict[str, str] = {}
         self.places: dict[int, tuple[Mark, bool]] = {}  # of expressions: where they begin, and whether offsets count from there
 
     def document(self) -> Document | None:

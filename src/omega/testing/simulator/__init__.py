@@ -84,7 +84,7 @@ def soak(seeds: Iterable[int], scenario: Scenario = EVERYTHING) -> dict[str, Any
         counts["seeds"] += 1
         for told in _runs(scenario, expected, seed):
             counts["runs"] += 1
-            counts["crashes"] += len(told.appends) - 1
+            counts["crashes"] += max(0, len(told.appends) - 1)
             counts["touches"] += told.touches
             counts["violations"].extend(f"{told.plan}: {problem}" for problem in told.problems)
     return counts
