@@ -9,7 +9,7 @@ A test proves a promise by carrying its id:
 names a promise that is not here. A promise is one sentence about behaviour that a user could hold us to; how it is kept is not part of it.
 An id is never reused; a promise that is withdrawn leaves a gap.
 
-Areas: FLOW composing, RUN durable running, GATE policy and permits, LOG the tamper-evident log, TRUST identity and keys, TOOL programs, files,
+Areas: FLOW composing, POML documents, RUN durable running, GATE policy and permits, LOG the tamper-evident log, TRUST identity and keys, TOOL programs, files,
 MCP and models, CLI the command line, EX the bundled examples, REPO the repository itself.
 """
 
@@ -49,6 +49,14 @@ PROMISES: tuple[Promise, ...] = (
     Promise("FLOW-17", "Rights and budgets only shrink on the way down: no child scope or budget exceeds its parent's.", "S03"),
     Promise("FLOW-18", "A value that cannot be stored is refused where it is returned, with the path of the offending part; nothing is pickled.", "S01"),
     Promise("FLOW-19", "Printing a flow draws it as a tree with types and effects.", "S01"),
+    # POML: the workflow as a document
+    Promise("POML-01", "A document and the flow it describes become each other without loss, byte for byte where the document was formatted.", "S04"),
+    Promise("POML-02", "Every mistake in a document is told at once, with file, line, column, what was expected, and what was probably meant.", "S04"),
+    Promise("POML-03", "Formatting a document is idempotent and keeps its comments, its order and its meaning.", "S04"),
+    Promise("POML-04", "A document that would expand, nests too deep, or holds a million nodes is refused quickly; a way round is named.", "S04"),
+    Promise("POML-05", "Whatever text is read as a document gives a document or a coded error with a place.", "S04"),
+    Promise("POML-06", "A document holds secrets by reference only, and no error repeats one that was written into it.", "S04"),
+    Promise("POML-07", "A workflow in POML has at least 40 % fewer lines than the same in plain Python.", "S04"),
     # RUN: durable running on one machine
     Promise("RUN-01", "After kill -9 at any moment, resume finishes the run and no durably recorded step runs again.", "S05"),
     Promise("RUN-02", "The simulator crashes the engine at every append of a flow that uses every combinator and effect, and the invariants hold.", "S05"),

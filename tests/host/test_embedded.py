@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 import omega
 from omega.host.embedded import Omega
 from omega.kernel.context import Context
-from omega.kernel.effects import ListExecutions
-from omega.kernel.errors import Denied, FlowError, StorageError
+from omega.kernel.effects import ListExecutions, Receipt, Request
+from omega.kernel.errors import DefinitionError, Denied, FlowError, InputError, StorageError, Suspended
 from omega.kernel.flow import flow
+from omega.kernel.verdict import Permit
 
 
 @flow
@@ -96,5 +99,82 @@ def test_a_watcher_that_fails_harms_nothing(tmp_path: Path) -> None:
     async def whole() -> None:
         async with Omega.open(tmp_path / "home", watch=watch) as host:
             assert (await host.run(double, 3)).value == 6
+
+    asyncio.run(whole())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knock(Request):
+    port: ClassVar[str] = "door"
+
+
+class Door:
+    port = "door"
+
+    def __init__(self) -> None:
+        self.knocks = 0
+        self.closed = False
+
+    async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[int, Receipt]:
+        permit.spend(self.port)
+        self.knocks += 1
+        if self.knocks > 1:
+            raise ConnectionResetError("in the middle of it")
+        return self.knocks, Receipt()
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@flow(effect="write", needs="door:use")
+async def knock(ctx: Context, n: int) -> int:
+    return int(await ctx.touch(Knock()))
+
+
+def test_an_effector_of_ones_own_serves_its_port(tmp_path: Path) -> None:
+    door = Door()
+    assert omega.run(knock, 1, home=tmp_path / "home", effectors=[door]) == 1
+    assert door.closed
+
+
+@pytest.mark.promise("RUN-06")
+def test_an_effector_that_fails_without_a_word_leaves_a_write_in_doubt(tmp_path: Path) -> None:
+    door = Door()
+    door.knocks = 1
+    with pytest.raises(Suspended) as caught:
+        omega.run(knock, 1, home=tmp_path / "home", effectors=[door])
+    assert caught.value.code == "OMG-R006"
+
+
+def test_a_port_that_nothing_serves_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FlowError, match="nothing here serves the port door") as caught:
+        omega.run(knock, 1, home=tmp_path / "home")
+    assert caught.value.code == "OMG-R019"
+
+
+def test_a_port_cannot_be_served_twice(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="two effectors serve the port door"):
+        omega.run(knock, 1, home=tmp_path / "home", effectors=[Door(), Door()])
+    assert omega.run(double, 1, home=tmp_path / "home") == 2  # the folder was let go
+
+
+@flow(effect="write", needs="door:use")
+async def calls_only(ctx: Context, n: int) -> int:
+    return int(await ctx.call(knock.approved_by("owner"), n))
+
+
+@pytest.mark.promise("RUN-06")
+@pytest.mark.promise("RUN-04")
+def test_a_function_that_only_calls_others_is_in_doubt_about_nothing(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path / "home", effectors=[Door()]) as host:
+            outcome = await host.run(calls_only, 1, execution="one")
+            assert outcome.status == "waiting"
+            assert (await host.resume("one", calls_only)).status == "waiting"
+            await host.decide("one", "approve", {"step": "knock"})
+            with pytest.raises(InputError, match="approved already"):
+                await host.decide("one", "approve", {"step": "knock"})
+            assert (await host.resume("one", calls_only)).value == 1
+            assert (await host.replay("one", calls_only)).identical
 
     asyncio.run(whole())

@@ -13,7 +13,7 @@ import pytest
 from requirements import BY_ID, PROMISES
 
 TESTS = Path(__file__).resolve().parent.parent
-AREAS = {"FLOW", "RUN", "GATE", "LOG", "TRUST", "TOOL", "CLI", "EX", "REPO"}
+AREAS = {"FLOW", "POML", "RUN", "GATE", "LOG", "TRUST", "TOOL", "CLI", "EX", "REPO"}
 
 
 def marks(source: str) -> Iterator[tuple[int, str]]:

@@ -7,6 +7,7 @@ The server listens on a Unix socket only; tests connect as a role that is neithe
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -23,10 +24,12 @@ from urllib.parse import quote
 
 import pytest
 
+PR_SET_PDEATHSIG = 1
 SERVICE_USER = "nobody"
 ROLE = "omega"
 START_S = 30.0
 STOP_S = 20.0
+_LIBC = ctypes.CDLL(None, use_errno=True)
 MISSING = "there is no PostgreSQL: the wheel `pgserver` is not installed (it exists for Python 3.11 and 3.12)"
 
 
@@ -89,6 +92,7 @@ class PostgresServer:
                 stderr=log,
                 cwd="/",
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, no lock is taken
                 **self._identity,
             )
         deadline = time.monotonic() + START_S
@@ -162,6 +166,11 @@ class PostgresServer:
             await connection.execute(f"CREATE DATABASE {ROLE} OWNER {ROLE}")
         finally:
             await connection.close()
+
+
+def _end_with_parent() -> None:
+    """In the child, after it has become the service user: a test run that is killed leaves no server behind (prctl(2))."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _children(parent: int) -> list[int]:

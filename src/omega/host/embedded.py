@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from omega.adapters.files import FileEffector
 from omega.adapters.mcp import McpEffector, ToolDescription, Upstream, describe
@@ -23,6 +23,7 @@ from omega.adapters.models import ModelEffector
 from omega.adapters.process import ProcessEffector, launch
 from omega.adapters.records import RecordsEffector
 from omega.adapters.sqlite import SqliteStore
+from omega.host.additions import installed_effectors
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
 from omega.host.policy import load_bundle
@@ -30,7 +31,7 @@ from omega.host.settings import Settings
 from omega.host.tools import Catalogue, CatalogueEffector, accept_tools, forget_tools, unpinned
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
-from omega.kernel.errors import OmegaError, from_record
+from omega.kernel.errors import DefinitionError, OmegaError, from_record
 from omega.kernel.journal import Status
 from omega.kernel.ports import Call, Effector, Letter, Outcome
 from omega.kernel.scope import Scope
@@ -50,6 +51,7 @@ INBOX_POLL_S = 0.1
 """How often a live engine looks for letters of other processes: one cheap read."""
 
 
+@runtime_checkable
 class Closing(Protocol):
     """An effector that holds servers or connections."""
 
@@ -60,7 +62,7 @@ class Omega:
     """An open embedded engine. Make one with `Omega.open`."""
 
     def __init__(
-        self, settings: Settings, store: SqliteStore, identity: Identity, catalogue: Catalogue, world: World, closing: Sequence[Closing]
+        self, settings: Settings, store: SqliteStore, identity: Identity, catalogue: Catalogue, world: World, closing: Sequence[Effector]
     ) -> None:
         self.settings = settings
         self.store = store
@@ -73,13 +75,17 @@ class Omega:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, home: str | os.PathLike[str] | None = None, *, watch: Watch = unwatched) -> AsyncIterator[Omega]:
+    async def open(
+        cls, home: str | os.PathLike[str] | None = None, *, watch: Watch = unwatched, effectors: Iterable[Effector] = ()
+    ) -> AsyncIterator[Omega]:
         """Become the engine of a folder (OMEGA_HOME unless given), making keys and database on first use.
+
+        `effectors` serve ports beside the built-in ones and those of installed packages; the same port cannot be served twice (OMG-F003).
 
         Raises StorageError: OMG-S001 while another engine works there, OMG-S002 when it is not usable, OMG-T003 when its keys are not
         the owner's alone; InputError (OMG-W003) when a policy file is wrong.
         """
-        omega = cls._wire(Settings.load(home), watch)
+        omega = cls._wire(Settings.load(home), watch, (*installed_effectors(), *effectors))
         chores = [asyncio.create_task(omega._read_letters()), asyncio.create_task(omega._keep_leases())]
         try:
             yield omega
@@ -89,24 +95,26 @@ class Omega:
             await asyncio.gather(*chores, return_exceptions=True)
             await omega.engine.close()
             for each in omega._closing:
-                await each.aclose()
+                if isinstance(each, Closing):
+                    await each.aclose()
             with suppress(OmegaError):
                 await omega.store.flush()
             omega.store.close()
 
     @classmethod
-    def _wire(cls, settings: Settings, watch: Watch) -> Omega:
+    def _wire(cls, settings: Settings, watch: Watch, more: Sequence[Effector]) -> Omega:
         clock, entropy = SystemClock(), SystemEntropy()
         bundle = load_bundle(settings.policies)
         identity = Identity.load(settings, entropy)
         store = SqliteStore.open(settings.home, sequencer=identity.sequencer, owner="embedded", now_us=clock.now_us)
-        for passport, _ in store.documents(REVOKED):
-            identity.authority.revoke(passport)
-        catalogue = Catalogue(store)
-        mcp = McpEffector(catalogue.upstream, catalogue.pin, launch)
-        model = ModelEffector()
-        keeper = CatalogueEffector(catalogue, store, clock.now_us)
-        effectors: tuple[Effector, ...] = (ProcessEffector(), FileEffector(), mcp, model, RecordsEffector(store), keeper)
+        try:
+            for passport, _ in store.documents(REVOKED):
+                identity.authority.revoke(passport)
+            catalogue = Catalogue(store)
+            effectors = _by_port((*_built_in(store, catalogue, clock.now_us), *more))
+        except OmegaError:
+            store.close()
+            raise
         world = World(
             store=store,
             reader=store,
@@ -115,11 +123,11 @@ class Omega:
             warden=Warden(bundle),
             keyring=identity.keyring,
             authority=identity.authority,
-            effectors={each.port: each for each in effectors},
+            effectors=effectors,
             bind=catalogue.bind,
             watch=_harmless(watch),
         )
-        return cls(settings, store, identity, catalogue, world, (mcp, model))
+        return cls(settings, store, identity, catalogue, world, tuple(effectors.values()))
 
     # -- running
 
@@ -231,6 +239,28 @@ class Omega:
             raise from_record(outcome.error)
 
 
+def _built_in(store: SqliteStore, catalogue: Catalogue, now_us: Callable[[], int]) -> tuple[Effector, ...]:
+    return (
+        ProcessEffector(),
+        FileEffector(),
+        McpEffector(catalogue.upstream, catalogue.pin, launch),
+        ModelEffector(),
+        RecordsEffector(store),
+        CatalogueEffector(catalogue, store, now_us),
+    )
+
+
+def _by_port(effectors: Iterable[Effector]) -> dict[str, Effector]:
+    found: dict[str, Effector] = {}
+    for each in effectors:
+        if each.port in found:
+            raise DefinitionError(
+                "OMG-F003", f"two effectors serve the port {each.port}", advice="leave one of them out, or give it a port of its own"
+            )
+        found[each.port] = each
+    return found
+
+
 def _harmless(watch: Watch) -> Watch:
     """`watch`, asked no more once it raises: a broken terminal must not end what it shows."""
     listening = True
@@ -246,11 +276,19 @@ def _harmless(watch: Watch) -> Watch:
     return told
 
 
-def run(flow: AnyFlow, value: Any = None, *, home: str | Path | None = None, principal: str = "", budget: Budget | None = None) -> Any:
+def run(
+    flow: AnyFlow,
+    value: Any = None,
+    *,
+    home: str | Path | None = None,
+    principal: str = "",
+    budget: Budget | None = None,
+    effectors: Iterable[Effector] = (),
+) -> Any:
     """Run `flow` durably to its end and give its value as plain data: for scripts and notebooks. Raises what the flow raises."""
 
     async def whole() -> Outcome:
-        async with Omega.open(home) as omega:
+        async with Omega.open(home, effectors=effectors) as omega:
             return await omega.run(flow, value, principal=principal, budget=budget)
 
     outcome = _to_its_end(whole())

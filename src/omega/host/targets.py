@@ -17,7 +17,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -59,7 +59,8 @@ def load_target(text: str) -> Target:
     flow = _pick(module, name, text)
     if flow.name == flow.body.kind:  # a composite without a name of its own goes by where it stands
         flow = flow.named(_title(name, path or Path(place)))
-    servers = tuple(server for server in getattr(module, "servers", ()) if isinstance(server, Server))
+    folder = str(path.parent) if path is not None else ""
+    servers = tuple(replace(each, cwd=folder) for each in getattr(module, "servers", ()) if isinstance(each, Server))
     return Target(f"{canonical}:{name}" if name else canonical, flow, servers)
 
 

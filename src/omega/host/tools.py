@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from omega.adapters.mcp import ToolDescription, Transport, Upstream
@@ -177,6 +178,7 @@ def upstream_of(server: Server) -> Upstream:
         transport=Transport.STDIO if stdio else Transport.HTTP,
         argv=server.argv,
         env=dict(server.env),
+        cwd=server.cwd or None if stdio else None,
         url=server.url,
         headers=dict(server.headers),
         timeout_s=server.timeout_s,
@@ -193,13 +195,19 @@ def unpinned(catalogue: Catalogue, servers: Iterable[Server]) -> list[Upstream]:
         wanted, known = upstream_of(server), catalogue.upstream(server.name)
         if known is None:
             fresh.append(wanted)
-        elif (known.transport, known.argv, known.url) != (wanted.transport, wanted.argv, wanted.url):
+        elif (known.transport, _programs(known), known.url) != (wanted.transport, _programs(wanted), wanted.url):
             raise UpstreamError(
                 "OMG-M004",
                 f"the flow wants {server.name} as {_reached(wanted)}; here it is known as {_reached(known)}",
                 advice=f"rename one of the two, or remove the known one: omega mcp remove {server.name}",
             )
     return fresh
+
+
+def _programs(upstream: Upstream) -> tuple[str, ...]:
+    """The command with its files spelled out: the same words in two folders may be two programs."""
+    folder = Path(upstream.cwd) if upstream.cwd else None
+    return tuple(str(folder / part) if folder is not None and (folder / part).is_file() else part for part in upstream.argv)
 
 
 def _reached(upstream: Upstream) -> str:

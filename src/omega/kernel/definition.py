@@ -283,6 +283,9 @@ def flow(
     capabilities its caller must hold. Raises DefinitionError (OMG-F002) naming file and line when the signature does not fit.
     """
     wanted = (needs,) if isinstance(needs, str) else tuple(needs)
+    if effect not in set(Effect):
+        known = ", ".join(Effect)
+        raise DefinitionError("OMG-F002", f"{effect!r} is no effect", advice=f"one of: {known}")
 
     def decorate(target: Callable[..., Any]) -> Flow[Any, Any]:
         task, source, result = _inspect(target)

@@ -21,6 +21,8 @@ class Server:
     env: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 60.0
+    cwd: str = ""
+    """The folder it starts in: that of the file which declares it, filled in when the file is loaded."""
 
 
 def server(

@@ -54,9 +54,12 @@ async def _cancel(engine: Engine, execution: str, body: Mapping[str, Any], scope
 async def _approve(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
     book, past = await _take(engine, execution, scope)
     step = one_step(past, str(body.get("step", "")), past.waits(), "waits for an approval")
+    known = {note.by for note in step.approvals}
     meta = step.waiting and decode_meta(step.waiting)
     decision = meta.decision if isinstance(meta, Step) and meta.decision else {}
     by = approve(scope, role=str(decision.get("role", "")), requester=book.scope)
+    if by in known:
+        raise InputError("OMG-I005", f"{shown(step.position)} is approved already by {by}", advice=f"omega resume {execution}")
     now = engine.world.clock.now_us()
     row = book.row(Kind.APPROVED, step.position, Note(by=by, at_us=now))
     leaf = book.leaf("approve", at_us=now, step=step.position, reason=f"by {by}")

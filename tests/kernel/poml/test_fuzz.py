@@ -92,12 +92,14 @@ def fuzz(seconds: float, seed: int) -> tuple[int, int]:
     return tried, documents
 
 
+@pytest.mark.promise("POML-05")
 def test_two_seconds_of_nonsense() -> None:
     tried, documents = fuzz(FAST_S, 1)
     assert tried > 100
     assert documents > 5, "most of what is tried must not fail for the same early reason"
 
 
+@pytest.mark.promise("POML-05")
 @pytest.mark.slow
 def test_two_minutes_of_nonsense() -> None:
     fuzz(SLOW_S, 2)

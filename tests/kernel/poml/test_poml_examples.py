@@ -38,6 +38,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             del sys.modules[name]
 
 
+@pytest.mark.promise("POML-01")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_goes_there_and_back(path: Path, resolve: Any) -> None:
     text = path.read_text(encoding="utf-8")
@@ -62,6 +63,7 @@ def shown(title: str) -> str:
     return match[1]
 
 
+@pytest.mark.promise("POML-07")
 @pytest.mark.parametrize("name", ["support-triage", "data-pipeline", "incident-response"])
 def test_it_is_as_much_shorter_as_the_page_says(name: str) -> None:
     document, plain = shown(f"{name}.poml"), shown(f"{name.replace('-', '_')}_plain.py")

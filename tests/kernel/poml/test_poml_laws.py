@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def bare(flow: AnyFlow) -> AnyFlow:
     return Flow(**{each.name: getattr(flow, each.name) for each in fields(Flow) if each.name != "_digest"})
 
 
+@pytest.mark.promise("POML-01")
 @LAWS
 @given(INTS)
 def test_flow_to_document_and_back_is_the_same_flow(flow: AnyFlow) -> None:
@@ -70,6 +72,7 @@ def test_flow_to_document_and_back_is_the_same_flow(flow: AnyFlow) -> None:
     assert format(document.text) == document.text
 
 
+@pytest.mark.promise("POML-01")
 @LAWS
 @given(INTS)
 def test_a_flow_that_changed_is_written_anew_and_keeps_comments(flow: AnyFlow) -> None:
@@ -130,6 +133,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.promise("POML-03")
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(TEXTS, PLAIN, min_size=1, max_size=4))
 def test_plain_data_survives_its_layout(data: dict[str, Any]) -> None:
@@ -143,6 +147,7 @@ def test_plain_data_survives_its_layout(data: dict[str, Any]) -> None:
     assert lay_out(again) == text
 
 
+@pytest.mark.promise("POML-03")
 @LAWS
 @given(st.sampled_from(EXAMPLES), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 12), st.booleans()), max_size=12))
 def test_the_layout_keeps_every_comment(path: Path, places: list[tuple[int, int, bool]]) -> None:

@@ -73,6 +73,7 @@ def test_a_tool_keeps_what_the_document_says_of_it() -> None:
     assert (leaf.approver_role, leaf.effect.value, leaf.output.given_schema) == ("owner", "write", {"type": "object"})
 
 
+@pytest.mark.promise("POML-06")
 def test_servers_get_references_never_secrets() -> None:
     servers = "secrets: {T: {env: CRM_TOKEN}}\nservers: {crm: {command: [crm, serve], env: {TOKEN: T}, timeout: 5s}}\n"
     document = parse(TWO + "connect: a -> b\n" + servers)
@@ -169,6 +170,8 @@ BAD = {
 }
 
 
+@pytest.mark.promise("POML-02")
+@pytest.mark.promise("POML-06")
 @pytest.mark.parametrize("name", BAD)
 def test_bad_documents(name: str) -> None:
     text, code, line, column, message, suggestion = BAD[name]
@@ -176,6 +179,19 @@ def test_bad_documents(name: str) -> None:
     assert (problem.code, problem.line, problem.column, problem.suggestion) == (code, line, column, suggestion), problem
     assert message in problem.message
     assert "hunter2" not in str(problem) and "ghp_" not in str(problem)
+
+
+def test_no_error_repeats_a_token_wherever_it_was_written() -> None:
+    token = "ghp_" + "a" * 30
+    for text in (
+        f"connect: a -> {token}\n",
+        f"connect: a => {token}\n",
+        f"{token}: 1\nconnect: a -> b\n",
+        f"connect: a -> b\nversion: {token}\n",
+    ):
+        found = problems(TWO + text)
+        assert {"OMG-L007"} < {problem.code for problem in found}, "both the secret and the mistake are told"
+        assert not any("aaaa" in str(problem) for problem in found)
 
 
 UNMADE = {
@@ -207,6 +223,7 @@ UNMADE = {
 }
 
 
+@pytest.mark.promise("POML-02")
 @pytest.mark.parametrize("name", UNMADE)
 def test_documents_that_are_no_flow(name: str) -> None:
     text, code, line, message = UNMADE[name]
@@ -215,6 +232,7 @@ def test_documents_that_are_no_flow(name: str) -> None:
     assert message in problem.message
 
 
+@pytest.mark.promise("POML-02")
 def test_everything_wrong_is_told_at_once() -> None:
     text = (
         HEAD
@@ -244,6 +262,7 @@ def within(seconds: float, text: str, code: str) -> None:
     assert time.process_time() - before < seconds
 
 
+@pytest.mark.promise("POML-04")
 def test_a_million_nodes_are_refused_quickly() -> None:
     lines = "".join(f"  n{number}: {{flow: leaves:add}}\n" for number in range(1_000_000))
     within(0.5, HEAD + "nodes:\n" + lines, "OMG-L002")
@@ -262,9 +281,12 @@ def test_texts_made_to_be_slow_are_not() -> None:
     within(4, TWO + f"connect: '[{names}] -> [{names}]'", "OMG-L004")
 
 
+@pytest.mark.promise("POML-04")
 def test_nodes_that_double_are_refused_quickly() -> None:
     levels = "".join(f"  n{n}: {{when: out > 1, then: n{n + 1}, otherwise: n{n + 1}}}\n" for n in range(30))
     within(0.5, HEAD + "nodes:\n" + levels + "  n30: {flow: leaves:add}\nconnect: n0\n", "OMG-L002")
+    (problem,) = problems(HEAD + "nodes:\n" + levels + "  n30: {flow: leaves:add}\nconnect: n0\n")
+    assert problem.message == "n17 holds 16,383 nodes, 14 deep", "the innermost node that is too much"
     wide = "".join(f"  m{n}: {{race: [b{n}, n0]}}\n  b{n}: {{flow: leaves:add}}\n" for n in range(20))
     levels = "".join(f"  n{n}: {{when: out > 1, then: n{n + 1}, otherwise: n{n + 1}}}\n" for n in range(9))
     joined = " -> ".join(f"m{n}" for n in range(20))

@@ -86,7 +86,7 @@ def parse_chain(text: str) -> Chain:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             start = end - len(text[position:end].lstrip())
-            raise NotAnExpression(start, f"{quoted(text[start : start + 12])} cannot stand in an expression", "node names, ->, [ , ]")
+            raise NotAnExpression(start, f"{quoted(text[start:], 12)} cannot stand in an expression", "node names, ->, [ , ]")
         tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         position = match.end()
     tokens.append(("end", "", len(text)))

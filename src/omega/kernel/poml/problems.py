@@ -107,8 +107,8 @@ def problems_of(error: DefinitionError) -> tuple[Problem, ...]:
     return tuple(Problem(**each) for each in listed)
 
 
-def quoted(text: str) -> str:
-    """A word of the document as an error may show it: short, and withheld where it looks like a secret."""
+def quoted(text: str, most: int = MAX_QUOTED) -> str:
+    """A part of the document as an error may show it: at most so many characters, and withheld where it holds what looks like a secret."""
     if SECRET.search(text):
         return "(withheld)"
-    return repr(text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "...")
+    return repr(text if len(text) <= most else text[:most] + "...")
