@@ -18,7 +18,7 @@ demo: setup ## review this repository, be denied, be killed, resume, replay, ver
 	@$(BIN)/python examples/demo.py
 
 test: setup ## the tests, in under five minutes
-	@$(PYTEST) -m "not slow and not soak" tests
+	@$(PYTEST) -m "not slow and not soak" -o faulthandler_timeout=100 -o faulthandler_exit_on_timeout=true tests
 
 test-slow: setup ## the longer suites
 	@$(PYTEST) -m "slow and not soak" tests

@@ -419,7 +419,6 @@ class Touching:
         self.began = 0
         self.ask: Ask | None = None
         self.verdict: Verdict | None = None
-        self._intent: asyncio.Task[None] | None = None
 
     async def run(self, recorded: Recorded | None) -> Any:
         """The step's result. Raises Denied, Suspended, or the step's failure."""
@@ -479,16 +478,6 @@ class Touching:
             raise await self._denied(self.verdict)
         if self.verdict.decision is Decision.NEEDS:
             raise await self._waits(self.verdict, recorded)
-
-    async def _intend(self) -> None:
-        """Have the decision and the intent on disk, once, before the first touch. A function that only calls others never comes here:
-        the steps it calls are gated by themselves, and it is in doubt about nothing."""
-        if self._intent is None:
-            self._intent = asyncio.create_task(self._write_intent())
-        await asyncio.shield(self._intent)
-
-    async def _write_intent(self) -> None:
-        assert self.verdict is not None  # noqa: S101 - touch has just looked
         row = self.book.row(Kind.INTENT, self.position, self._meta(decision=self.verdict.record()))
         self.execution.spent += Spent(calls=1)
         leaf = self.book.leaf("admit", at_us=self.began, step=self.position, meta=self._meta(), verdict=self.verdict)
@@ -582,7 +571,6 @@ class Touching:
         reserved = Spent(tokens=request.max_tokens) if isinstance(request, ModelCall) else NOTHING
         if not self.execution.left(self.turn.budget).allows(reserved):
             raise Denied("OMG-W005", f"{self.flow.name} may use {reserved.tokens} tokens, which is more than the budget has left")
-        await self._intend()
         leave = permit(self.ask, self.verdict, request.port, self.world.clock.monotonic, request=request)
         self.execution.spent += reserved
         receipt = Receipt()
@@ -607,9 +595,9 @@ class Touching:
         except OmegaError as error:
             raise await self._ended_badly(error) from error
         output = self.book.commitment(data)
-        meta = self._meta(took=True, output=output, decision=self._undeclared())
+        meta = self._meta(took=True, output=output)
         row = self.book.row(Kind.DONE, self.position, meta, data)
-        leaf = self._outcome(meta, "done")
+        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="done")
         if self.flow.effect is Effect.READ and meta.took_us <= SLOW_US and not meta.tokens and not meta.cost_micros:
             self.book.behind(row, leaves=(leaf,))
         else:
@@ -619,26 +607,25 @@ class Touching:
         return result
 
     async def _ended_badly(self, error: OmegaError) -> OmegaError:
+        if isinstance(error, Suspended) and self.touches == 0:
+            self._stood_still()
         if not has_outcome(error):
             return error
         if is_doubtful(error) and not self.flow.effect.repeatable:
             step = shown(self.position)
             details = {"step": step, "flow": self.flow.name, "execution": self.book.execution, "because": error.cause}
             return Suspended("OMG-R006", f"{step} may or may not have happened: {error.cause}", details=details)
-        meta = self._meta(took=True, error=brief(error), decision=self._undeclared())
+        meta = self._meta(took=True, error=brief(error))
         row = self.book.row(Kind.FAILED, self.position, meta, json.dumps(error.record()).encode())
-        leaf = self._outcome(meta, "failed")
+        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="failed")
         await self.book.commit(row, leaves=(leaf,))
         self.execution._tell("failed", self.position, self.flow, meta.took_us, error.code)
         return error
 
-    def _undeclared(self) -> dict[str, Any] | None:
-        """The decision of a step that ended without a touch: no intent has recorded it."""
-        return self.verdict.record() if self._intent is None and self.verdict is not None else None
-
-    def _outcome(self, meta: Step, status: str) -> bytes:
-        verdict = self.verdict if self._intent is None else None
-        return self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status=status, verdict=verdict)
+    def _stood_still(self) -> None:
+        """Note that this step waits at a step it calls and has touched nothing itself: going on later is no repetition."""
+        note = Note(by="omega", at_us=self.world.clock.now_us(), status="not done", text="waits, and has touched nothing itself")
+        self.book.behind(self.book.row(Kind.RESOLVED, self.position, note))
 
     def _meta(self, *, took: bool = False, **facts: Any) -> Step:
         elapsed = self.world.clock.now_us() - self.began if took and self.began else 0
