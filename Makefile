@@ -27,7 +27,7 @@ check: setup ## format, lint, types, import contract, shape, promises, documenta
 	@.ci/check
 
 format: setup ## put the code into its form
-	@$(BIN)/ruff check --quiet --fix . && $(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
 
 bench: setup ## the figures, against DBOS and LangGraph in an environment of their own; writes bench/results.json
 	@$(BIN)/python bench/run.py $(BENCH)

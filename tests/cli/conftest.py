@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.program import STARTED
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -16,6 +18,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OMEGA_HOME", str(folder))
     monkeypatch.chdir(tmp_path)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    """What a test started ends with it, also when it fails half-way."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture(autouse=True)

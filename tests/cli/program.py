@@ -20,6 +20,8 @@ FLOWS = Path(__file__).with_name("flows")
 HELLO = str(FLOWS / "hello.py")
 GATES = str(FLOWS / "gates.py")
 PATIENCE_S = 30.0
+STARTED: list[subprocess.Popen[str]] = []
+"""The programs that the present test has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def omega(*arguments: str) -> Said:
 
 def started(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start a command as a program."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "omega", *arguments],
         env=os.environ | {"OMEGA_HOME": str(home)},
         stdin=subprocess.DEVNULL,
@@ -54,6 +56,8 @@ def started(home: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def finished(process: subprocess.Popen[str]) -> Said:

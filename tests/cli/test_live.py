@@ -100,7 +100,7 @@ def test_beside_a_live_engine_reading_works_and_a_second_one_is_refused(home: Pa
 def test_cancel_reaches_a_live_run(home: Path, tmp_path: Path) -> None:
     process = held(home, tmp_path, "held_between")
     said = omega("cancel", "one", "--json")
-    assert (said.status, said.document["by"], said.document["recorded"]) == (0, "the live engine", True)
+    assert (said.status, said.document["through"], said.document["recorded"]) == (0, "the live engine", True)
     assert finished(process).status == Exit.FAILED
     told = omega("show", "one", "--values", "--json").document
     assert (told["status"], told["error"]["code"]) == ("cancelled", "OMG-R005")
@@ -114,7 +114,7 @@ def test_approve_and_signal_reach_the_folder_of_a_live_engine(home: Path, tmp_pa
     process = held(home, tmp_path, "held_between")
     wrong = omega("approve", "waits", "prepare", "--json")
     assert (wrong.status, wrong.document["error"]["code"]) == (Exit.USAGE, "OMG-I004")
-    assert omega("approve", "waits", "publish", "--json").document["by"] == "the live engine"
+    assert omega("approve", "waits", "publish", "--json").document["through"] == "the live engine"
     assert omega("signal", "listens", "go", '{"n": 1}', "--json").document["recorded"] is True
     assert omega("approve", "nobody").status == Exit.USAGE
     (tmp_path / "go").touch()
@@ -133,7 +133,7 @@ def test_resolve_reaches_the_folder_of_a_live_engine(home: Path, tmp_path: Path)
     other = started(home, "run", f"{GATES}:held_between", "--input", f"folder={tmp_path}", "--id", "two")
     wait_for((tmp_path / "held").exists)
     said = omega("resolve", "one", "--not-done", "--json")
-    assert (said.document["by"], said.document["step"]) == ("the live engine", "stuck")
+    assert (said.document["through"], said.document["step"]) == ("the live engine", "stuck")
     (tmp_path / "go").touch()
     finished(other)
     assert omega("resume", "one", "--json").document["value"] == "written"

@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from omega import Command, Context, FlowError, flow
+from omega import Command, Context, FlowError, flow, parallel
 from omega.kernel.journal import MAX_PAYLOAD, Kind
-from omega.testing import run_virtual
+from omega.testing import Lab, run_virtual
 from runtime.flows import code, double, lab, look
 
 SECRET = "hunter2-hunter2"
@@ -202,3 +203,35 @@ def test_many_runs_at_once_do_not_meet() -> None:
         assert [outcome.value for outcome in outcomes] == [2 * n + 1 for n in range(50)] and world.verify().sound
 
     run_virtual(run())
+
+
+class Named(BaseModel):
+    n: int
+
+
+@flow
+def says_anything(n: int) -> Any:
+    return {"n": n}
+
+
+@flow
+def takes_named(named: Named) -> str:
+    return f"{type(named).__name__} {named.n}"
+
+
+@flow
+def takes_text(text: str) -> str:
+    return text
+
+
+@flow
+def pair(both: tuple[Named, Named]) -> int:
+    return both[0].n + both[1].n
+
+
+def test_what_anything_gives_is_read_as_the_next_flow_takes_it() -> None:
+    told = Lab().run(says_anything | takes_named, 3)
+    assert (told.status, told.value) == ("done", "Named 3")
+    assert Lab().run(parallel(says_anything, says_anything) | pair, 3).value == 6
+    wrong = Lab().run(says_anything | takes_text, 3)
+    assert wrong.error["code"] == "OMG-I001"

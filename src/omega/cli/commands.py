@@ -26,7 +26,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "run": {
         "run": Entry("running", "run", "run a flow durably, through the gate"),
         "resume": Entry("running", "resume", "go on with an execution where it stands"),
-        "call": Entry("running", "call", "call a method of an installed service"),
+        "call": Entry("running", "call", "call a method of an installed service, or list them"),
     },
     "decide": {
         "approve": Entry("deciding", "approve", "approve a step that waits for a person"),
@@ -41,7 +41,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "verify": Entry("proving", "verify", "verify the log and the journals; export them"),
     },
     "set up": {
-        "policy": Entry("policies", "policy", "check policies, explain decisions"),
+        "policy": Entry("policies", "policy", "show and check policies, explain decisions"),
         "mcp": Entry("servers", "mcp", "add, list, compare and remove tool servers"),
         "doctor": Entry("doctor", "doctor", "examine this installation"),
     },

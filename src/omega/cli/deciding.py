@@ -70,6 +70,7 @@ def _decide(session: Session, execution: str, verb: str, body: Mapping[str, Any]
         "step": found.step,
         "verb": verb,
         "by": found.by,
+        "through": found.through,
         "recorded": found.recorded,
         "status": found.status,
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import click
@@ -17,6 +18,12 @@ from omega.runtime.world import Moment
 REFRESH_PER_S = 8
 MARGIN = 4
 """Lines of the terminal left free above a tree that is still growing."""
+
+WIDTH = 32
+"""Columns that the position of a step gets where lines are appended; a longer one loses its beginning."""
+LONG_S = 2.0
+"""Seconds after which a step that still runs is mentioned once, where nothing is redrawn."""
+LOOK_S = 0.25
 
 STATES = {"ended": "done", "failed": "failed", "denied": "denied", "waiting": "waiting"}
 
@@ -32,6 +39,9 @@ class Screen:
         self.recalled = 0
         self._header = header
         self._say = note if quiet else say
+        self._flow = ""
+        self._open: dict[str, float] = {}
+        self._mentioned: set[str] = set()
 
     @property
     def started(self) -> bool:
@@ -41,23 +51,63 @@ class Screen:
     def watch(self, moment: Moment) -> None:
         """Take in a moment."""
         if moment.kind == "started":
-            self.execution = moment.execution
+            self.execution, self._flow = moment.execution, moment.flow
             self._say(self._header(moment))
         elif moment.kind == "recalled":
             self.recalled += 1
+        elif moment.kind == "paused":
+            self.wait(moment)
         elif moment.kind in STATES or moment.kind == "began":
             self.steps += moment.kind == "ended"
             self.step(moment)
 
     def step(self, moment: Moment) -> None:
         """Show what became of a step: appended when it ended."""
-        if moment.kind != "began":
-            cells = _cells(moment)
-            self._say(f"  {plain(moment.position):<32}  {cells[0]:<12}  {cells[1]:>9}  {paint(cells[2])}  {cells[3]}".rstrip())
+        if moment.kind == "began":
+            self._open[moment.position] = time.monotonic()
+            return
+        self._open.pop(moment.position, None)
+        cells = _cells(moment)
+        self._say(f"  {self.placed(moment.position):<{WIDTH}}  {cells[0]:<12}  {cells[1]:>9}  {paint(cells[2])}  {cells[3]}".rstrip())
+
+    def wait(self, moment: Moment) -> None:
+        """Mention a durable wait that has just begun; `took_s` is how long it will last."""
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + moment.took_s))
+        note(f"  ... {plain(moment.position)} waits until {until}")
+
+    def placed(self, position: str) -> str:
+        """A position that fits its column: without the flow that all steps stand in, and without its beginning where it is longer."""
+        short = plain(position.removeprefix(f"{self._flow}/"))
+        return short if len(short) <= WIDTH else f"...{short[3 - WIDTH :]}"
+
+    def mention(self) -> None:
+        """One line for each step that has been running for long and was not mentioned before."""
+        now = time.monotonic()
+        for position, since in list(self._open.items()):
+            if now - since >= LONG_S and position not in self._mentioned:
+                self._mentioned.add(position)
+                note(f"  ... {self.placed(position)} runs")
 
     def running(self) -> AbstractContextManager[Any]:
         """Stands around the run."""
-        return nullcontext()
+        return self._mentioning()
+
+    @contextmanager
+    def _mentioning(self) -> Iterator[None]:
+        """A thread looks for long steps, because a step may hold the event loop."""
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(LOOK_S):
+                self.mention()
+
+        looking = threading.Thread(target=look, name="omega-long-steps", daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            looking.join()
 
 
 class TreeScreen(Screen):
@@ -66,7 +116,6 @@ class TreeScreen(Screen):
     def __init__(self, header: Callable[[Moment], str]) -> None:
         super().__init__(header)
         self._root = Node("")
-        self._open: dict[str, float] = {}
         self._effects: dict[str, str] = {}
 
     def step(self, moment: Moment) -> None:
@@ -78,6 +127,11 @@ class TreeScreen(Screen):
         else:
             self._open.pop(moment.position, None)
             self._root.put(moment.position, _cells(moment))
+
+    def wait(self, moment: Moment) -> None:
+        """A wait is drawn as a step that has not ended."""
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + moment.took_s))
+        self._root.put(moment.position, ("", "", "waiting", f"until {until}"))
 
     def running(self) -> AbstractContextManager[Any]:
         """Draw while the run runs; what stands at its end is printed once, as ordinary lines."""

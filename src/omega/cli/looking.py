@@ -61,7 +61,7 @@ def show(session: Session, execution: str, values: bool) -> Answer:
     state = "interrupted" if told["interrupted"] else str(told["status"])
     head = f"{told['flow']} {told['version']}   {execution}   {paint(state)}   {told['principal']}   tenant {told['tenant']}"
     lines = [head, f"  started {ago(line.started_us, now) if line else ''}   {_took(told)}{_times(told['resumed'])}"]
-    lines += _tree(told["steps"], values=values)
+    lines += _tree(told["steps"], values=values, open_state="" if Status(told["status"]).ended else state)
     spent = [money(told["cost_micros"]), count(told["calls"], "gated call")] + ([count(told["tokens"], "token")] if told["tokens"] else [])
     lines.append("  " + "   ".join(spent))
     if values:
@@ -109,10 +109,13 @@ def replay(session: Session, execution: str, target: str | None) -> Answer:
     return Answer(document, lines, Exit.FAILED)
 
 
-def _tree(steps: list[dict[str, Any]], *, values: bool) -> list[str]:
+def _tree(steps: list[dict[str, Any]], *, values: bool, open_state: str) -> list[str]:
+    """The steps; one that calls others and has not ended is in the state of the whole, `open_state`."""
     root = Node("")
     for step in steps:
         root.put(step["step"], _cells(step, values=values))
+    if open_state:
+        root.fill(("", open_state, "", ""))
     rows = [[label, *cells] for label, cells in root.lines()]
     return table(rows, right=(3,))
 

@@ -33,6 +33,8 @@ COLOURS = {
 }
 MAX_VALUE = 2_000
 """Characters of a result shown to a person; `--json` has all of it."""
+MAX_PROBLEMS = 10
+"""Problems of one input that are told one by one."""
 MAX_CELL = 100
 """Longest cell of a table in characters."""
 
@@ -215,6 +217,8 @@ def error_lines(record: Mapping[str, Any], execution: str = "") -> list[str]:
     if execution and f" {execution}" not in advice:
         pairs.append(("to see", f"omega show {execution}"))
     said = [] if record.get("family") == "suspended" else _detail_lines(details)
+    if record["code"] == "OMG-S001":
+        said = _holder_lines(details)
     return lines + [f"  {line}" for line in [*fields([("detail", text) for text in said]), *fields(pairs)]]
 
 
@@ -255,7 +259,27 @@ def _detail_lines(details: Mapping[str, Any]) -> list[str]:
             shown += [f"{name}: {line}" if index == 0 else line for index, line in enumerate(value.splitlines()[-8:])]
         elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
             shown += [f"{name}: {', '.join(value)}"] if name != "diff" else value
+        elif name == "errors" and isinstance(value, list) and len(value) > 1:
+            shown += _problem_lines(value)
     return [clip(line, 200) for line in shown[:40]]
+
+
+def _problem_lines(problems: Sequence[Any]) -> list[str]:
+    """Everything that does not fit in an input, field by field."""
+    found = [f"{each.get('path') or 'input'}: {each.get('problem', '')}" for each in problems if isinstance(each, Mapping)]
+    more = [f"and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+    return found[:MAX_PROBLEMS] + more
+
+
+def _holder_lines(details: Mapping[str, Any]) -> list[str]:
+    """The process that has the data folder: its number, since when, its command line."""
+    from omega.host.presence import command_of
+
+    pid = details.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return []
+    found = command_of(pid)
+    return [f"process {pid}"] if found is None else [f"process {pid}, for {seconds(found.age_s)}: {found.command}"]
 
 
 def _concrete(advice: str, execution: str, step: str) -> str:

@@ -10,14 +10,39 @@ from omega.cli.commands import common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, count, fields, paint, plain, table
 from omega.host.account import moment
-from omega.host.explaining import Explained, examine_files, explain_step
+from omega.host.explaining import Explained, examine_files, explain_step, in_force
 from omega.host.reading import Archive
 from omega.host.settings import Settings
 
 
 @click.group()
 def policy() -> None:
-    """Check policies, explain decisions."""
+    """Show and check policies, explain decisions."""
+
+
+@policy.command()
+@common
+@click.pass_obj
+def show(session: Session) -> Answer:
+    """Show the policies in force, the default set and your own, with file and line."""
+    folder = Settings.load(session.home).policies
+    found, problems = in_force(folder)
+    lines: list[str] = []
+    for rule in found:
+        lines += [*([""] if lines else []), f"{rule.where}   {rule.id}   {'permit' if rule.permits else 'forbid'}"]
+        lines += [f"  {plain(line)}" for line in rule.text.splitlines()]
+    lines += [f"{paint('fail')}   {problem.where}   {plain(problem.text)}" for problem in problems if problem.severity == "error"]
+    sound = not any(problem.severity == "error" for problem in problems)
+    document = {
+        "folder": str(folder),
+        "sound": sound,
+        "policies": [
+            {"id": rule.id, "file": rule.file, "line": rule.line, "permits": rule.permits, "reason": rule.reason, "text": rule.text}
+            for rule in found
+        ],
+        "problems": [problem.record() for problem in problems],
+    }
+    return Answer(document, lines, Exit.DONE if sound else Exit.FAILED)
 
 
 @policy.command()

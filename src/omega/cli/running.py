@@ -14,7 +14,9 @@ from omega.cli.commands import about_execution, common
 from omega.cli.exits import Exit, exit_of
 from omega.cli.live import Screen, screen_for
 from omega.cli.output import Answer, Session, count, error_lines, money, paint, plain, seconds, table, value_lines
+from omega.host.discover import offered
 from omega.host.embedded import Omega
+from omega.host.identity import Caller
 from omega.host.inputs import input_fields, read_budget, read_duration, read_input
 from omega.host.reading import Archive
 from omega.host.targets import SERVICE, Target, load_target
@@ -26,6 +28,7 @@ from omega.runtime.recovery import load, read_outcome
 from omega.runtime.world import Moment
 
 Work = Callable[[Omega], Awaitable[Outcome]]
+OWNER = Caller()
 STATUSES = {
     Status.DONE: Exit.DONE,
     Status.WAITING: Exit.WAITING,
@@ -38,7 +41,7 @@ class Wish:
     """How a run was asked for."""
 
     execution: str = ""
-    principal: str = ""
+    caller: Caller = OWNER
     budget: Budget | None = None
     timeout_s: float | None = None
 
@@ -48,6 +51,8 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--help-input", is_flag=True, help="say what the flow takes, and run nothing"),
         click.option("--timeout", metavar="TIME", help='longest time for the whole run: "30s", "5m", "1h"'),
         click.option("--budget", multiple=True, metavar="AMOUNT", help='ceiling: "1.00 USD", "5000 tokens", "20 calls"; may be repeated'),
+        click.option("--grant", "grants", multiple=True, metavar="CAPABILITY", help="a capability the agent holds besides; with --as"),
+        click.option("--group", "groups", multiple=True, metavar="NAME", help="a group that WHO belongs to; with --as"),
         click.option("--as", "principal", default="", metavar="WHO", help="act as agent:NAME or person:NAME instead of yourself"),
         click.option("--id", "execution", default="", metavar="ID", help="the id of the execution, else a new one"),
         click.option("--input-json", "whole", metavar="JSON", help="the whole input as JSON, or @FILE"),
@@ -72,11 +77,13 @@ def run(session: Session, /, target: str, help_input: bool, given: tuple[str, ..
 
 
 @click.command()
-@click.argument("method", metavar="SERVICE.METHOD")
+@click.argument("method", metavar="[SERVICE.METHOD]", required=False, default="")
 @_run_options
 @click.pass_obj
 def call(session: Session, /, method: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
-    """Call a method of an installed service: `omega run service:SERVICE.METHOD`."""
+    """Call a method of an installed service: `omega run service:SERVICE.METHOD`. Without one, list what is installed."""
+    if not method:
+        return _services()
     loaded = load_target(f"{SERVICE}{method}")
     return _help_input(loaded) if help_input else _start(session, loaded, given, whole, _wish(**options))
 
@@ -107,9 +114,10 @@ def resume(session: Session, execution: str, target: str | None) -> Answer:
         )
     loaded = load_target(target or record.target)
     done = sum(step.settled is not None for step in past.at.values())
+    total = max(len(past.at), sum(1 for _ in loaded.flow.leaves()))
 
     def header(_: Moment) -> str:
-        return _header(loaded, execution, line.tenant, f"resumed: {count(done, 'step')} recorded, none of which runs again")
+        return _header(loaded, execution, line.tenant, _resumed(done, total))
 
     async def work(omega: Omega) -> Outcome:
         return await omega.resume(execution, loaded.flow, loaded.servers)
@@ -117,12 +125,47 @@ def resume(session: Session, execution: str, target: str | None) -> Answer:
     return _drive(session, work, screen_for(header, quiet=session.json), facts, execution)
 
 
-def _wish(*, execution: str, principal: str, budget: tuple[str, ...], timeout: str | None) -> Wish:
-    return Wish(execution=execution, principal=principal, budget=read_budget(budget), timeout_s=read_duration(timeout))
+def _resumed(done: int, total: int) -> str:
+    """How much is recorded; `total` is as far as it is known, because a function may yet call more."""
+    steps = f"{done} of {count(total, 'step')}" if total > done else count(done, "step")
+    return f"resumed: {steps} {'was' if done == 1 else 'were'} recorded; none of them runs again"
+
+
+def _wish(
+    *, execution: str, principal: str, groups: tuple[str, ...], grants: tuple[str, ...], budget: tuple[str, ...], timeout: str | None
+) -> Wish:
+    caller = Caller(principal, groups, grants)
+    return Wish(execution=execution, caller=caller, budget=read_budget(budget), timeout_s=read_duration(timeout))
+
+
+def _concrete(advice: str, target: str) -> str:
+    """Advice with the target filled in, so that it works when pasted."""
+    if not target:
+        return advice
+    command = f"omega call {target.removeprefix(SERVICE)}" if target.startswith(SERVICE) else f"omega run {target}"
+    return advice.replace("omega run TARGET", command)
+
+
+def _services() -> Answer:
+    """What may be called, and what is installed and does not load."""
+    found, broken = offered()
+    rows = [[f"{each.service}.{each.method}", each.effect, each.summary] for each in found]
+    lines = table(rows, indent="") or ["no service is installed"]
+    for name, error in broken.items():
+        lines += [f"{paint('fail')}   {name}   {error.code} {plain(error.cause)}", f"       do  {error.advice}"]
+    document = {
+        "methods": [{"service": each.service, "method": each.method, "effect": each.effect, "summary": each.summary} for each in found],
+        "broken": [{"name": name, "error": error.record()} for name, error in broken.items()],
+    }
+    return Answer(document, lines)
 
 
 def _start(session: Session, target: Target, given: tuple[str, ...], whole: str | None, wish: Wish) -> Answer:
-    value = read_input(target.flow, given, whole)
+    try:
+        value = read_input(target.flow, given, whole)
+    except InputError as error:
+        error.advice = _concrete(error.advice, target.text)
+        raise
 
     def header(moment: Moment) -> str:
         limits = wish.budget
@@ -136,7 +179,7 @@ def _start(session: Session, target: Target, given: tuple[str, ...], whole: str 
             execution=wish.execution,
             target=target.text,
             servers=target.servers,
-            principal=wish.principal,
+            principal=wish.caller,
             budget=wish.budget,
             timeout_s=wish.timeout_s,
         )
@@ -210,8 +253,9 @@ def _ended(outcome: Outcome, facts: dict[str, Any], said: str, *, started: bool 
         "cost_micros": outcome.cost_micros,
     }
     if outcome.error is not None:
+        document["error"] = dict(outcome.error) | {"advice": _concrete(str(outcome.error.get("advice", "")), str(facts["target"]))}
         status = exit_of(outcome.error, started=started)
-        return Answer(document, ["", *error_lines(outcome.error, execution if started else "")], status)
+        return Answer(document, ["", *error_lines(document["error"], execution if started else "")], status)
     lines = value_lines(outcome.value)
     if outcome.status == Status.DONE:
         sealed = f"sealed at leaf {outcome.leaf} of {outcome.tenant}" if outcome.leaf is not None else ""

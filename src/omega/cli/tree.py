@@ -16,6 +16,8 @@ class Node:
     label: str
     cells: Sequence[str] = ()
     children: dict[str, Node] = field(default_factory=dict)
+    calls: bool = False
+    """Whether it is a step that calls others, not a group of branches."""
 
     def put(self, position: str, cells: Sequence[str]) -> None:
         """Place a step at `position`, with the groups above it.
@@ -29,7 +31,15 @@ class Node:
             name = match["name"] if match is not None else part
             node = node._child(branch, name)
             branch = match["index"] if match is not None else ""
+            node.calls = node.calls or not branch
         node.cells = cells
+
+    def fill(self, cells: Sequence[str]) -> None:
+        """Give `cells` to every step below that calls others and has no line of its own yet: it has not ended."""
+        for child in self.children.values():
+            if child.calls and child.children and not child.cells:
+                child.cells = cells
+            child.fill(cells)
 
     def lines(self, depth: int = 0) -> Iterator[tuple[str, Sequence[str]]]:
         """(indented label, cells) of everything below, in order."""

@@ -17,7 +17,7 @@ from omega.adapters.sqlite import SqliteInbox
 from omega.host.embedded import Omega
 from omega.host.reading import Archive
 from omega.kernel.errors import InputError, StorageError
-from omega.kernel.journal import Kind
+from omega.kernel.journal import Kind, Note, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import shown
 from omega.runtime.decisions import MAX_NAME, one_step
@@ -34,12 +34,16 @@ _KINDS = {"approve": Kind.APPROVED, "resolve": Kind.RESOLVED, "signal": Kind.SIG
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What came of it: `step` as people type it, `by` whom it was carried out, `recorded` whether the journal shows it already."""
+    """What came of it: `step` as people type it, `by` the person on record (`person:ada`, in a role `person:ada#owner`).
+
+    `through` says which process carried it out, `recorded` whether the journal shows it already.
+    """
 
     execution: str
     verb: str
     step: str
     by: str
+    through: str
     recorded: bool
     status: str
 
@@ -56,14 +60,15 @@ async def decide(home: str | os.PathLike[str] | None, execution: str, verb: str,
         try:
             async with Omega.open(home) as omega:
                 await omega.decide(execution, verb, body)
-            by = "this process"
+            through = "this process"
         except StorageError as error:
             if error.code != "OMG-S001":
                 raise
-            by = await _by_letter(archive, home, execution, verb, body)
-        recorded = await _until(lambda: _count(archive, execution, verb) > before, PATIENCE_S if by else 0.0)
+            through = await _by_letter(archive, home, execution, verb, body)
+        recorded = await _until(lambda: _count(archive, execution, verb) > before, PATIENCE_S if through else 0.0)
         line = archive.reader.line(execution)
-        return Decided(execution, verb, step, by or "the live engine", recorded, line.status if line is not None else "")
+        status = line.status if line is not None else ""
+        return Decided(execution, verb, step, _person(archive, execution, verb), through or "the live engine", recorded, status)
 
 
 def _checked(archive: Archive, execution: str, verb: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -75,13 +80,17 @@ def _checked(archive: Archive, execution: str, verb: str, body: dict[str, Any]) 
         raise InputError("OMG-I001", f"a signal needs a name of 1 to {MAX_NAME} characters")
     if verb not in ("approve", "resolve"):
         return body, ""
-    found = _step(past, str(body.get("step", "")), verb)
+    found = _step(past, str(body.get("step", "")), verb, f"person:{archive.settings.person}")
     return body | {"step": found}, shown(found)
 
 
-def _step(past: Past, text: str, verb: str) -> str:
+def _step(past: Past, text: str, verb: str, person: str) -> str:
     if verb == "approve":
-        return one_step(past, text, past.waits(), "waits for an approval").position
+        found = one_step(past, text, past.waits(), "waits for an approval")
+        known = next((note.by for note in found.approvals if note.by.partition("#")[0] == person), "")
+        if known:
+            raise InputError("OMG-I005", f"{shown(found.position)} is approved already by {known}", advice="omega resume ID")
+        return found.position
     return one_step(past, text, past.doubts(), "is in doubt").position
 
 
@@ -117,6 +126,14 @@ async def _until(holds: Callable[[], bool], patience_s: float) -> bool:
             return False
         await asyncio.sleep(POLL_S)
     return True
+
+
+def _person(archive: Archive, execution: str, verb: str) -> str:
+    """Who decided last, as the journal has it; the person at the keyboard where it does not say, for letters are theirs."""
+    wanted = (_KINDS[verb], Kind.CANCEL) if verb == "cancel" else (_KINDS[verb],)
+    notes = [decode_meta(row) for row in archive.reader.rows(execution) if row.kind in wanted]
+    said = [note.by for note in notes if isinstance(note, Note) and note.by]
+    return said[-1] if said else f"person:{archive.settings.person}"
 
 
 def _count(archive: Archive, execution: str, verb: str) -> int:

@@ -21,8 +21,10 @@ from omega.adapters.models.provider import Missing, configured
 from omega.adapters.process import launch
 from omega.adapters.sqlite.folder import REMOTE_KINDS, file_system
 from omega.adapters.sqlite.schema import OLDEST_SQLITE
+from omega.host.additions import installed_effectors
+from omega.host.discover import survey
 from omega.host.explaining import examine_files
-from omega.host.presence import holder
+from omega.host.presence import command_of, holder, last_pid
 from omega.host.proof import prove
 from omega.host.reading import Archive
 from omega.host.settings import Settings
@@ -35,6 +37,8 @@ LOW_SPACE = 256 << 20
 FEW_SPACE = 16 << 20
 """Bytes free below which an engine cannot be expected to work."""
 MAX_LINES = 10_000
+MAX_COMMAND = 200
+"""Characters of a command line that are told."""
 PROGRAMS = {
     "git": "the code review reads repositories with it",
     "mcp-server-git": "the code review reads history and diff through it",
@@ -70,7 +74,9 @@ def examine(home: str | os.PathLike[str] | None, *, servers: bool = True) -> Ite
     yield from _guarded("policies", lambda: _policies(settings))
     yield _model()
     yield from _programs()
-    yield from _guarded("processes", _orphans)
+    yield from _services()
+    yield from _guarded("effectors", _effectors)
+    yield from _guarded("processes", lambda: _orphans(settings.home))
     if (settings.home / "omega.db").is_file():
         yield from _data(home, servers=servers)
 
@@ -143,10 +149,10 @@ def _engine(home: Path) -> Iterator[Finding]:
     found = holder(home)
     if found is None:
         yield Finding(OK, "engine", "none works in this folder now")
-    else:
-        yield Finding(
-            OK, "engine", f"process {found.pid} ({found.owner or 'unnamed'}) works in this folder: further runs are refused meanwhile"
-        )
+        return
+    running = command_of(found.pid)
+    command = f" ({running.command[:MAX_COMMAND]})" if running is not None else ""
+    yield Finding(OK, "engine", f"process {found.pid}{command} works in this folder: further runs are refused meanwhile")
 
 
 def _policies(settings: Settings) -> Iterator[Finding]:
@@ -179,23 +185,37 @@ def _programs() -> Iterator[Finding]:
             )
 
 
-def _orphans() -> Iterator[Finding]:
-    """Shields (omega.adapters.process.shield) whose engine is gone: each ends what it guards, so one that stays is stuck."""
+def _services() -> Iterator[Finding]:
+    found, broken = survey()
+    yield Finding(OK, "services", ", ".join(sorted(found)) or "none is installed")
+    for name, error in broken.items():
+        yield Finding(FAIL, "services", f"{name}: {error.code} {error.cause}", error.advice)
+
+
+def _effectors() -> Iterator[Finding]:
+    ports = [each.port for each in installed_effectors()]
+    if ports:
+        yield Finding(OK, "effectors", ", ".join(ports))
+
+
+def _orphans(home: Path) -> Iterator[Finding]:
+    """Shields (omega.adapters.process.shield) whose engine is gone: each ends what it guards, so one that stays is stuck.
+
+    Only those of the last engine of this folder are told. What belongs to another folder is its owner's business.
+    """
     stuck = []
-    for entry in Path("/proc").glob("[0-9]*") if Path("/proc").is_dir() else ():
-        words = _read(str(entry / "cmdline")).split("\0")
+    last = last_pid(home)
+    for entry in Path("/proc").glob("[0-9]*") if last and Path("/proc").is_dir() else ():
+        words = _read(str(entry / "cmdline")).rstrip("\0").split("\0")
         place = next((index for index, word in enumerate(words) if word.endswith("adapters/process/shield.py")), -1)
-        if place >= 0 and len(words) > place + 1 and not Path(f"/proc/{words[place + 1]}").exists():
-            stuck.append(entry.name)
-    if stuck:
-        yield Finding(
-            WARN,
-            "processes",
-            f"outlived their engine: {', '.join(stuck)}",
-            f"they end by themselves within seconds, else: kill {' '.join(stuck)}",
-        )
-    else:
-        yield Finding(OK, "processes", "none outlived its engine")
+        engine = words[place + 1] if place >= 0 and len(words) > place + 1 else ""
+        if engine == str(last) and not Path(f"/proc/{engine}").exists():
+            stuck.append((entry.name, " ".join(words[place + 2 :])[:MAX_COMMAND]))
+    for pid, command in stuck:
+        text = f"process {pid} outlived its engine {last} of {home}: {command}"
+        yield Finding(WARN, "processes", text, f"it ends by itself within seconds, else: kill {pid}")
+    if not stuck:
+        yield Finding(OK, "processes", "none outlived the engine of this folder")
 
 
 def _logs(archive: Archive) -> Iterator[Finding]:

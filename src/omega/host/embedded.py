@@ -25,7 +25,7 @@ from omega.adapters.records import RecordsEffector
 from omega.adapters.sqlite import SqliteStore
 from omega.host.additions import installed_effectors
 from omega.host.clock import SystemClock, SystemEntropy
-from omega.host.identity import Identity
+from omega.host.identity import Caller, Identity
 from omega.host.policy import load_bundle
 from omega.host.settings import Settings
 from omega.host.tools import Catalogue, CatalogueEffector, accept_tools, forget_tools, unpinned
@@ -131,7 +131,7 @@ class Omega:
 
     # -- running
 
-    def passport(self, principal: str = "") -> str:
+    def passport(self, principal: Caller | str = "") -> str:
         """A short-lived passport of this installation: the owner's own, or one for an agent (`agent:NAME`) with an agent's rights."""
         return self.identity.passport(principal, now_us=self.world.clock.now_us())
 
@@ -152,7 +152,7 @@ class Omega:
         execution: str = "",
         target: str = "",
         servers: Sequence[Server] = (),
-        principal: str = "",
+        principal: Caller | str = "",
         budget: Budget | None = None,
         timeout_s: float | None = None,
     ) -> Outcome:

@@ -26,7 +26,7 @@ from omega.runtime.recovery import load
 from omega.warden.cases import is_test
 from omega.warden.explain import Examination, Explanation, examine, explain
 from omega.warden.policies import default_tests, inspect
-from omega.warden.source import Policy
+from omega.warden.source import Policy, Problem
 
 MAX_FILE = 1 << 20
 """Largest file of test cases, in bytes."""
@@ -84,6 +84,11 @@ def explain_step(archive: Archive, text: str) -> Explained:
         explain(bundle, asked),
         incomplete,
     )
+
+
+def in_force(folder: Path) -> tuple[list[Policy], list[Problem]]:
+    """The policies of the default set and of `folder`, in order, and what keeps them from loading. Raises StorageError (OMG-S002)."""
+    return inspect(sources(folder))
 
 
 def examine_files(folder: Path, files: tuple[Path, ...]) -> Examination:

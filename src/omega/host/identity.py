@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from omega.adapters.keystore import Keystore
@@ -19,7 +20,35 @@ TTL_S = 3_600
 """Seconds that a passport of the person at the keyboard lasts: it is made anew for each command."""
 
 AGENT_CAPABILITIES = ("files:read", "flows:run", "model:ask", "process:run", "tools:call")
-"""What `--as agent:NAME` may at most do; policy narrows it further."""
+"""What `--as agent:NAME` may do without further grants; policy narrows it further."""
+
+_GROUP = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_GRANT = re.compile(r"[a-z][a-z0-9_-]{0,63}:(?:[a-z][a-z0-9_-]{0,63}|\*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """As whom a command acts: nobody named is the owner.
+
+    `groups` are added to those of a person or an agent (`owner`, `writers`, a role of one's own), `grants` are `area:verb` capabilities
+    that an agent holds besides `AGENT_CAPABILITIES`; a person holds all as it is.
+    """
+
+    principal: str = ""
+    groups: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.principal and (self.groups or self.grants):
+            raise InputError("OMG-X001", "groups and grants belong to another caller: say whom", advice="add --as agent:NAME")
+        if self.grants and not self.principal.startswith("agent:"):
+            raise InputError("OMG-X001", f"{self.principal[:80]!r} is no agent: a person holds every capability already")
+        for group in self.groups:
+            if _GROUP.fullmatch(group) is None:
+                raise InputError("OMG-X001", f"{group[:80]!r} cannot name a group", advice="use lower-case letters, digits, '-' and '_'")
+        for grant in self.grants:
+            if _GRANT.fullmatch(grant) is None:
+                raise InputError("OMG-X001", f"{grant[:80]!r} is no capability", advice="write it as area:verb, for example files:write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +79,13 @@ class Identity:
             log,
         )
 
-    def passport(self, principal: str, *, now_us: int) -> str:
-        """A passport for the owner (no `principal`), for another person, or for an agent acting for the owner.
+    def passport(self, caller: Caller | str, *, now_us: int) -> str:
+        """A passport for the owner (an empty caller), for another person, or for an agent acting for the owner.
 
-        Raises InputError (OMG-X001).
+        A text stands for a caller without groups or grants of their own. Raises InputError (OMG-X001).
         """
+        caller = Caller(caller) if isinstance(caller, str) else caller
+        principal = caller.principal
         kind, _, name = (principal or f"person:{self.settings.person}").partition(":")
         if kind not in ("person", "agent") or not name:
             raise InputError("OMG-X001", f"{principal[:80]!r} is neither person:NAME nor agent:NAME")
@@ -62,8 +93,8 @@ class Identity:
         return self.authority.issue(
             tenant=self.settings.tenant,
             principal=f"{kind}:{name}",
-            groups=() if agent else ("owner",) if not principal else (),
-            capabilities=AGENT_CAPABILITIES if agent else (ANY,),
+            groups=caller.groups if principal else ("owner",),
+            capabilities=(*AGENT_CAPABILITIES, *caller.grants) if agent else (ANY,),
             ttl_s=TTL_S,
             now=now_us / 1_000_000,
             jti=new_id(PASSPORT, now_ms=now_us // 1_000, entropy=self.entropy.take(10)),

@@ -12,6 +12,8 @@ from pathlib import Path
 
 LOCK = "engine.lock"
 _LOCKS = Path("/proc/locks")
+_START = 19
+"""Where in /proc/PID/stat, counted after the name, stands when it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,35 @@ class Holder:
 
     pid: int
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A live process: its command line, and how many seconds ago it began."""
+
+    command: str
+    age_s: float
+
+
+def command_of(pid: int) -> Running | None:
+    """The process `pid` as the system tells of it (proc(5)); None when it has gone or there is no /proc."""
+    place = Path(f"/proc/{pid}")
+    try:
+        words = (place / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        ticks = int((place / "stat").read_text(errors="replace").rpartition(")")[2].split()[_START])
+        uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return Running(" ".join(words), max(0.0, uptime_s - ticks / os.sysconf("SC_CLK_TCK")))
+
+
+def last_pid(folder: Path) -> int:
+    """The process that was the last engine of `folder`, alive or not; 0 when it is not known."""
+    try:
+        words = (folder / LOCK).read_text(errors="replace").split()
+    except OSError:
+        return 0
+    return int(words[0]) if words and words[0].isdigit() else 0
 
 
 def holder(folder: Path) -> Holder | None:

@@ -57,7 +57,7 @@ def load_target(text: str) -> Target:
         known = ", ".join(sorted(examples())) or "none found here"
         raise InputError("OMG-I002", f"{text!r} is no file, no module:flow and no example (examples: {known})")
     flow = _pick(module, name, text)
-    if flow.name == flow.body.kind:  # a composite without a name of its own goes by where it stands
+    if flow.name in (flow.body.kind, MAIN):  # what has no name of its own goes by where it stands
         flow = flow.named(_title(name, path or Path(place)))
     folder = str(path.parent) if path is not None else ""
     servers = tuple(replace(each, cwd=folder) for each in getattr(module, "servers", ()) if isinstance(each, Server))

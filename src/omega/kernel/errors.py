@@ -239,7 +239,7 @@ CODES: dict[str, Code] = {
     "OMG-P003": Code("program ran out of time", _U, "raise the timeout of the step"),
     "OMG-P004": Code("program printed too much", _U, "narrow its input, or raise the limit in the command"),
     "OMG-P005": Code("file cannot be read or written", _C, "check the path, its owner and the free space"),
-    "OMG-P007": Code("effector failed", _U, "see what its target has done; a write stands in doubt until you say"),
+    "OMG-P007": Code("effector failed", _U, "see what its target has done, and whether it can be reached"),
     # X: command line and host
     "OMG-X001": Code("command not understood", _C, "omega --help"),
     "OMG-X002": Code("model not available", _C, "set the environment variables of a provider, or go on without one"),

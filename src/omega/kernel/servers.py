@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,6 @@ def server(
     if bool(argv) == bool(url):
         raise DefinitionError("OMG-F003", f"server {name}: give either a command or a url")
     for key, reference in {**(env or {}), **(headers or {})}.items():
-        if not reference.startswith("env:"):
+        if not re.fullmatch(r"([A-Za-z][\w-]* )?env:[A-Za-z_]\w*", reference):
             raise DefinitionError("OMG-F003", f"server {name}: {key} must be a reference such as env:NAME, never the secret itself")
     return Server(name, tuple(argv), url, dict(env or {}), dict(headers or {}), timeout_s)

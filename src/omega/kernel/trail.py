@@ -7,13 +7,14 @@ from typing import Any
 
 from omega.kernel.errors import FlowError
 from omega.kernel.journal import MAX_POSITION
+from omega.kernel.types import Type
 
 
 class Trail:
     """One branch: its path, how often each name occurred in it, and how many recorded steps of it were met again.
 
-    `owner` is the task that may make steps here (the runtime's concern), `last` the value at hand with its stored bytes and
-    commitment, so that a step need not encode again what the step before it has just stored.
+    `owner` is the task that may make steps here (the runtime's concern), `last` the value at hand with its stored bytes,
+    commitment and type, so that a step need not encode again what the step before it has just stored.
     """
 
     __slots__ = ("cursor", "last", "owner", "path", "seen")
@@ -23,7 +24,7 @@ class Trail:
         self.seen: dict[str, int] = {}
         self.cursor = 0
         self.owner = owner
-        self.last: tuple[Any, bytes, bytes] | None = None
+        self.last: tuple[Any, bytes, bytes, Type] | None = None
 
     def step(self, name: str) -> str:
         """The position of the next step called `name` in this branch."""

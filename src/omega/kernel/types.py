@@ -33,9 +33,10 @@ _dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", "
 
 
 class Type:
-    """One input or output type. `annotation` is the Python type; `given_schema` a JSON Schema that replaces the derived one."""
+    """One input or output type. `annotation` is the Python type; `given_schema` a JSON Schema that replaces the derived one; `loose`
+    tells that it holds Any."""
 
-    __slots__ = ("_adapter", "_loose", "_schema", "annotation", "given_schema", "name")
+    __slots__ = ("_adapter", "_schema", "annotation", "given_schema", "loose", "name")
 
     def __init__(self, annotation: Any, given_schema: Mapping[str, Any] | None = None, name: str = "") -> None:
         self.annotation = type(None) if annotation is None else annotation
@@ -43,7 +44,7 @@ class Type:
         self.name = name or show(self.annotation)
         self._adapter: Any = None
         self._schema: dict[str, Any] | None = None
-        self._loose = _is_loose(self.annotation)
+        self.loose = _is_loose(self.annotation)
 
     def __repr__(self) -> str:
         return f"Type({self.name})"
@@ -82,7 +83,7 @@ class Type:
             data = _dump(value).encode(errors="surrogatepass")
         elif annotation is int and type(value) is int:
             data = b"%d" % value
-        elif self._loose:
+        elif self.loose:
             data = self._encode_loose(value)
             value = json.loads(data) if not isinstance(value, (str, int, bool, type(None))) else value
         else:
@@ -93,7 +94,7 @@ class Type:
 
     def decode(self, data: bytes) -> Any:
         """The value that `encode` stored. Raises FlowError (OMG-R015) when the bytes no longer fit the type."""
-        if self._loose:
+        if self.loose:
             return json.loads(data)
         from pydantic import ValidationError
 

@@ -101,12 +101,15 @@ class Execution:
         return await Touching(self, Turn(flow, value, trail, position, commitment, scope, budget)).run(recorded)
 
     def _input(self, flow: AnyFlow, value: Any, trail: Trail) -> tuple[Any, bytes]:
+        """The value as the flow takes it, and its commitment. What a typed step has just stored need not be read and encoded again."""
         last = trail.last
-        if last is not None and last[0] is value:
+        if last is not None and last[0] is value and (flow.input.loose or not last[3].loose):
             return value, last[2]
+        if not flow.input.loose:
+            value = flow.input.read(value)
         data, value = flow.input.encode(value)
         commitment = self.book.commitment(data)
-        trail.last = (value, data, commitment)
+        trail.last = (value, data, commitment, flow.input)
         return value, commitment
 
     def _check(self, flow: AnyFlow, recorded: Recorded, commitment: bytes) -> None:
@@ -142,7 +145,7 @@ class Execution:
         data = self.book.open(row)
         meta = decode_meta(row)
         value = flow.output.decode(data)
-        trail.last = (value, data, meta.output if isinstance(meta, Step) else b"")
+        trail.last = (value, data, meta.output if isinstance(meta, Step) else b"", flow.output)
         return value
 
     async def _pure(self, turn: Turn) -> Any:
@@ -169,7 +172,7 @@ class Execution:
             await self.book.commit(row)
         else:
             self.book.behind(row)
-        trail.last = (result, data, output)
+        trail.last = (result, data, output, flow.output)
         self._tell("ended", position, flow, took)
         return result
 
@@ -313,6 +316,7 @@ class Execution:
             due = note.value
         remaining = (due - now) / 1_000_000
         if remaining > 0:
+            self.world.watch(Moment(kind="paused", execution=self.book.execution, position=shown(position), took_s=remaining))
             await self.world.clock.sleep(remaining)
 
     async def cached(self, position: str, flow: AnyFlow, value: Any, ttl_s: float, work: Branch, trail: Trail) -> Any:
@@ -602,7 +606,7 @@ class Touching:
             self.book.behind(row, leaves=(leaf,))
         else:
             await self.book.commit(row, leaves=(leaf,))
-        self.trail.last = (result, data, output)
+        self.trail.last = (result, data, output, self.flow.output)
         self.execution._tell("ended", self.position, self.flow, meta.took_us)
         return result
 

@@ -115,7 +115,7 @@ class Replay(Execution):
         if settled.kind != Kind.DONE or data != self.book.open(settled):
             raise self._differs(flow, position, "its result" if settled.kind == Kind.DONE else "it failed then and succeeds now")
         meta = decode_meta(settled)
-        trail.last = (result, data, meta.output if isinstance(meta, Step) else b"")
+        trail.last = (result, data, meta.output if isinstance(meta, Step) else b"", flow.output)
         return result
 
     def _failed_again(self, flow: AnyFlow, position: str, error: OmegaError) -> OmegaError:
