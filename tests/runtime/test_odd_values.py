@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from omega import Command, Context, FlowError, flow, parallel
 from omega.kernel.journal import MAX_PAYLOAD, Kind
-from omega.testing import Lab, run_virtual
+from omega.testing import run_virtual
 from runtime.flows import code, double, lab, look
 
 SECRET = "hunter2-hunter2"
@@ -230,8 +230,13 @@ def pair(both: tuple[Named, Named]) -> int:
 
 
 def test_what_anything_gives_is_read_as_the_next_flow_takes_it() -> None:
-    told = Lab().run(says_anything | takes_named, 3)
-    assert (told.status, told.value) == ("done", "Named 3")
-    assert Lab().run(parallel(says_anything, says_anything) | pair, 3).value == 6
-    wrong = Lab().run(says_anything | takes_text, 3)
-    assert wrong.error["code"] == "OMG-I001"
+    async def whole() -> None:
+        world = lab()
+        told = await world.run(says_anything | takes_named, 3)
+        assert (told.status, told.value) == ("done", "Named 3")
+        assert (await world.run(parallel(says_anything, says_anything) | pair, 3)).value == 6
+        wrong = await world.run(says_anything | takes_text, 3)
+        assert wrong.error is not None
+        assert wrong.error["code"] == "OMG-I001"
+
+    run_virtual(whole())

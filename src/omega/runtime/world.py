@@ -15,7 +15,8 @@ from omega.warden.admit import Warden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Something that just happened, for progress bars: `kind` is started, began, ended, failed, denied, waiting, paused, recalled or finished."""
+    """Something that just happened, for progress bars: `kind` is started, began, ended, failed, denied, waiting, paused, recalled or
+    finished."""
 
     kind: str
     execution: str
