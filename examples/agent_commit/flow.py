@@ -7,9 +7,10 @@ Run by the owner, without `--as`, the commit is made: try it on a scratch reposi
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from omega import Context, flow, server, tool
 
@@ -19,16 +20,21 @@ status = tool("git", "git_status")
 commit = tool("git", "git_commit")
 
 
+def absolute(path: str) -> str:
+    """The folder as whoever starts the run means it: the server has a working folder of its own, and a resumed run another one."""
+    return str(Path(path).expanduser().absolute())
+
+
 class Wish(BaseModel):
     """Which repository to commit to, and the message."""
 
-    repo: str = "."
+    repo: Annotated[str, AfterValidator(absolute)] = Field(default=".", validate_default=True)
     message: str = "tidy up"
 
 
-@flow(name="agent-commit", effect="read", needs="tools:call")
+@flow(name="agent-commit")
 async def main(ctx: Context, wish: Wish) -> str:
-    """Look at the repository, then commit what is staged."""
+    """Look at the repository, then commit what is staged. It touches nothing itself, so it declares no effect: each call is gated."""
     seen: Any = await ctx.call(status, {"repo_path": wish.repo})
     done: Any = await ctx.call(commit, {"repo_path": wish.repo, "message": wish.message})
     return f"{seen}\n{done}"
