@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 import omega
+from omega.chronicle.record import decode
 from omega.host.embedded import Omega
 from omega.kernel.context import Context
 from omega.kernel.effects import ListExecutions, Receipt, Request
@@ -176,5 +177,39 @@ def test_a_function_that_only_calls_others_is_in_doubt_about_nothing(tmp_path: P
                 await host.decide("one", "approve", {"step": "knock"})
             assert (await host.resume("one", calls_only)).value == 1
             assert (await host.replay("one", calls_only)).identical
+
+    asyncio.run(whole())
+
+
+@pytest.mark.promise("GATE-01")
+def test_only_an_owner_or_whoever_started_it_decides_and_a_refusal_is_on_record(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path / "home", effectors=[Door()]) as host:
+            assert (await host.run(calls_only, 1, execution="one")).status == "waiting"
+            for who in ("agent:x", "person:mallory"):
+                for verb, body in (("cancel", {}), ("signal", {"name": "go", "value": 1}), ("resolve", {"step": "knock", "done": True})):
+                    before = len(host.store.leaves("local"))
+                    with pytest.raises(Denied) as caught:
+                        await host.decide("one", verb, body, who)
+                    assert caught.value.code == "OMG-W001"
+                    last = decode(host.store.leaves("local")[-1])
+                    assert (len(host.store.leaves("local")), last.kind, last.execution) == (before + 1, "deny", "one")
+            await host.decide("one", "signal", {"name": "go", "value": 1})
+            assert decode(host.store.leaves("local")[-1]).kind == "admin"
+
+    asyncio.run(whole())
+
+
+def test_a_revoked_run_cannot_go_on_and_can_be_cancelled(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path / "home", effectors=[Door()]) as host:
+            scope = host.scope()
+            await host.engine.start(calls_only, 1, scope, execution="one")
+            assert (await host.engine.outcome("one")).status == "waiting"
+            host.revoke(scope.passport)
+            with pytest.raises(Denied, match="revoked"):
+                await host.resume("one", calls_only)
+            await host.decide("one", "cancel", {})
+            assert (await host.engine.outcome("one")).status == "cancelled"
 
     asyncio.run(whole())

@@ -7,10 +7,10 @@ still.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from omega.kernel.errors import InputError, OmegaError
+from omega.kernel.errors import Denied, InputError, OmegaError
 from omega.kernel.journal import Kind, Note, Status, Step, decode_meta
 from omega.kernel.past import Past, Recorded
 from omega.kernel.ports import Head
@@ -19,7 +19,7 @@ from omega.kernel.trail import shown
 from omega.runtime.book import Book
 from omega.runtime.engine import Engine
 from omega.runtime.recovery import LEASE_US, load
-from omega.warden.approvals import approve
+from omega.warden.approvals import OWNER, approve
 
 MAX_NAME = 64
 """Longest name of a signal, in characters."""
@@ -29,7 +29,7 @@ async def decide(engine: Engine, execution: str, verb: str, body: Mapping[str, A
     """Carry out `verb` (cancel, approve, resolve, signal) on `execution` for the person of `scope`.
 
     Raises InputError: OMG-I003 unknown execution, OMG-I004 unknown or ambiguous step, OMG-I005 nothing to decide;
-    Denied: OMG-W007 when this person may not.
+    Denied: OMG-W007 when this person may not approve, OMG-W001 when they may not decide.
     """
     rule = _VERBS.get(verb)
     if rule is None:
@@ -38,9 +38,9 @@ async def decide(engine: Engine, execution: str, verb: str, body: Mapping[str, A
 
 
 async def _cancel(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
+    book, _ = await _take(engine, execution, scope, _entitled)
     if engine.cancel(execution, scope.principal):
         return
-    book, _ = await _take(engine, execution, scope)
     now = engine.world.clock.now_us()
     error = OmegaError("OMG-R005", f"cancelled by {scope.principal}")
     rows = (
@@ -67,7 +67,7 @@ async def _approve(engine: Engine, execution: str, body: Mapping[str, Any], scop
 
 
 async def _resolve(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
-    book, past = await _take(engine, execution, scope)
+    book, past = await _take(engine, execution, scope, _entitled)
     step = one_step(past, str(body.get("step", "")), past.doubts(), "is in doubt")
     now = engine.world.clock.now_us()
     done = bool(body.get("done"))
@@ -82,26 +82,49 @@ async def _signal(engine: Engine, execution: str, body: Mapping[str, Any], scope
     name = str(body.get("name", ""))
     if not 0 < len(name) <= MAX_NAME:
         raise InputError("OMG-I001", f"a signal needs a name of 1 to {MAX_NAME} characters")
-    book, _ = await _take(engine, execution, scope)
+    book, _ = await _take(engine, execution, scope, _entitled)
     now = engine.world.clock.now_us()
     plain = json.dumps(body.get("value")).encode()
     row = book.row(Kind.SIGNAL, name, Note(by=scope.principal, at_us=now, output=book.commitment(plain)), plain)
-    await book.commit(row)
+    leaf = book.leaf("admin", at_us=now, step=name, output=book.commitment(plain).hex(), reason=f"signal by {scope.principal}")
+    await book.commit(row, leaves=(leaf,))
     live = engine.book_of(execution)
     if live is not None:
         live[1].signals.setdefault(name, []).append(row)
 
 
-async def _take(engine: Engine, execution: str, scope: Scope) -> tuple[Book, Past]:
-    """The book of `execution`: the live one while it runs here, else one of its own under a new epoch."""
+def _anybody(scope: Scope, requester: Scope) -> str:
+    """An approval is judged by its role (`omega.warden.approvals`), once the step is known."""
+    return ""
+
+
+def _entitled(scope: Scope, requester: Scope) -> str:
+    """Why `scope` may not decide about an execution of `requester`; empty when it may: an owner, or whoever started it, in person."""
+    if not scope.principal.startswith("person:") or scope.actors:
+        return "only a person acting themself decides about an execution"
+    if scope.principal != requester.principal and OWNER not in scope.groups:
+        return f"{scope.principal} neither started it nor is an owner"
+    return ""
+
+
+async def _take(engine: Engine, execution: str, scope: Scope, rule: Callable[[Scope, Scope], str] = _anybody) -> tuple[Book, Past]:
+    """The book of `execution`: the live one while it runs here, else one of its own under a new epoch.
+
+    What `rule` says against it is a denial, recorded; an execution of another tenant is not there at all.
+    """
     live = engine.book_of(execution)
-    if live is not None:
-        return live[0], Past(engine.world.reader.rows(execution))
-    past, book, _ = load(engine.world, execution)
-    if past.finished is not None:
-        raise InputError("OMG-I005", f"{execution} has ended")
+    past, book = (live[1], live[0]) if live is not None else load(engine.world, execution)[:2]
     if book.scope.tenant != scope.tenant:
         raise InputError("OMG-I003", f"{execution} is not recorded here")
+    refusal = rule(scope, book.scope)
+    if refusal:
+        leaf = book.leaf("deny", at_us=engine.world.clock.now_us(), code="OMG-W001", decision="deny", reason=refusal)
+        await book.commit(leaves=(leaf,))
+        raise Denied("OMG-W001", refusal, advice="have an owner, or whoever started it, decide with their own passport")
+    if live is not None:
+        return book, Past(engine.world.reader.rows(execution))
+    if past.finished is not None:
+        raise InputError("OMG-I005", f"{execution} has ended")
     now = engine.world.clock.now_us()
     epoch = await engine.world.store.claim(execution, owner=engine.world.owner, lease_us=now + LEASE_US, now_us=now)
     past, book, _ = load(engine.world, execution)  # again: rows that were handed over but not yet on disk are there now

@@ -177,6 +177,7 @@ class Engine:
         past, book, record = load(self.world, execution)
         if past.finished is not None:
             return execution
+        self.world.authority.check(book.scope)
         check_unchanged(record, flow, execution)
         epoch = await self.world.store.claim(
             execution, owner=self.world.owner, lease_us=self.world.clock.now_us() + LEASE_US, now_us=self.world.clock.now_us()

@@ -628,8 +628,10 @@ class Touching:
 
     def _stood_still(self) -> None:
         """Note that this step waits at a step it calls and has touched nothing itself: going on later is no repetition."""
-        note = Note(by="omega", at_us=self.world.clock.now_us(), status="not done", text="waits, and has touched nothing itself")
-        self.book.behind(self.book.row(Kind.RESOLVED, self.position, note))
+        now, why = self.world.clock.now_us(), "waits, and has touched nothing itself"
+        row = self.book.row(Kind.RESOLVED, self.position, Note(by="omega", at_us=now, status="not done", text=why))
+        leaf = self.book.leaf("resolve", at_us=now, step=self.position, status="not done", reason=f"by omega: {why}")
+        self.book.behind(row, leaves=(leaf,))
 
     def _meta(self, *, took: bool = False, **facts: Any) -> Step:
         elapsed = self.world.clock.now_us() - self.began if took and self.began else 0

@@ -64,7 +64,7 @@ def load(world: World, execution: str) -> tuple[Past, Book, StartRecord]:
         sealer,
         execution=execution,
         epoch=line.epoch,
-        scope=world.authority.restore(_claims(sealer, first)),
+        scope=world.authority.recall(_claims(sealer, first)),
         flow_digest=past.start.digest,
         trace="",
         past=past,

@@ -153,14 +153,14 @@ class Authority:
         if any(ancestor in self._revoked for ancestor in _lineage(scope.passport)):
             raise Denied("OMG-T001", "the passport was revoked")
 
-    def restore(self, claims: Mapping[str, Any]) -> Scope:
-        """The scope of a sealed start record (`Scope.claims()`). The caller vouches that it came out of the seal.
+    def recall(self, claims: Mapping[str, Any]) -> Scope:
+        """The scope of a sealed start record as it was, for reading it and deciding about it: a revoked run can still be shown and
+        cancelled.
 
-        Its end is not looked at: an admitted execution keeps its authority. Raises Denied OMG-T001 when the record has no
-        valid form or the passport was revoked since.
+        Whoever goes on with the execution calls `check` first. Raises Denied OMG-T001 when the record has no valid form.
         """
         try:
-            scope = mint_scope(
+            return mint_scope(
                 tenant=_word(claims["tenant"]),
                 principal=_word(claims["principal"]),
                 groups=_words(claims["groups"], MAX_GROUPS),
@@ -173,6 +173,14 @@ class Authority:
             )
         except KeyError as error:
             raise _unaccepted() from error
+
+    def restore(self, claims: Mapping[str, Any]) -> Scope:
+        """The scope of a sealed start record (`Scope.claims()`). The caller vouches that it came out of the seal.
+
+        Its end is not looked at: an admitted execution keeps its authority. Raises Denied OMG-T001 when the record has no
+        valid form or the passport was revoked since.
+        """
+        scope = self.recall(claims)
         self.check(scope)
         return scope
 

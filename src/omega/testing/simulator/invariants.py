@@ -45,7 +45,7 @@ def check_journal(lab: Lab, execution: str) -> Iterator[str]:
 
 
 def _check_leaves(rows: list[Row], leaves: list[Leaf]) -> Iterator[str]:
-    """One leaf per gated decision and outcome, in both directions."""
+    """One leaf per gated decision and outcome, and per decision of a person, in both directions."""
     wanted: Counter[tuple[str, str]] = Counter()
     for row in rows:
         meta = decode_meta(row) if row.kind in STEP_KINDS else None
@@ -56,13 +56,14 @@ def _check_leaves(rows: list[Row], leaves: list[Leaf]) -> Iterator[str]:
             wanted["end", ""] += 1
         elif gated:
             wanted[_LEAF_OF[row.kind], row.position] += 1
-        elif row.kind in (Kind.APPROVED, Kind.RESOLVED):
-            wanted["approve" if row.kind == Kind.APPROVED else "resolve", row.position] += 1
+        elif row.kind in _DECIDED:
+            wanted[_DECIDED[row.kind], row.position] += 1
     there = Counter((leaf.kind, leaf.step) for leaf in leaves)
     yield from (f"{count} leaves are missing: {kind} {step}" for (kind, step), count in (wanted - there).items())
     yield from (f"{count} leaves too many: {kind} {step}" for (kind, step), count in (there - wanted).items())
 
 
+_DECIDED: dict[int, str] = {Kind.APPROVED: "approve", Kind.RESOLVED: "resolve", Kind.SIGNAL: "admin"}
 _LEAF_OF: dict[int, str] = {Kind.INTENT: "admit", Kind.DONE: "outcome", Kind.FAILED: "outcome", Kind.NEEDS: "deny", Kind.DENIED: "deny"}
 
 
