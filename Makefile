@@ -21,7 +21,7 @@ test: setup ## the tests, in under five minutes
 	@$(PYTEST) -m "not slow and not soak" -o faulthandler_timeout=100 -o faulthandler_exit_on_timeout=true tests
 
 test-slow: setup ## the longer suites
-	@$(PYTEST) -m "slow and not soak" tests
+	@$(PYTEST) -m "slow and not soak" -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true tests
 
 check: setup ## format, lint, types, import contract, shape, promises, documentation
 	@.ci/check
