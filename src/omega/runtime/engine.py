@@ -31,7 +31,8 @@ from omega.kernel.scope import Scope
 from omega.kernel.trail import Trail
 from omega.kernel.verdict import Ask, Decision, Gate, Verdict
 from omega.runtime.book import Book
-from omega.runtime.execution import Execution, brief, denied
+from omega.runtime.execution import Execution
+from omega.runtime.faults import brief, denied
 from omega.runtime.recovery import LEASE_US, StartRecord, check_unchanged, load, read_outcome
 from omega.runtime.world import Moment, World
 

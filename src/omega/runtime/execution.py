@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,18 +26,19 @@ from omega.kernel.budget import NOTHING, Budget, Spent
 from omega.kernel.compose import AnyFlow
 from omega.kernel.context import Context
 from omega.kernel.definition import Task, Tool
-from omega.kernel.direct import all_failed, as_failure, call_task
+from omega.kernel.direct import as_failure, call_task
 from omega.kernel.effects import Effect, ModelCall, Receipt, Request, ToolCall
-from omega.kernel.errors import Denied, FlowError, IntegrityError, OmegaError, StorageError, Suspended, UpstreamError
-from omega.kernel.evaluate import Branch, evaluate, is_failure
-from omega.kernel.ids import new_id
+from omega.kernel.errors import Denied, FlowError, OmegaError, Suspended, UpstreamError
+from omega.kernel.evaluate import Branch, evaluate
 from omega.kernel.journal import Kind, Note, Step, decode_meta
 from omega.kernel.past import Past, Recorded
 from omega.kernel.scope import Scope
 from omega.kernel.trail import Trail, shown
 from omega.kernel.verdict import Ask, Decision, Gate, Verdict
 from omega.runtime.book import Book
-from omega.runtime.kept import key_of
+from omega.runtime.branching import Branching
+from omega.runtime.ending import unbroken
+from omega.runtime.faults import brief, denied, has_outcome, is_doubtful
 from omega.runtime.world import Moment, World
 from omega.warden.mint import permit
 
@@ -49,12 +50,6 @@ REVOKED = "revoked"
 
 MAX_TOUCHES = 64
 """Most touches of one step: a step that needs more is several steps."""
-
-FATE_UNKNOWN = frozenset({"OMG-P003", "OMG-P004"})
-"""Failures after which nobody can say whether a write took place; tool errors say it themselves (`sent`: the request may have arrived)."""
-
-ANSWERED = frozenset({"OMG-M007"})
-"""Failures that are an answer: the target itself says that it did not do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,7 @@ class Turn:
     budget: Budget
 
 
-class Execution:
+class Execution(Branching):
     """Runs one flow once, from its past on. A `Driver` for `omega.kernel.evaluate`."""
 
     def __init__(self, world: World, book: Book, past: Past, *, budget: Budget, deadline: float | None = None) -> None:
@@ -200,174 +195,7 @@ class Execution:
             **facts,
         )
 
-    # -- branches
-
-    async def all_of(self, position: str, branches: Sequence[Branch], trail: Trail, at_once: int) -> list[Any]:
-        """All branches in tasks of their own; a failure is recorded as a choice, so that it comes first again."""
-        decided = self.past.decided(trail, position)
-        if decided is not None:
-            return await self._decided_failure(decided, branches, trail)
-        results: list[Any] = [None] * len(branches)
-        failures: list[tuple[int, OmegaError]] = []
-        halts: list[Suspended] = []
-        todo = iter(range(len(branches)))
-
-        async def work() -> None:
-            for index in todo:
-                branch = trail.branch(position, index, asyncio.current_task())
-                branch.last = trail.last
-                try:
-                    results[index] = await branches[index](branch)
-                except Suspended as halt:
-                    halts.append(halt)
-                except OmegaError as error:
-                    failures.append((index, error))
-                    raise
-                else:
-                    self._left_over(branch)
-
-        tasks = [asyncio.create_task(work()) for _ in range(min(at_once, len(branches)))]
-        await finish(tasks, asyncio.FIRST_EXCEPTION)
-        if failures:
-            index, error = failures[0]
-            if has_outcome(error):
-                self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), value=index, status="failed")))
-            raise error
-        if halts:
-            raise halts[0]
-        for task in tasks:
-            if not task.cancelled():  # cancelled by a fault in another, which comes first
-                task.result()
-        return results
-
-    async def _decided_failure(self, decided: Recorded, branches: Sequence[Branch], trail: Trail) -> list[Any]:
-        note = decode_meta(decided.first)
-        index = note.value if isinstance(note, Note) else 0
-        if index < len(branches):
-            branch = trail.branch(decided.position, index, asyncio.current_task())
-            branch.last = trail.last
-            await branches[index](branch)
-        raise IntegrityError("OMG-R015", f"branch {index} of {shown(decided.position)} is recorded as failed and now succeeds")
-
-    async def first_of(self, position: str, branches: Sequence[Branch], trail: Trail) -> Any:
-        """All branches in tasks of their own; the winner is recorded, and is the only one to run when the race is met again."""
-        decided = self.past.decided(trail, position)
-        if decided is not None:
-            note = decode_meta(decided.first)
-            index = note.value if isinstance(note, Note) else 0
-            return await branches[index](trail.branch(position, index, asyncio.current_task()))
-        failures: list[OmegaError] = []
-        halts: list[Suspended] = []
-        winner: list[tuple[int, Any]] = []
-
-        async def run(index: int) -> None:
-            try:
-                result = await branches[index](trail.branch(position, index, asyncio.current_task()))
-            except Suspended as halt:
-                halts.append(halt)
-            except OmegaError as error:
-                if not is_failure(error):
-                    raise
-                failures.append(error)
-            else:
-                winner.append((index, result))
-                raise _Won
-
-        tasks = [asyncio.create_task(run(index)) for index in range(len(branches))]
-        await finish(tasks, asyncio.FIRST_EXCEPTION)
-        if winner:
-            index, result = winner[0]
-            self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), value=index, status="won")))
-            return result
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
-        if halts:
-            raise halts[0]
-        raise all_failed(shown(position), failures)
-
-    async def within(self, position: str, limit_s: float, work: Branch, trail: Trail, aside: Trail) -> tuple[bool, Any]:
-        """A time limit that passed is recorded; one that did not leaves no trace. It starts anew when the execution is resumed."""
-        if self.past.decided(trail, position) is not None:
-            return False, None
-        aside.last = trail.last
-        try:
-            async with asyncio.timeout(limit_s) as limit:
-                result = await work(aside)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), status="out of time")))
-            return False, None
-        self._left_over(aside)
-        return True, result
-
-    async def pause(self, position: str, delay: Callable[[float], float], trail: Trail) -> None:
-        """The moment it ends is recorded before the wait, so that a crash does not make it longer."""
-        recorded = self.past.meet(trail, position, "pause", "")
-        if recorded is None:
-            chance = int.from_bytes(self.world.entropy.take(4), "big") / (1 << 32)
-            now = self.world.clock.now_us()
-            due = now + int(delay(chance) * 1_000_000)
-            self.book.behind(self.book.row(Kind.TIMER, position, Note(at_us=now, value=due)))
-        else:
-            note = self._note(recorded)
-            now = max(self.world.clock.now_us(), note.at_us)  # a wall clock that was set back does not make the wait longer
-            due = note.value
-        remaining = (due - now) / 1_000_000
-        if remaining > 0:
-            self.world.watch(Moment(kind="paused", execution=self.book.execution, position=shown(position), took_s=remaining))
-            await self.world.clock.sleep(remaining)
-
-    async def cached(self, position: str, flow: AnyFlow, value: Any, ttl_s: float, work: Branch, trail: Trail) -> Any:
-        """Whether there was a kept result is recorded, and the result with it."""
-        recorded = self.past.meet(trail, position, "cache", "")
-        now = self.world.clock.now_us()
-        if recorded is not None and recorded.settled is not None:
-            if recorded.settled.kind == Kind.VALUE:
-                return flow.output.decode(self.book.open(recorded.settled))
-            return await work(trail)
-        data, value = flow.input.encode(value)
-        key = key_of(self.book.scope.tenant, flow, data)
-        kept = self.world.kept.get(key, now)
-        if kept is not None:
-            self.book.behind(self.book.row(Kind.VALUE, position, Note(at_us=now, text="kept", output=self.book.commitment(kept)), kept))
-            return flow.output.decode(kept)
-        self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=now, status="not kept")))
-        result = await work(trail)
-        self.world.kept.put(key, flow.output.encode(result)[0], now + int(ttl_s * 1_000_000))
-        return result
-
     # -- what contexts need
-
-    async def recorded_value(self, trail: Trail, name: str, draw: Callable[[], Any], *, signal: str = "") -> Any:
-        """A value from outside the flow, drawn once and then the same for ever. `signal` names the one that it uses up."""
-        position = trail.step(name)
-        recorded = self.past.meet(trail, position, name, "")
-        if recorded is not None and recorded.settled is not None:
-            return json.loads(self.book.open(recorded.settled))
-        value = draw()
-        plain = json.dumps(value).encode()
-        note = Note(at_us=self.world.clock.now_us(), status="signal" if signal else "", text=signal, output=self.book.commitment(plain))
-        self.book.behind(self.book.row(Kind.VALUE, position, note, plain))
-        return value
-
-    def draw(self, name: str) -> Any:
-        """A fresh `now`, `random` or `uuid`."""
-        now = self.world.clock.now_us()
-        if name == "now":
-            return now / 1_000_000
-        if name == "random":
-            return (int.from_bytes(self.world.entropy.take(8), "big") >> 11) / (1 << 53)
-        plain = new_id("exe", now_ms=now // 1_000, entropy=self.world.entropy.take(10))[4:]
-        return f"{plain[:8]}-{plain[8:12]}-{plain[12:16]}-{plain[16:20]}-{plain[20:]}"
-
-    def await_signal(self, name: str) -> Any:
-        """The next unread value sent under `name`; raises Suspended (OMG-R018) when there is none."""
-        sent = self.past.signals.get(name, [])
-        if not sent:
-            raise Suspended("OMG-R018", f"{self.book.execution} waits for the signal {name!r}", details={"signal": name})
-        return json.loads(self.book.open(sent.pop(0)))
 
     def _context(self, turn: Turn, operations: Operations) -> Context:
         scope = turn.scope
@@ -376,17 +204,6 @@ class Execution:
     def left(self, budget: Budget) -> Budget:
         """What may still be spent under `budget`."""
         return budget.spend(self.spent)
-
-    def _left_over(self, trail: Trail) -> None:
-        position = self.past.left_over(trail)
-        if position is not None:
-            raise self.past.diverged(position, "", trail.path or "the flow", "")
-
-    def _note(self, recorded: Recorded) -> Note:
-        note = decode_meta(recorded.first)
-        if not isinstance(note, Note):
-            raise IntegrityError("OMG-S005", f"{shown(recorded.position)} is recorded as a step, not as a decision")
-        return note
 
     def _tell(self, kind: str, position: str, flow: AnyFlow, took_us: int = 0, note: str = "") -> None:
         self.world.watch(
@@ -400,10 +217,6 @@ class Execution:
                 note=note,
             )
         )
-
-
-class _Won(Exception):
-    pass
 
 
 class Touching:
@@ -764,73 +577,3 @@ def _branch(flow: AnyFlow, value: Any, driver: Any) -> Branch:
         return await evaluate(flow, flow.input.read(value), trail, driver)
 
     return work
-
-
-async def finish(tasks: Sequence[asyncio.Task[Any]], until: str) -> None:
-    """Wait for `tasks` (or the first to raise), then cancel the rest and see every one to its end, also when cancelled oneself."""
-    try:
-        if tasks:
-            await asyncio.wait(tasks, return_when=until)
-    finally:
-        for task in tasks:
-            task.cancel()
-        rest = [task for task in tasks if not task.done()]
-        if rest:
-            await unbroken(asyncio.wait(rest))
-        for task in tasks:
-            if not task.cancelled():
-                task.exception()  # looked at, so that asyncio does not report it as lost
-
-
-async def unbroken(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of `work`, which runs in a task of its own and is seen to its end even when the caller is cancelled meanwhile."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()
-        raise cancelled
-    return task.result()
-
-
-def has_outcome(error: OmegaError) -> bool:
-    """Whether `error` settles a step: waits, doubts, a lost lease, a broken store and a changed flow leave it open."""
-    return not isinstance(error, (Suspended, StorageError, IntegrityError)) and error.code not in ("OMG-R014", "OMG-R015", "OMG-R009")
-
-
-def is_doubtful(error: OmegaError) -> bool:
-    """Whether, after `error`, a request may have taken effect although nobody got its answer."""
-    return error.code in FATE_UNKNOWN or (error.details.get("sent") is True and error.code not in ANSWERED)
-
-
-def brief(error: OmegaError) -> dict[str, Any]:
-    """What of an error stands readable in the journal: never its words, which may hold a value."""
-    return {"family": error.family, "code": error.code, "title": error.title, "fault": error.fault.value}
-
-
-def denied(flow: AnyFlow, position: str, execution: str, verdict: Verdict) -> Denied:
-    """A denial that teaches: the rule, where it stands, why, and how to ask."""
-    how = verdict.how.replace(position, shown(position)) if position else verdict.how
-    step = shown(position)
-    return Denied(
-        verdict.code or "OMG-W001",
-        f"{flow.name} ({flow.effect.value}): {verdict.reason}",
-        advice=how,
-        details={
-            "flow": flow.name,
-            "effect": flow.effect.value,
-            "step": step,
-            "execution": execution,
-            "policies": list(verdict.policies),
-            "where": verdict.where,
-            "reason": verdict.reason,
-            "how": how,
-            **({"errors": list(verdict.errors)} if verdict.errors else {}),
-            **dict(verdict.details),
-        },
-    )
