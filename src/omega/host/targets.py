@@ -3,6 +3,7 @@
     path/to/flow.py             the file's `main`, or its only flow
     path/to/flow.py:name        that flow of the file
     path/to/folder              its `flow.py`
+    path/to/flow.poml           the workflow that the document describes (`omega.host.documents`)
     package.module:name         from an installed package
     code_review                 an example that comes with Omega
     service:insights.summary    a method of an installed service
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 from omega.host.discover import find_method
+from omega.host.documents import SUFFIX, beside, read_document
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import DefinitionError, InputError, OmegaError
 from omega.kernel.flow import Flow
@@ -49,6 +51,8 @@ def load_target(text: str) -> Target:
         return Target(text, find_method(text.removeprefix(SERVICE))[0], ())
     place, _, name = text.rpartition(":") if ":" in text and not text.endswith(":") else (text, "", "")
     path = _file(place or text)
+    if path is not None and path.suffix == SUFFIX:
+        return _load_document(path, name, text)
     if path is not None:
         module, canonical = _load_file(path), str(path)
     elif name and all(part.isidentifier() for part in place.split(".")):
@@ -62,6 +66,17 @@ def load_target(text: str) -> Target:
     folder = str(path.parent) if path is not None else ""
     servers = tuple(replace(each, cwd=folder) for each in getattr(module, "servers", ()) if isinstance(each, Server))
     return Target(f"{canonical}:{name}" if name else canonical, flow, servers)
+
+
+def _load_document(path: Path, name: str, text: str) -> Target:
+    """The workflow of a document, with its servers. Raises DefinitionError (L codes) with every problem of it."""
+    if name:
+        raise InputError("OMG-I002", f"{text!r}: a document is one flow, it has none called {name}", advice=f"omega run {path}")
+    from omega.kernel import poml
+
+    document = read_document(path, name=path.name)
+    flow = poml.to_flow(document, beside(path.parent, _load_file, _pick))
+    return Target(str(path), flow, tuple(replace(each, cwd=str(path.parent)) for each in poml.servers_of(document)))
 
 
 def examples() -> dict[str, Path]:

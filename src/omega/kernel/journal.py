@@ -50,14 +50,17 @@ class Kind(IntEnum):
     FINISHED = 14
     DENIED = 15
     PAUSED = 16
+    CHILD = 17
 
 
 class Status(StrEnum):
-    """Where an execution stands."""
+    """Where an execution stands. A dead one was taken up too often without getting on: it stands still until it is redriven."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     WAITING = "waiting"
     IN_DOUBT = "in doubt"
+    DEAD = "dead"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"

@@ -191,6 +191,7 @@ class Past:
         recorded = self.order.get(trail.path)
         if recorded is None or trail.cursor >= len(recorded) or recorded[trail.cursor] != position:
             return None
+        self.visited.add(trail.path)
         trail.cursor += 1
         return self.at[position]
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.journal import Row
+from omega.kernel.queueing import Limits
 from omega.kernel.verdict import Permit
 
 
@@ -59,7 +60,8 @@ class Batch:
     `epoch` must equal the execution's epoch in the store, else the whole batch is refused (OMG-S006). `head` changes the
     execution's line in the same transaction; with `head.create` the line is made, and a second one of that id is refused
     (OMG-R010). `leaves` are canonical bytes for the tenant's log, ordered after those of earlier batches. `key` is the wrapped
-    data key to keep with a new execution.
+    data key to keep with a new execution. `wake` names other executions of the same tenant that may now go on (a parent whose child
+    ended): see `Store.wake`.
     """
 
     tenant: str
@@ -69,11 +71,24 @@ class Batch:
     leaves: Sequence[bytes] = ()
     head: Head | None = None
     key: bytes | None = None
+    wake: Sequence[str] = ()
+
+
+NEVER = 0
+"""A `due_us` that means: no worker takes it up until somebody wakes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The line of an execution that lists and searches read: changed with the rows that justify it."""
+    """The line of an execution that lists and searches read: changed with the rows that justify it.
+
+    `digest` is that of the flow's definition, `queue` (with `key` and `priority`, see `kernel.queueing`) the queue it is worked off from,
+    `parent` the execution that started it, `labels` what it can be searched by; all of these are set when the line is made.
+    `due_us` is the moment from which a worker may take it up (Unix microseconds; NEVER: not until it is woken; None: as it was). A line
+    that was woken since it was last claimed and is now given a later moment, or NEVER, keeps the moment of the wake instead: no wake is
+    lost between the last look and standing still. An execution that ends is never due.
+    `origin` and `origin_rows` make a fork: its history begins with that many rows of `origin`, whose key it shares.
+    """
 
     status: str
     flow: str = ""
@@ -82,6 +97,15 @@ class Head:
     target: str = ""
     at_us: int = 0
     create: bool = False
+    digest: str = ""
+    queue: str = ""
+    key: str = ""
+    priority: int = 0
+    due_us: int | None = None
+    parent: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+    origin_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +132,62 @@ class Line:
     lease_us: int
     started_us: int
     updated_us: int
+    digest: str = ""
+    queue: str = ""
+    key: str = ""
+    priority: int = 0
+    due_us: int = NEVER
+    tries: int = 0
+    parent: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+    origin_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which executions a list shows; empty fields do not narrow it. `labels` must all match; `after` and `before` bound `started_us`
+    (from, until exclusive); `older_than` is the execution after which the page begins. Newest first."""
+
+    tenant: str = ""
+    status: Sequence[str] = ()
+    flow: str = ""
+    digest: str = ""
+    queue: str = ""
+    key: str = ""
+    principal: str = ""
+    parent: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    after_us: int = 0
+    before_us: int = 0
+    older_than: str = ""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """What a worker can take up: at most `most` executions of the flows in `digests` from `queues`, under the limits given per queue
+    (the same for all workers), to own until `lease_us`."""
+
+    owner: str
+    digests: Sequence[str]
+    queues: Sequence[str]
+    limits: Mapping[str, Limits]
+    most: int
+    now_us: int
+    lease_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """An execution that was just taken up: `tries` counts how often in a row this happened without its standing still or ending
+    (1 the first time)."""
+
+    execution: str
+    epoch: int
+    digest: str
+    queue: str
+    tries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +246,56 @@ class Store(Protocol):
         """Stay the owner until `lease_us`. Raises StorageError OMG-S006 for a stale epoch."""
         ...
 
+    async def release(self, execution: str) -> None:
+        """Give `execution` back before its lease ends; nothing happens when this store's owner does not hold it."""
+        ...
+
+    async def take(self, want: Want) -> list[Taken]:
+        """Own what is due and may run now, chosen by `kernel.queueing.choose` over every line with
+
+            status not ended, 0 < due_us <= now, lease over, digest and queue wanted
+
+        and begin it: epoch one higher, owner and lease set, `tries` one higher, status running, no wake pending. Two workers never
+        get the same one, and limits hold over all of them.
+        """
+        ...
+
+    async def wake(self, executions: Sequence[str], now_us: int) -> None:
+        """Make each due now (those that are due earlier stay as they are; those that ended or are unknown are left alone), also one that
+        is just being run: then it becomes due when it next stands still."""
+        ...
+
+    async def next_due(self, queues: Sequence[str], now_us: int) -> int | None:
+        """The earliest moment after `now_us` at which something in `queues` becomes due or its lease ends; None when nothing will."""
+        ...
+
+    async def compact(self, tenant: str, ended_before_us: int, limit: int) -> int:
+        """Destroy the payloads and the key of at most `limit` executions that ended before that moment, unless a fork that has not been
+        compacted rests on them; gives how many. Rows, digests and leaves stay: what happened can still be proved, not read."""
+        ...
+
+
+class Wakeups(Protocol):
+    """Hints that something may be due: to wait on instead of asking the store over and over. Losing every hint costs one sweep of latency
+    and nothing else; a hint too many costs one look."""
+
+    async def hint(self, queue: str) -> None:
+        """Tell the workers of `queue` to look. Never raises: a hint that cannot be sent is lost."""
+        ...
+
+    async def wait(self, queues: Sequence[str], timeout_s: float) -> bool:
+        """Whether a hint for one of `queues` came within `timeout_s`; one that came since the last wait counts."""
+        ...
+
+    async def aclose(self) -> None: ...
+
 
 class Reader(Protocol):
-    """Reads what is durable; works beside a live engine, in another process too."""
+    """Reads what is durable; works beside a live engine, in another process too. `rows` of a fork begin with those of its origin."""
 
     def lines(self, *, tenant: str | None = None, status: str | None = None, limit: int = 50) -> list[Line]: ...
+
+    def search(self, search: Search) -> list[Line]: ...
 
     def line(self, execution: str) -> Line | None: ...
 
