@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.permits import EXECUTION, STEP, permit_for
-from omega.adapters.files import FileEffector
+from omega.adapters.files import FileEffector, mounts
+from omega.adapters.files.effector import SMALL
 from omega.kernel.effects import Command, ReadFile, Request, WriteFiles
 from omega.kernel.errors import Denied, InputError
 
@@ -206,3 +207,60 @@ def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactor
     do(WriteFiles(files=wanted))
     assert {path: do(ReadFile(path=path)) for path in wanted} == wanted
     assert len(names(folder)) == len(wanted)
+
+
+# Where a file lies
+
+
+def test_small_local_files_are_read_without_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small").write_bytes(b"x")
+    (tmp_path / "large").write_bytes(bytes(SMALL + 1))
+    (tmp_path / "link").symlink_to(tmp_path / "small")
+    mounts.look(str(tmp_path))
+    hops: list[str] = []
+    real = asyncio.to_thread
+
+    async def counted(work: Any) -> Any:
+        hops.append("hop")
+        return await real(work)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    monkeypatch.setattr(mounts, "known", {str(tmp_path): True}.get)
+    assert (do(ReadFile(path=str(tmp_path / "small"))), hops) == (b"x", [])
+    assert (len(do(ReadFile(path=str(tmp_path / "large")))), hops) == (SMALL + 1, ["hop"])
+    assert "symbolic link" in failure(ReadFile(path=str(tmp_path / "link"))).cause
+    monkeypatch.setattr(mounts, "known", {str(tmp_path): False}.get)
+    hops.clear()
+    assert (do(ReadFile(path=str(tmp_path / "small"))), hops) == (b"x", ["hop"])
+
+
+MOUNTS = """\
+22 1 8:1 / / rw - ext4 /dev/sda1 rw
+30 22 0:50 / /home rw shared:1 - nfs4 server:/home rw
+31 30 0:51 / /home/ada/my\\040disk rw - xfs /dev/sdb1 rw
+32 22 0:52 / /mnt rw - fuse.sshfs host: rw
+33 32 0:53 / /mnt rw - tmpfs none rw
+a line that is none
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/", "ext4"),
+        ("/etc", "ext4"),
+        ("/home", "nfs4"),
+        ("/homework", "ext4"),
+        ("/home/ada/my disk/x", "xfs"),
+        ("/home/ada/my diskette", "nfs4"),
+        ("/mnt/a", "tmpfs"),
+    ],
+)
+def test_the_longest_and_latest_mount_holds_a_folder(folder: str, kind: str) -> None:
+    assert mounts.kind_of(folder, MOUNTS) == kind
+
+
+def test_without_mounts_nothing_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mounts.kind_of("/a", "") == ""
+    monkeypatch.setattr(mounts, "MOUNTS", str(tmp_path / "none"))
+    assert mounts.look(str(tmp_path)) is False

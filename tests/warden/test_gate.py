@@ -14,7 +14,7 @@ from omega.kernel.errors import CODES
 from omega.kernel.scope import mint_scope
 from omega.kernel.verdict import Ask, Decision, Gate
 from omega.warden.admit import Warden
-from omega.warden.limits import Limits, Rate
+from omega.warden.limits import UNLIMITED, Limits, Rate
 from omega.warden.policies import Bundle
 from warden.asks import EXPIRES, PERMIT_ALL, agent, caller, policy, touch
 
@@ -242,3 +242,12 @@ def test_every_answer_is_explained(ask) -> None:
         assert verdict.how
     assert (verdict.decision is Decision.DENY) == (verdict.code in CODES)
     assert (verdict.decision is Decision.NEEDS) == bool(verdict.role)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ASKS, min_size=1, max_size=6))
+def test_what_a_gate_remembers_changes_no_answer(asks) -> None:
+    """A gate that has answered others, and this one before, says what a new gate says."""
+    seasoned = Warden(DEFAULT.bundle, limits=UNLIMITED)
+    for ask in (*asks, *asks):
+        assert seasoned.ask(ask) == Warden(DEFAULT.bundle, limits=UNLIMITED).ask(ask)

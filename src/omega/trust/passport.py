@@ -150,7 +150,7 @@ class Authority:
         """Raise Denied (OMG-T001) when the passport behind `scope`, or one that it was delegated from, has been revoked."""
         if len(self._revoked) > MAX_REVOKED:
             raise Denied("OMG-T001", "the list of revoked passports is full", advice="change the passport key, then issue new passports")
-        if any(ancestor in self._revoked for ancestor in _lineage(scope.passport)):
+        if self._revoked and any(ancestor in self._revoked for ancestor in _lineage(scope.passport)):
             raise Denied("OMG-T001", "the passport was revoked")
 
     def recall(self, claims: Mapping[str, Any]) -> Scope:

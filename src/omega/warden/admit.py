@@ -54,6 +54,7 @@ class Warden:
     def __init__(self, bundle: Bundle | None = None, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self.bundle = bundle
         self._limiter = Limiter(limits)
+        self._known: _Known | None = None
 
     def ask(self, ask: Ask) -> Verdict:
         """May `ask` be done now? Never raises for what callers can send; only an ALLOW from here can have permits minted."""
@@ -68,7 +69,10 @@ class Warden:
             refusal = rule(ask)
             if refusal is not None:
                 return replace(refusal, bundle=self.bundle.digest)
-        return issue(ask, _policy(self.bundle, ask))
+        known = self._known
+        if known is None or known.bundle is not self.bundle:
+            known = self._known = _Known(self.bundle)
+        return issue(ask, known.policy(ask))
 
     def _rate(self, ask: Ask) -> Verdict | None:
         scope = ask.scope
@@ -122,6 +126,41 @@ def judge(bundle: Bundle, question: Question, *, role: str = "") -> Judgement:
     if lifted.allowed:
         return Judgement(Decision.NEEDS, answer.deciding, tuple(dict.fromkeys((*roles, *demand))))
     return Judgement(Decision.DENY, lifted.deciding, errors=lifted.errors)
+
+
+MAX_KNOWN = 4_096
+"""Most allowing verdicts remembered; past it all are forgotten."""
+
+
+class _Known:
+    """What one bundle has allowed: equal questions have equal answers, so putting the question together and asking again is spared.
+
+    Only verdicts that allow, about steps without facts, in words that name nothing of the call are kept. Passport, capabilities, rate and
+    budget are not part of it: the gate looks at those each time, before.
+    """
+
+    __slots__ = ("_verdicts", "bundle")
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._verdicts: dict[tuple[object, ...], Verdict] = {}
+
+    def policy(self, ask: Ask) -> Verdict:
+        """Policies and approvals for `ask`."""
+        if ask.resource:
+            return _policy(self.bundle, ask)
+        scope = ask.scope
+        caller = (scope.tenant, scope.principal, scope.groups, scope.actors)
+        step = (ask.gate, ask.flow, ask.effect, ask.kind, ask.needs, ask.approver_role, ask.approvals, ask.estimate)
+        known = self._verdicts.get((caller, step))
+        if known is not None:
+            return known
+        verdict = _policy(self.bundle, ask)
+        if verdict.decision is Decision.ALLOW and "{" not in self.bundle.by_id[verdict.policies[0]].reason:
+            if len(self._verdicts) >= MAX_KNOWN:
+                self._verdicts.clear()
+            self._verdicts[caller, step] = verdict
+        return verdict
 
 
 def _policy(bundle: Bundle, ask: Ask) -> Verdict:

@@ -20,12 +20,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from omega.adapters.files import mounts
 from omega.kernel.effects import ReadFile, Receipt, Request, WriteFiles
 from omega.kernel.errors import InputError
 from omega.kernel.verdict import Permit
 
 MAX_FILES: Final = 10_000
 """Files in one `WriteFiles`: each one is an open, an fsync and a rename."""
+
+SMALL: Final = 64 << 10
+"""Largest file in bytes that is read on the event loop, where its file system is this machine's own."""
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,8 +50,7 @@ class FileEffector:
         """
         permit.spend(self.port)
         if isinstance(request, ReadFile):
-            path, limit = request.path, request.limit
-            data = await _to_its_end(lambda: read(path, limit))
+            data = await _read(request.path, request.limit)
             return data, Receipt(bytes_in=len(data))
         if isinstance(request, WriteFiles):
             files, key = request.files, permit.idempotency_key()
@@ -64,6 +67,20 @@ async def _to_its_end(work: Callable[[], _Result]) -> _Result:
     except asyncio.CancelledError:
         await asyncio.wait([running])
         raise
+
+
+async def _read(path: str, limit: int) -> bytes:
+    """A small file on a disk of this machine is read at once: a thread would cost more than the reading. Everything else in a thread."""
+    folder = os.path.dirname(path)
+    local = mounts.known(folder) if folder.startswith("/") else False
+    if local:
+        try:
+            return read(path, min(limit, SMALL))
+        except InputError:  # too large to be read at once, or refused: then the thread says so
+            pass
+    elif local is None:
+        return await _to_its_end(lambda: (mounts.look(folder), read(path, limit))[1])
+    return await _to_its_end(lambda: read(path, limit))
 
 
 def read(path: str, limit: int) -> bytes:
