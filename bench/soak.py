@@ -1,6 +1,6 @@
 """The long counts: kill the engine at random moments, thousands of times, and compare what it recorded with a witness it does not know.
 
-    python bench/soak.py [--kills 1000] [--seeds 2000] [--seed 1]      writes bench/soak/<date>.json
+    python bench/soak.py [--kills 1000] [--worker-kills 1000] [--seeds 2000] [--seed 1]      writes bench/soak/<date>.json
 
 One trial: a flow of a few items, each a pure step, an idempotent touch and a write (bench/soak_flow.py), in a process of its own. It is
 killed with SIGKILL at a random moment, started again to resume, killed again, until a start is let through. A write in doubt is settled as
@@ -14,7 +14,8 @@ a person would settle it: by looking at the target. Afterwards must hold:
 
 A trial that fails is printed with its seed, and the same seed gives the same kills (as far as the machine's timing allows).
 
-Then the simulator of `omega.testing` runs its seeds: crashes, crashes during recovery and takeovers, in memory and in no time.
+Then three workers on PostgreSQL are killed and paused under a mixed load (drills/worker_kills.py says what must hold), and the simulator of
+`omega.testing` runs its seeds: crashes, crashes during recovery and takeovers, in memory and in no time.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ ITEMS = 8
 EXECUTION = "soak"
 LONGEST_S = 1.2
 """A kill comes at most so long after the start: about the time an undisturbed run takes."""
+WORKER_KILLS = 100
+"""Kills of one drill over several workers; the next has a database of its own."""
+LEASE_S = "3"
+"""The lease of the workers in these drills, in seconds: long enough that a busy machine does not pass for a slow take-over."""
 MOST_KILLS = 3
 """Kills of one trial; then it is let through."""
 GONE_S = 5.0
@@ -217,6 +222,38 @@ def kills(wanted: int, seed: int) -> dict[str, object]:
     return {"kills": hits, "trials": trials, "writes_in_doubt": doubts, "wrong": wrong}
 
 
+def worker_kills(wanted: int, first: int) -> dict[str, Any]:
+    """Drills of `WORKER_KILLS` kills each until there were `wanted`, each on a database of its own; the counts together."""
+    total: dict[str, Any] = {"kills": 0, "wrong": []}
+    for seed in range(first, first + -(-wanted // WORKER_KILLS)):
+        at_once = min(WORKER_KILLS, wanted - total["kills"])
+        command = [
+            sys.executable,
+            str(HERE.parent / "drills" / "worker_kills.py"),
+            "--kills",
+            str(at_once),
+            "--seed",
+            str(seed),
+            "--lease",
+            LEASE_S,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            found = {"kills": 0, "wrong": [f"the drill ended with {done.returncode}: {done.stderr[-2_000:]}"]}
+        if found["wrong"]:
+            total["wrong"].append({"seed": seed, "wrong": found["wrong"]})
+            sys.stderr.write(f"seed {seed}: {found['wrong']}\n")
+        for name in ("kills", "pauses", "executions", "doubts", "redriven", "took_over"):
+            total[name] = total.get(name, 0) + found.get(name, 0)
+        total["recovery_s"] = max(total.get("recovery_s", 0.0), found.get("recovery_s", 0.0))
+        sys.stderr.write(f"{total['kills']} worker kills, {total.get('executions', 0)} executions, {len(total['wrong'])} wrong\n")
+        if not found["kills"]:
+            break
+    return total
+
+
 def seeds(wanted: int, first: int) -> dict[str, object]:
     """The simulator's counts over `wanted` seeds, a hundred at a time so that progress shows."""
     from omega.testing.simulator import soak
@@ -233,6 +270,7 @@ def main() -> int:
     """Run what is asked for and keep the result; 1 when anything was wrong."""
     ask = argparse.ArgumentParser(description="the long counts")
     ask.add_argument("--kills", type=int, default=1_000)
+    ask.add_argument("--worker-kills", type=int, default=1_000)
     ask.add_argument("--seeds", type=int, default=2_000)
     ask.add_argument("--seed", type=int, default=int(time.time()))
     ask.add_argument("--start", type=Path, help=argparse.SUPPRESS)
@@ -242,13 +280,16 @@ def main() -> int:
         return asyncio.run(start(given.start))
     began = time.time()
     killed, simulated = kills(given.kills, given.seed), seeds(given.seeds, given.seed)
+    workers = worker_kills(given.worker_kills, given.seed)
     whole = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "took_s": round(time.time() - began),
-        "command": f"python bench/soak.py --kills {given.kills} --seeds {given.seeds} --seed {given.seed}",
+        "command": f"python bench/soak.py --kills {given.kills} --worker-kills {given.worker_kills} --seeds {given.seeds}"
+        f" --seed {given.seed}",
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "kills": killed,
+        "worker_kills": workers,
         "simulator": simulated,
     }
     if given.keep:
@@ -256,7 +297,7 @@ def main() -> int:
         path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M', time.gmtime(began))}.json"
         path.write_text(json.dumps(whole, indent=1) + "\n")
         sys.stderr.write(f"written to {path.relative_to(HERE.parent)}\n")
-    return 1 if killed["wrong"] or simulated.get("violations") else 0
+    return 1 if killed["wrong"] or workers["wrong"] or simulated.get("violations") else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""DBOS under the workloads of the bench, at its defaults on SQLite, or with its database set to WAL beforehand.
+"""DBOS under the workloads of the bench, at its defaults on SQLite, with its database set to WAL beforehand, or on PostgreSQL.
 
-python dbos_driver.py concurrent|sequential|latency|import --dir FOLDER [--wal] [--flows 200] [--steps 50] [--seconds 4]
+python dbos_driver.py concurrent|sequential|latency|import --dir FOLDER [--wal | --store ADDRESS] [--flows 200] [--steps 50] [--seconds 4]
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from measure import Window, arguments, cpu_s, finish, p50_ms
 LIMIT_S = 120.0
 
 
-def configured(folder: Path, wal: bool) -> tuple[Any, float]:
-    """The DBOS class, set up on one SQLite file in `folder`, and the seconds its import took."""
+def configured(folder: Path, wal: bool, store: str) -> tuple[Any, float]:
+    """The DBOS class, set up on one SQLite file in `folder` or on the PostgreSQL database at `store`, and the seconds its import took."""
     began = time.perf_counter()
     from dbos import DBOS
 
@@ -28,7 +28,8 @@ def configured(folder: Path, wal: bool) -> tuple[Any, float]:
     if wal:
         with sqlite3.connect(database) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-    DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{database}", "run_admin_server": False, "log_level": "ERROR"})
+    url = store or f"sqlite:///{database}"
+    DBOS(config={"name": "bench", "system_database_url": url, "run_admin_server": False, "log_level": "ERROR"})
     return DBOS, imported_s
 
 
@@ -83,7 +84,7 @@ async def run(given: Any, dbos: Any, known: dict[str, Any]) -> None:
 def main() -> None:
     """Read the command line, import, run."""
     given = arguments()
-    dbos, imported_s = configured(given.dir, given.wal)
+    dbos, imported_s = configured(given.dir, given.wal, given.store)
     known = {"peer": "dbos", "version": version("dbos"), "import_s": imported_s}
     if given.workload == "import":
         finish(**known)

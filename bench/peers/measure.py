@@ -58,6 +58,7 @@ def arguments() -> argparse.Namespace:
     ask.add_argument("workload", choices=["concurrent", "sequential", "latency", "import", "counts"])
     ask.add_argument("--dir", type=Path, required=True, help="an empty folder for the data")
     ask.add_argument("--wal", action="store_true", help="DBOS: set the database to WAL beforehand")
+    ask.add_argument("--store", default="", help="DBOS: the address of a PostgreSQL database, instead of SQLite")
     ask.add_argument("--touches", action="store_true", help="Omega: every tenth step reads a file through the gate")
     ask.add_argument("--uneven", action="store_true", help="Omega: flows of 5 to 95 steps, 50 on average")
     ask.add_argument("--flows", type=int, default=200, help="flows at once; for latency: calls")

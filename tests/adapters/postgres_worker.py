@@ -3,7 +3,8 @@
 duel EXECUTION TURNS   claim EXECUTION again and again, each time write rows until another engine takes it away; say which were acknowledged
 write WITNESS          commit for ever in several executions, noting each acknowledged row in WITNESS; say which errors ended it
 pause                  stop this process in the middle of a commit, with the tenant's log locked; say how the commit ended
-claim EXECUTIONS       claim whatever is free until EXECUTIONS are claimed by all engines together; say which ones were got
+take AT_ONCE           take what is queued, AT_ONCE at most at once over all engines, and end it, until nothing is queued any more; say
+                       which were got, and the most that were seen to run at once
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 from omega.adapters.postgres import PostgresStore
 from omega.kernel.errors import OmegaError, StorageError
 from omega.kernel.journal import Kind, Row
-from omega.kernel.ports import Batch, Grown, Head, Sequencer
+from omega.kernel.ports import Batch, Grown, Head, Sequencer, Want
+from omega.kernel.queueing import Limits
 from omega.testing.conformance import NoteSequencer
+from omega.testing.conformance.queueing import DIGEST, QUEUE
 
 FLOWS = 8
 TENANT = "ten_one"
@@ -39,9 +43,14 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def open_store(sequencer: Sequencer | None = None) -> PostgresStore:
+PAUSED_LEASE_US = 6_000_000
+"""How long the leases of the engine last that is paused in a commit."""
+
+
+def open_store(sequencer: Sequencer | None = None, lease_us: int = 30_000_000) -> PostgresStore:
     address = os.environ["OMEGA_TEST_DSN"]
-    return PostgresStore.open(address, sequencer=sequencer or NoteSequencer(), owner=f"worker-{os.getpid()}", now_us=now_us)
+    owner = f"worker-{os.getpid()}"
+    return PostgresStore.open(address, sequencer=sequencer or NoteSequencer(), owner=owner, now_us=now_us, lease_us=lease_us)
 
 
 def batch(name: str, seq: int, epoch: int, *, leaf: bool = False) -> Batch:
@@ -121,7 +130,8 @@ class PausingSequencer(NoteSequencer):
     def grow(self, tenant: str, state: bytes, leaves: Sequence[bytes], *, at_us: int) -> Grown:
         self._calls += 1
         if self._calls == 2:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # to this very thread: sent to the process, it could arrive after this thread has committed
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         return super().grow(tenant, state, leaves, at_us=at_us)
 
 
@@ -132,30 +142,34 @@ def pause() -> None:
         say(ready=True)
         await store.commit(batch("exe_paused", 0, 1, leaf=True))
 
-    with open_store(PausingSequencer()) as store:
+    with open_store(PausingSequencer(), PAUSED_LEASE_US) as store:
         asyncio.run(main(store))
 
 
-def claim(executions: str) -> None:
+def take(at_once: str) -> None:
     mine: list[str] = []
+    seen: list[int] = []
+    limits = {QUEUE: Limits(at_once=int(at_once))}
 
     async def main(store: PostgresStore) -> None:
-        while len(store.lines(status="running", limit=1_000)) > 0:
-            got = await store.claim_next(owner=store.owner, lease_us=now_us() + 60_000_000, now_us=now_us())
-            if got is None:
-                continue
-            name, epoch = got
-            mine.append(name)
-            await store.commit(Batch(tenant=TENANT, execution=name, epoch=epoch, head=Head(status="done", at_us=now_us())))
+        while store.lines(status="queued", limit=1):
+            now = now_us()
+            want = Want(owner=store.owner, digests=[DIGEST], queues=[QUEUE], limits=limits, most=3, now_us=now, lease_us=now + 60_000_000)
+            taken = await store.take(want)
+            seen.append(len(store.lines(status="running", limit=1_000)))
+            for each in taken:
+                mine.append(each.execution)
+                head = Head(status="done", at_us=now_us())
+                await store.commit(Batch(tenant=TENANT, execution=each.execution, epoch=each.epoch, head=head))
 
     with open_store() as store:
         say(ready=True)
         sys.stdin.readline()
         asyncio.run(main(store))
-    say(claimed=mine, of=int(executions))
+    say(taken=mine, most=max(seen, default=0))
 
 
-VERBS: dict[str, Callable[..., None]] = {"duel": duel, "write": write, "pause": pause, "claim": claim}
+VERBS: dict[str, Callable[..., None]] = {"duel": duel, "write": write, "pause": pause, "take": take}
 
 if __name__ == "__main__":
     try:

@@ -17,6 +17,10 @@ from omega.testing.conformance import FullStore, StoreConformance
 @pytest.mark.promise("RUN-09")
 @pytest.mark.promise("RUN-10")
 @pytest.mark.promise("RUN-26")
+@pytest.mark.promise("RUN-60")
+@pytest.mark.promise("RUN-61")
+@pytest.mark.promise("RUN-62")
+@pytest.mark.promise("RUN-65")
 class TestSqlite(StoreConformance):
     @pytest.fixture
     def open_store(self, tmp_path: Path) -> Callable[..., FullStore]:
@@ -35,6 +39,10 @@ class TestSqlite(StoreConformance):
 @pytest.mark.promise("RUN-09")
 @pytest.mark.promise("RUN-10")
 @pytest.mark.promise("RUN-26")
+@pytest.mark.promise("RUN-60")
+@pytest.mark.promise("RUN-61")
+@pytest.mark.promise("RUN-62")
+@pytest.mark.promise("RUN-65")
 class TestMemory(StoreConformance):
     @pytest.fixture
     def stores(self) -> list[MemoryStore]:

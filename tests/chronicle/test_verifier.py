@@ -16,13 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chronicle.ledger import ATTACKER, TENANT, Ledger, journal, leaf, ledger, sequencer
+from chronicle.ledger import ATTACKER, OPERATOR, TENANT, Ledger, SeededSigner, journal, leaf, ledger, sequencer
 from omega.chronicle import verifier
-from omega.chronicle.export import verify_store, write_export
+from omega.chronicle.export import Exporter, verify_store, write_export
 from omega.chronicle.record import Leaf, encode
 from omega.chronicle.verifier import EMPTY_JOURNAL, MAX_LINE, verify_export
 from omega.kernel.errors import IntegrityError
 from omega.kernel.journal import EMPTY_DIGEST, digest_of
+from omega.trust.checkpoint import VerifierKey
 
 KEY = sequencer().key(TENANT)
 
@@ -257,3 +258,43 @@ def test_sections_are_read_alike_wherever_the_blocks_end(monkeypatch: pytest.Mon
         monkeypatch.setattr(verifier, "BLOCK", block)
         report = verify_export(io.BytesIO(raw))
         assert (report.sound, report.leaves, report.rows) == (True, 6, 6), block
+
+
+def signed_export(name: str = KEY.name, signer: SeededSigner = OPERATOR) -> bytes:
+    out = io.BytesIO()
+    log = with_journal(rows=8, covered=6)
+    write_export(log, TENANT, out, keys=[KEY], executions=["exe_1"], exporter=Exporter(name, signer, 1_800_000_000))
+    return out.getvalue()
+
+
+@pytest.mark.promise("LOG-23")
+def test_an_export_signed_as_a_whole_says_by_whom_and_when() -> None:
+    report = verify_export(io.BytesIO(signed_export()))
+    assert (report.sound, report.exporter, report.exported_s) == (True, KEY.name, 1_800_000_000)
+    assert any("signed by test.omega/acme at 2027-01-15 08:00:00 UTC" in said for said in report.proves())
+    auditor = VerifierKey.of("auditor.example", SeededSigner(9).public)
+    other = signed_export("auditor.example", SeededSigner(9))
+    assert verify_export(io.BytesIO(other), exporters=[auditor.text()]).exporter == "auditor.example"
+    assert verify_export(io.BytesIO(other)).status == 1, "nobody said that this key may"
+    unsigned = with_journal().exported()
+    assert verify_export(io.BytesIO(unsigned), exporters=[auditor.text()]).findings[0].text == "the export is not signed as a whole"
+
+
+@pytest.mark.promise("LOG-23")
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_changed_byte_of_a_signed_export_is_found(data: st.DataObject) -> None:
+    """Also in the header and in the rows that no leaf covers yet."""
+    raw = bytearray(SIGNED)
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    assert verify_export(io.BytesIO(bytes(raw)), exporters=[KEY.text()]).status in (1, 2), at
+
+
+@pytest.mark.promise("LOG-23")
+def test_a_signed_export_cut_short_anywhere_is_never_sound() -> None:
+    for end in range(len(SIGNED)):
+        assert verify_export(io.BytesIO(SIGNED[:end]), exporters=[KEY.text()]).status in (1, 2), end
+
+
+SIGNED = signed_export()

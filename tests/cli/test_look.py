@@ -70,7 +70,7 @@ def test_values_are_opened_only_when_asked_for(flaky: str) -> None:
 def test_runs_lists_the_newest_first_and_filters(flaky: str) -> None:
     omega("run", HELLO, "--input", "name=x", "--id", "second")
     assert [each["execution"] for each in omega("runs", "--json").document["runs"]] == ["second", "first"]
-    assert omega("runs", "--limit", "1").out.splitlines()[-1] == "the newest 1; more with --limit"
+    assert omega("runs", "--limit", "1").out.splitlines()[-1] == "the newest 1; more with --limit, or --after second"
     assert "nothing is recorded with status failed" in omega("runs", "--status", "failed").out
 
 

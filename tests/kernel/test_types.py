@@ -142,6 +142,8 @@ def test_a_tuple_in_a_loose_value_is_seen_as_the_list_it_becomes() -> None:
         (Animal, "rex", "input should be a valid"),
         (float, float("inf"), "infinite"),
         (Any, float("-inf"), "-inf"),
+        (str, "a\ud800", "value holds half a character"),
+        (list[str], ["a", "\ud800"], "value[1] holds half a character"),
     ],
 )
 @pytest.mark.promise("FLOW-18")
@@ -179,6 +181,13 @@ def test_a_given_schema_is_what_is_checked() -> None:
     with pytest.raises(InputError) as refusal:
         typed.read({"n": "one"})
     assert "['n']" in refusal.value.cause
+
+
+@pytest.mark.parametrize("reference", ["#", "#/$defs/a", "#/nowhere", "http://127.0.0.1:9/elsewhere"])
+def test_a_schema_that_leads_nowhere_fits_no_value(reference: str) -> None:
+    kind = Type(Any, {"$ref": reference, "$defs": {"a": {"$ref": "#/$defs/a"}}}, "Odd")
+    with pytest.raises(InputError, match="OMG-I001 the schema of the input has a reference that leads nowhere"):
+        kind.read(1)
 
 
 def test_a_recorded_value_that_no_longer_fits_is_named() -> None:

@@ -25,6 +25,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 120
+MANY_COMMANDS = 12
 FENCE = re.compile(r"(?:<!-- not run: (?P<why>.+?) -->\s*)?^(?P<indent> *)```(?P<info>[^\n`]+)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S)
 
 
@@ -98,8 +99,17 @@ def forget_modules_of(folder: Path) -> None:
 PAGES = [page for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]) if page.is_file() and any(blocks(page))]
 
 
+def as_cases(pages: list[Path]) -> list[object]:
+    """The pages as cases; one with more than MANY_COMMANDS starts so many processes that it belongs to the slow suite."""
+    cases = []
+    for page in pages:
+        count = sum(len(list(commands(block.text))) for block in blocks(page) if block.language == "console")
+        cases.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if count > MANY_COMMANDS else []))
+    return cases
+
+
 @pytest.mark.promise("REPO-06")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", as_cases(PAGES))
 def test_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "work"
     folder.mkdir()

@@ -13,7 +13,7 @@ import pytest
 from requirements import BY_ID, PROMISES
 
 TESTS = Path(__file__).resolve().parent.parent
-AREAS = {"FLOW", "POML", "RUN", "GATE", "LOG", "TRUST", "TOOL", "CLI", "EX", "REPO"}
+AREAS = {"FLOW", "POML", "RAY", "RUN", "GATE", "LOG", "TRUST", "TOOL", "CLI", "EX", "FORK", "INT", "REPO", "STORE", "TIME"}
 
 
 def marks(source: str) -> Iterator[tuple[int, str]]:

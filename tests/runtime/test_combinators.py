@@ -117,6 +117,24 @@ def test_a_race_without_a_winner_lists_every_failure() -> None:
 
 
 @pytest.mark.promise("FLOW-10")
+def test_a_race_beside_a_step_of_the_same_branch_is_replayed_identically() -> None:
+    """The winner is decided in a branch of its own, which is met again although nothing of its losers was recorded."""
+
+    async def run() -> None:
+        world = lab()
+        whole = parallel(look, race(look, slow).named("find")) | flow(name="both")(sum_of)
+        done = await world.run(whole, 1, execution="run")
+        assert done.value == 4
+        assert (await world.replay("run", whole)).identical
+        assert (await world.resume("run", whole)).value == 4
+
+    run_virtual(run())
+
+
+def sum_of(pair: tuple[int, int]) -> int:
+    return sum(pair)
+
+
 def test_when_and_switch_record_one_branch_only() -> None:
     async def run() -> None:
         world = lab()

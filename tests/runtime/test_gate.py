@@ -20,6 +20,8 @@ from omega.adapters.files import FileEffector
 from omega.adapters.mcp import McpEffector
 from omega.adapters.models import ModelEffector
 from omega.adapters.process import ProcessEffector
+from omega.adapters.pydantic_ai import AgentEffector, AgentOperation
+from omega.adapters.ray import RayEffector, Spread
 from omega.adapters.records import RecordsEffector
 from omega.kernel.effects import ListExecutions, Request
 from omega.kernel.ports import Call, Effector
@@ -209,6 +211,8 @@ def cases(folder: Path) -> list[tuple[Effector, Request]]:
         (McpEffector(lambda name: None, pin, launch), ToolCall(server="git", tool="git_log", arguments={})),
         (ModelEffector({"OMEGA_MODEL_URL": "http://127.0.0.1:9/v1", "OMEGA_MODEL": "m"}), ModelCall(instructions="", prompt="")),
         (RecordsEffector(Readerless()), ListExecutions()),  # type: ignore[arg-type]
+        (AgentEffector(), AgentOperation(name="model", perform=launch)),
+        (RayEffector(), Spread(at="m:f", digest="", codes="", items=[b"1"])),
     ]
 
 
@@ -217,7 +221,9 @@ def effector_classes() -> Iterator[type]:
         if module.name.split(".")[2] in ("postgres", "sql"):
             continue  # stores, some of which need a driver that is not installed here
         for name, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if found.__module__ == module.name and hasattr(found, "perform") and hasattr(found, "port") and not name.startswith("_"):
+            if found.__module__ != module.name or issubclass(found, Request):
+                continue
+            if hasattr(found, "perform") and hasattr(found, "port") and not name.startswith("_"):
                 yield found
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from omega import Budget, Context, Denied, FlowError, InputError, StorageError, flow, parallel, race
+from omega import Budget, Context, Denied, FlowError, InputError, StorageError, attempt, flow, parallel, race
 from omega.adapters.sqlite import SqliteStore
-from omega.kernel.journal import Kind, Row, Status
+from omega.kernel.journal import MAX_PAYLOAD, Kind, Row, Status
 from omega.runtime.decisions import decide
 from omega.testing import Crash, Lab, run_virtual
 from omega.testing.lab import OWNER, sequencer
@@ -52,6 +52,58 @@ def test_what_was_durable_does_not_run_again() -> None:
         assert done.value == 16 and RUNS == ["double"]
         assert touched(again, "process") == [] and touched(again) == ["note"]
         assert again.verify().sound and (await again.replay("run", whole)).identical
+
+    run_virtual(run())
+
+
+@flow
+def anything(n: int) -> Any:
+    return "no number"
+
+
+@pytest.mark.parametrize("whole", [(anything | double).fallback(add), attempt(anything | double)], ids=["fallback", "attempt"])
+def test_a_step_that_did_not_take_its_input_is_passed_again_after_a_crash(whole: Any) -> None:
+    """It leaves no row: what stands in for it is the next that is recorded."""
+
+    @flow
+    def told(outcome: Any) -> int:
+        return 7
+
+    async def run() -> None:
+        steps = whole | told | note | double
+        world = lab()
+        await until_dead(world, steps, 3, "note")
+        again = crashed(world)
+        done = await again.resume("run", steps)
+        assert done.value == 14 and again.verify().sound
+        report = await again.replay("run", steps)
+        assert report.identical, report.divergence
+
+    run_virtual(run())
+
+
+def test_a_run_that_failed_for_an_input_that_does_not_fit_replays() -> None:
+    async def run() -> None:
+        world = lab()
+        failed = await world.run(anything | double, 3, execution="run")
+        assert failed.status == "failed" and code(failed) == "OMG-I001"
+        report = await world.replay("run", anything | double)
+        assert report.identical, report.divergence
+
+    run_virtual(run())
+
+
+def test_a_run_whose_whole_result_is_too_large_replays() -> None:
+    @flow
+    def half(n: int) -> str:
+        return "x" * (MAX_PAYLOAD // 2)
+
+    async def run() -> None:
+        world = lab()
+        failed = await world.run(parallel(half, half), 3, execution="run")
+        assert failed.status == "failed" and code(failed) == "OMG-R003"
+        report = await world.replay("run", parallel(half, half))
+        assert report.identical, report.divergence
 
     run_virtual(run())
 

@@ -82,6 +82,39 @@ class PostgresServer:
         finally:
             await connection.close()
 
+    def dump(self, dsn: str, path: Path) -> None:
+        """Write everything in the schema of `dsn` to `path`, as SQL, while the server works (pg_dump)."""
+        schema = dsn.rpartition("search_path=")[2]
+        options = ["-h", self.folder, "-U", "postgres", "-d", ROLE, "-n", schema, "--no-owner", "--no-privileges"]
+        dumped = subprocess.run(
+            [self._install / "bin/pg_dump", *options], check=True, cwd="/", env=self._as_owner(), stdout=subprocess.PIPE, **self._identity
+        )
+        path.write_bytes(dumped.stdout)
+
+    def restore(self, path: Path) -> str:
+        """Put a dump into a new database; gives its address there."""
+        self._schemas += 1
+        database, sql = f"restored_{self._schemas}", path.read_bytes()
+        schema = sql.partition(b"CREATE SCHEMA ")[2].partition(b";")[0].decode()
+        self._psql("postgres", f"CREATE DATABASE {database} OWNER {ROLE}".encode())
+        self._psql(database, f"SET ROLE {ROLE};\n".encode() + sql)
+        return self.dsn(schema, database=database)
+
+    def _psql(self, database: str, sql: bytes) -> None:
+        options = ["-h", self.folder, "-U", "postgres", "-d", database, "-q", "-v", "ON_ERROR_STOP=1"]
+        subprocess.run(
+            [self._install / "bin/psql", *options],
+            check=True,
+            cwd="/",
+            env=self._as_owner(),
+            input=sql,
+            stdout=subprocess.DEVNULL,
+            **self._identity,
+        )
+
+    def _as_owner(self) -> dict[str, str]:
+        return {"PATH": os.defpath, "PGPASSWORD": self.password}
+
     def start(self) -> None:
         """Start, and return once a connection is accepted."""
         with (self.folder / "log").open("ab") as log:

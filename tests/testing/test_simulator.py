@@ -35,6 +35,9 @@ from omega.testing.simulator import (
 )
 from omega.testing.simulator.__main__ import main
 
+ELSEWHERE = {Kind.CANCEL, Kind.RESOLVED, Kind.DENIED, Kind.ANSWERED, Kind.CHILD, Kind.FORKED, Kind.OVERRIDE, Kind.REDRIVEN, Kind.MIGRATED}
+"""Rows that this scenario does not meet: decisions that nobody makes in it, and what only fleets of workers do."""
+
 COMBINATORS = {"sequence", "parallel", "race", "when", "switch", "foreach", "retry", "timeout", "fallback", "cache"}
 
 
@@ -67,10 +70,19 @@ def test_the_scenario_meets_every_kind_of_row() -> None:
 
     run._judge = keep  # type: ignore[method-assign]
     run.run()
-    assert {Kind(row.kind) for row in rows} >= set(Kind) - {Kind.CANCEL, Kind.RESOLVED, Kind.DENIED}
+    assert {Kind(row.kind) for row in rows} >= set(Kind) - ELSEWHERE
     assert {meta.effect for row in rows if isinstance(meta := decode_meta(row), Step)} == {effect.value for effect in Effect}
 
 
+@pytest.mark.promise("RUN-02")
+@pytest.mark.promise("RUN-07")
+def test_crashing_before_and_after_every_third_append_breaks_nothing(whole: Told) -> None:
+    told = crash_everywhere(every=3)
+    assert len(told) >= 2 * (whole.appends[0] // 3)
+    assert all(len(each.appends) == 2 for each in told)
+
+
+@pytest.mark.slow
 @pytest.mark.promise("RUN-02")
 @pytest.mark.promise("RUN-07")
 def test_crashing_before_and_after_every_append_breaks_nothing(whole: Told) -> None:
@@ -192,7 +204,12 @@ def epoch_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def permit_that_never_expires(patch: pytest.MonkeyPatch) -> None:
     sound = Permit.spend
-    patch.setattr(Permit, "spend", lambda self, port, *, now: sound(self, port, now=0.0))
+
+    def spend(self: Permit, port: str) -> None:
+        self._expires_at = float("inf")
+        sound(self, port)
+
+    patch.setattr(Permit, "spend", spend)
 
 
 def finished_step_run_again(patch: pytest.MonkeyPatch) -> None:
@@ -224,7 +241,7 @@ def touch_repeated_although_its_result_is_durable(patch: pytest.MonkeyPatch) -> 
 
 
 def drawn_value_not_recorded(patch: pytest.MonkeyPatch) -> None:
-    async def draw(self: Execution, trail: Trail, name: str, fresh: Callable[[], Any]) -> Any:
+    async def draw(self: Execution, trail: Trail, name: str, fresh: Callable[[], Any], *, signal: str = "") -> Any:
         return fresh()
 
     patch.setattr(Execution, "recorded_value", draw)

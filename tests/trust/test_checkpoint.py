@@ -17,6 +17,7 @@ from chronicle.ledger import SeededSigner
 from omega.kernel.errors import IntegrityError
 from omega.trust.checkpoint import COSIGNATURE, Checkpoint, VerifierKey, cosign, parse, sign, verify
 from omega.trust.merkle import Tree
+from trust.signers import LatticeSigner
 
 LOG, WITNESS = SeededSigner(3), SeededSigner(4)
 ORIGIN = "omega.example/acme"
@@ -204,5 +205,8 @@ def test_the_go_implementation_verifies_our_checkpoint_and_proof(tmp_path: Path)
     proof = [base64.b64encode(step).decode() for step in TREE.inclusion(500)]
     good = subprocess.run([project / "check", note, KEY.text(), "leaf 500", *proof], capture_output=True, text=True, check=False)
     assert (good.returncode, good.stdout) == (0, "verified 777\n")
+    note.write_bytes(sign(POINT, LOG, LatticeSigner(5)))
+    also = subprocess.run([project / "check", note, KEY.text(), "leaf 500", *proof], capture_output=True, text=True, check=False)
+    assert (also.returncode, also.stdout) == (0, "verified 777\n"), "a second signature is a line that it does not know"
     bad = subprocess.run([project / "check", note, KEY.text(), "leaf 501", *proof], capture_output=True, text=True, check=False)
     assert bad.returncode == 1

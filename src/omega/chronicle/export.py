@@ -8,12 +8,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import BinaryIO
 
-from omega.chronicle.verifier import END, MAGIC, MAX_CHECKPOINTS, Log, Report, Row, check
+from omega.chronicle.verifier import END, MAGIC, MAX_CHECKPOINTS, STATEMENT, Log, Report, Row, check
 from omega.kernel.errors import IntegrityError
-from omega.kernel.ports import Reader
-from omega.trust.checkpoint import VerifierKey, parse
+from omega.kernel.ports import Reader, Signer
+from omega.trust.checkpoint import VerifierKey, parse, signed_note
+from omega.trust.merkle import Range
 
 BATCH = 4096
 """Leaves read from a store at once: about a megabyte."""
@@ -25,36 +28,63 @@ MAX_EXECUTIONS = 100_000
 """Executions of which a check in place reads the journal."""
 
 
-def write_export(reader: Reader, tenant: str, out: BinaryIO, *, keys: Sequence[VerifierKey], executions: Iterable[str] = ()) -> int:
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """Who signs an export as a whole, under which `name` (that of the log when its own key signs), and when (Unix seconds)."""
+
+    name: str
+    signer: Signer
+    at_s: int
+
+
+def write_export(
+    reader: Reader,
+    tenant: str,
+    out: BinaryIO,
+    *,
+    keys: Sequence[VerifierKey],
+    executions: Iterable[str] = (),
+    witnessed: Sequence[bytes] = (),
+    exporter: Exporter | None = None,
+) -> int:
     """Write the log of `tenant` as it stands now, with the journals (without payloads) of `executions`; gives the number of leaves.
 
-    `keys` are the public keys of the log (`LogSequencer.key`), `out` an open binary file. Works beside a live engine: what is
+    `keys` are the public keys of the log (`LogSequencer.key`), `out` an open binary file, `witnessed` cosigned checkpoints of this log, to
+    stand beside its own. An `exporter` signs header, log and journals as a whole. Works beside a live engine: what is
     appended meanwhile is left out. Raises IntegrityError (OMG-C001) when a stored leaf cannot be one.
     """
-    points = reader.checkpoints(tenant)
-    size = points[-1][0] if points else 0
+    own = reader.checkpoints(tenant)
+    size = own[-1][0] if own else 0
+    points = _with_witnessed(own, witnessed)
     journals = [execution for execution in executions if reader.rows(execution)]
     header = {
-        "checkpoints": [note.decode("utf-8", "replace") for _, note in _thinned(points, MAX_HISTORY)],
+        "checkpoints": [note.decode("utf-8", "replace") for _, note in points],
         "journals": len(journals),
         "keys": [key.text() for key in keys],
         "origin": _origin(points, keys),
         "tenant": tenant,
     }
-    out.write(MAGIC)
-    out.write(json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    written = 0
+    head = json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    out.write(MAGIC + head)
+    digest, tree, written = sha256(head), Range(), 0
     for batch in _batches(reader, tenant, size):
         for index, leaf in enumerate(batch, written):
             if not leaf or b"\n" in leaf:
                 raise IntegrityError("OMG-C001", f"leaf {index} of {tenant} is damaged", details={"leaf": index})
         out.write(b"\n".join(batch) + b"\n")
         written += len(batch)
+        if exporter is not None:
+            tree.extend(batch)
     out.write(b"\n")
     for row in _rows_of(reader, journals):
         line = {"e": row.execution, "k": row.kind, "m": base64.b64encode(row.meta).decode(), "p": row.position, "s": row.seq}
-        out.write(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        text = json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        digest.update(text)
+        out.write(text)
     out.write(b"\n" + END)
+    if exporter is not None:
+        lines = [STATEMENT, header["origin"], exporter.at_s, written, _base64(tree.root()), _base64(digest.digest()), ""]
+        out.write(signed_note("\n".join(map(str, lines)).encode(), exporter.name, (exporter.signer,)))
     return written
 
 
@@ -88,6 +118,16 @@ def verify_store(
     return check(log, keys=texts, kept=kept)
 
 
+def _with_witnessed(own: Sequence[tuple[int, bytes]], witnessed: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    """The log's own checkpoints, thinned, and the cosigned ones between them. Raises IntegrityError for what is no checkpoint."""
+    cosigned = [(parse(note).checkpoint.size, note) for note in witnessed[-MAX_HISTORY:]]
+    return sorted([*_thinned(own, MAX_HISTORY), *cosigned], key=lambda point: point[0])
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
 def _origin(points: Sequence[tuple[int, bytes]], keys: Sequence[VerifierKey]) -> str:
     """The name of the log: that of its key, because a checkpoint must not choose its own."""
     return keys[0].name if keys else parse(points[-1][1]).checkpoint.origin if points else ""
@@ -111,6 +151,7 @@ def _batches(reader: Reader, tenant: str, size: int) -> Iterator[list[bytes]]:
 
 
 def _rows_of(reader: Reader, executions: Iterable[str]) -> Iterator[Row]:
+    """The rows of each execution under its own name, those too that a fork took over: its leaves state the digest over all of them."""
     for execution in executions:
         for row in reader.rows(execution):
-            yield Row(row.execution, row.seq, row.kind, row.position, row.meta)
+            yield Row(execution, row.seq, row.kind, row.position, row.meta)

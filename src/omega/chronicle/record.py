@@ -8,7 +8,8 @@ nothing once the execution's data key is destroyed.
     outcome   how that touch ended                   deny     the gate said no
     end       the execution ended                    pin      a tool description was accepted
     approve   a person decided a step                resolve  a person said what became of a step in doubt
-    cancel    somebody asked to stop                 admin    anything else done to the installation
+    cancel    somebody asked to stop                 handover the log goes on with another key (`note`, see `omega.trust.handover`)
+    admin     anything else done to the installation
 
 `digest` is the execution digest (`omega.kernel.journal.chain`) over the first `rows` rows of the journal: it is how pure steps, which have
 no leaf of their own, are sealed too.
@@ -26,10 +27,10 @@ from omega.kernel.errors import IntegrityError, StorageError
 VERSION = 1
 """Version of the leaf format, written into each leaf as `v`."""
 
-MAX_LEAF = 64 << 10
-"""Largest leaf in bytes: names, ids and digests only; a larger one holds something that does not belong in a log."""
+MAX_LEAF = (64 << 10) - 1
+"""Largest leaf in bytes: names, ids and digests only, and the length of an entry of a tile (`omega.chronicle.tiles`) has two bytes."""
 
-KINDS = frozenset({"entry", "admit", "outcome", "deny", "end", "pin", "approve", "resolve", "cancel", "admin"})
+KINDS = frozenset({"entry", "admit", "outcome", "deny", "end", "pin", "approve", "resolve", "cancel", "handover", "admin"})
 
 
 def _version() -> int:
@@ -40,7 +41,8 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry. Fields stand in the order of their names, because that is the order of the stored keys.
 
     `at_us` is Unix microseconds, `took_us` a duration; `input`, `output` and the values of `fields` are salted commitments in
-    hex, `digest` and `bundle` plain digests in hex; `cost_micros` is money in millionths; `policies` the ids that decided.
+    hex, `digest` and `bundle` plain digests in hex; `cost_micros` is money in millionths; `policies` the ids that decided; `note` a
+    signed text.
     """
 
     actors: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     flow_digest: str = ""
     input: str = ""
     kind: str
+    note: str = ""
     output: str = ""
     policies: tuple[str, ...] = ()
     principal: str = ""

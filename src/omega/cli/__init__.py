@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command, print its answer, and give the exit status. Nothing is raised for whatever the command meets."""
-    session = Session(json=_wants_json(arguments))
+    session = Session(json=_wants_json(arguments), stream=sys.stdout)
     try:
         with contextlib.redirect_stdout(sys.stderr) if session.json else contextlib.nullcontext():
             answer = _answer(list(arguments), session)

@@ -1,4 +1,4 @@
-"""Commands by which a person decides: `approve`, `resolve`, `signal`, `cancel`. They reach a live engine through its inbox."""
+"""Commands by which a person decides, and how each is told. They reach a live engine through its inbox."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Any
 
 import click
 
+from omega.cli.bulk import decide_many, many_options, one_or_many
 from omega.cli.commands import about_execution, common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, plain
+from omega.host.answering import read_answer
+from omega.host.bulk import carry_out
 from omega.host.deciding import Decided, decide
 from omega.host.inputs import read_value
-from omega.kernel.errors import InputError
+from omega.kernel.errors import InputError, from_record
+from omega.kernel.journal import Status
 
-PAST_TENSE = {"approve": "approved", "resolve": "resolved", "signal": "sent", "cancel": "cancelled"}
+PAST_TENSE = {"approve": "approved", "answer": "answered", "resolve": "resolved", "signal": "sent", "cancel": "cancelled"}
 
 
 @click.command()
@@ -26,6 +30,19 @@ PAST_TENSE = {"approve": "approved", "resolve": "resolved", "signal": "sent", "c
 def approve(session: Session, execution: str, step: str) -> Answer:
     """Approve a step that waits for a person. STEP may be left out when only one waits."""
     return _decide(session, execution, "approve", {"step": step}, resumable=True)
+
+
+@click.command()
+@about_execution
+@click.argument("step", required=False, default="")
+@click.option("--input", "given", multiple=True, metavar="KEY=VALUE", help="one field of the form, or its one value; repeat it")
+@click.option("--input-json", "whole", metavar="JSON|@FILE", help="the whole answer as JSON, or a file that holds it")
+@common
+@click.pass_obj
+def answer(session: Session, execution: str, step: str, given: tuple[str, ...], whole: str | None) -> Answer:
+    """Fill in the form that a step waits for; `omega show ID --json` has its schema. STEP may be left out when only one waits."""
+    value = read_answer(session.home, execution, step, given, whole)
+    return _decide(session, execution, "answer", {"step": step, "value": value}, resumable=True)
 
 
 @click.command()
@@ -55,12 +72,29 @@ def signal(session: Session, execution: str, name: str, value: str) -> Answer:
 
 
 @click.command()
-@about_execution
+@many_options
 @common
 @click.pass_obj
-def cancel(session: Session, execution: str) -> Answer:
-    """End an execution. A write under way is waited for, because half a write is a doubt."""
+def cancel(session: Session, execution: str, *, where: tuple[str, ...], yes: bool) -> Answer:
+    """End an execution, or all that match --where. A write under way is waited for, because half a write is a doubt."""
+    if one_or_many(execution, where):
+        return decide_many(session, "cancel", where, yes=yes)
     return _decide(session, execution, "cancel", {}, resumable=False)
+
+
+@click.command()
+@many_options
+@common
+@click.pass_obj
+def redrive(session: Session, execution: str, *, where: tuple[str, ...], yes: bool) -> Answer:
+    """Try again what was given up, or what failed: the first goes on where it stands, the second as a fork before the step that failed."""
+    if one_or_many(execution, where):
+        return decide_many(session, "redrive", where, yes=yes)
+    (result,) = asyncio.run(carry_out(session.home, "redrive", [execution], lambda done, of: None))
+    if result.error is not None:
+        raise from_record(result.error)
+    going_on = result.made or execution
+    return Answer({"verb": "redrive", **result.record()}, [f"redriven   {going_on}{f'   in place of {execution}' if result.made else ''}"])
 
 
 def _decide(session: Session, execution: str, verb: str, body: Mapping[str, Any], *, resumable: bool, what: str = "") -> Answer:
@@ -78,7 +112,9 @@ def _decide(session: Session, execution: str, verb: str, body: Mapping[str, Any]
         lines = [f"the letter is in the inbox, and not carried out yet   {execution}", f"to see  omega show {execution}"]
         return Answer(document, lines, Exit.WAITING)
     lines = [_told(found, what)]
-    if resumable and found.status != "running":
+    if verb == "cancel" and found.status == Status.WAITING:
+        lines[0] += "   and to be undone first"
+    if (resumable or found.status == Status.WAITING) and found.status != Status.RUNNING and not found.queue:
         lines.append(f"do  omega resume {execution}")
     return Answer(document, lines)
 

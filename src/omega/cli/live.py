@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from omega.cli.output import colourful, note, paint, plain, say, seconds
+from omega.cli.output import clip, colourful, note, paint, plain, say, seconds
 from omega.cli.tree import Node
 from omega.runtime.world import Moment
 
@@ -25,6 +25,7 @@ LONG_S = 2.0
 """Seconds after which a step that still runs is mentioned once, where nothing is redrawn."""
 LOOK_S = 0.25
 
+CHILD = "child"
 STATES = {"ended": "done", "failed": "failed", "denied": "denied", "waiting": "waiting"}
 
 
@@ -42,6 +43,7 @@ class Screen:
         self._flow = ""
         self._open: dict[str, float] = {}
         self._mentioned: set[str] = set()
+        self._children: dict[str, str] = {}
 
     @property
     def started(self) -> bool:
@@ -50,13 +52,17 @@ class Screen:
 
     def watch(self, moment: Moment) -> None:
         """Take in a moment."""
-        if moment.kind == "started":
+        if self.started and moment.execution != self.execution:
+            self.child(moment)
+        elif moment.kind == "started":
             self.execution, self._flow = moment.execution, moment.flow
             self._say(self._header(moment))
         elif moment.kind == "recalled":
             self.recalled += 1
         elif moment.kind == "paused":
             self.wait(moment)
+        elif moment.kind == "part":
+            self.part(moment)
         elif moment.kind in STATES or moment.kind == "began":
             self.steps += moment.kind == "ended"
             self.step(moment)
@@ -70,10 +76,26 @@ class Screen:
         cells = _cells(moment)
         self._say(f"  {self.placed(moment.position):<{WIDTH}}  {cells[0]:<12}  {cells[1]:>9}  {paint(cells[2])}  {cells[3]}".rstrip())
 
+    def child(self, moment: Moment) -> None:
+        """A child that runs in this engine is one step of the run that is watched; what it does inside, `omega show` tells of it."""
+        if moment.kind == "started":
+            self._children[moment.execution] = moment.flow
+            self._open[moment.execution] = time.monotonic()
+        elif moment.kind == "finished" and moment.execution in self._children:
+            took_s = time.monotonic() - self._open.pop(moment.execution)
+            self.ended_child(moment.execution, self._children.pop(moment.execution), moment.note, took_s)
+
+    def ended_child(self, execution: str, flow: str, status: str, took_s: float) -> None:
+        """Show what became of a child: appended when it ended or stood still."""
+        self._say(f"  {self.placed(flow):<{WIDTH}}  {CHILD:<12}  {seconds(took_s):>9}  {paint(status)}  {execution}")
+
     def wait(self, moment: Moment) -> None:
         """Mention a durable wait that has just begun; `took_s` is how long it will last."""
         until = time.strftime("%H:%M:%S", time.localtime(time.time() + moment.took_s))
         note(f"  ... {plain(moment.position)} waits until {until}")
+
+    def part(self, moment: Moment) -> None:
+        """A part of a stream: nothing where lines are appended, for the result comes whole."""
 
     def placed(self, position: str) -> str:
         """A position that fits its column: without the flow that all steps stand in, and without its beginning where it is longer."""
@@ -86,7 +108,7 @@ class Screen:
         for position, since in list(self._open.items()):
             if now - since >= LONG_S and position not in self._mentioned:
                 self._mentioned.add(position)
-                note(f"  ... {self.placed(position)} runs")
+                note(f"  ... {self.placed(self._children.get(position, position))} runs")
 
     def running(self) -> AbstractContextManager[Any]:
         """Stands around the run."""
@@ -117,6 +139,7 @@ class TreeScreen(Screen):
         super().__init__(header)
         self._root = Node("")
         self._effects: dict[str, str] = {}
+        self._parts: dict[str, str] = {}
 
     def step(self, moment: Moment) -> None:
         """Put the step into the tree; the next drawing shows it."""
@@ -127,6 +150,23 @@ class TreeScreen(Screen):
         else:
             self._open.pop(moment.position, None)
             self._root.put(moment.position, _cells(moment))
+
+    def child(self, moment: Moment) -> None:
+        """The same as a line of the tree, by its id."""
+        super().child(moment)
+        if moment.execution in self._children:
+            self._effects[moment.execution] = CHILD
+            self._parts[moment.execution] = self._children[moment.execution]
+
+    def ended_child(self, execution: str, flow: str, status: str, took_s: float) -> None:
+        """Its line in the tree says how it stands."""
+        self._root.put(execution, (CHILD, seconds(took_s), status, flow))
+
+    def part(self, moment: Moment) -> None:
+        """The newest part stands beside its step until that ends."""
+        self._open.setdefault(moment.position, time.monotonic())
+        self._effects.setdefault(moment.position, "pure")
+        self._parts[moment.position] = moment.note
 
     def wait(self, moment: Moment) -> None:
         """A wait is drawn as a step that has not ended."""
@@ -142,7 +182,8 @@ class TreeScreen(Screen):
         now = time.monotonic()
         for position, since in self._open.items():
             effect = self._effects[position]
-            self._root.put(position, (effect, seconds(now - since) if frame else "", "running" if frame else "interrupted", ""))
+            said = clip(plain(self._parts.get(position, ""))) if frame else ""
+            self._root.put(position, (effect, seconds(now - since) if frame else "", "running" if frame else "interrupted", said))
         rows = list(self._root.lines())
         width = max((len(label) for label, _ in rows), default=0)
         return [_line(label, width, cells, frame) for label, cells in rows]

@@ -1,4 +1,4 @@
-"""Commands that look at what is recorded, beside a live engine or without one: `runs`, `show`, `replay`."""
+"""Commands that look at what is recorded, beside a live engine or without one: `show`, `replay`."""
 
 from __future__ import annotations
 
@@ -10,41 +10,17 @@ import click
 
 from omega.cli.commands import about_execution, common
 from omega.cli.exits import Exit
-from omega.cli.output import Answer, Session, ago, clip, count, error_lines, money, paint, plain, seconds, table, value_lines
+from omega.cli.output import Answer, Session, ago, clip, count, error_lines, input_lines, money, paint, plain, seconds, table, value_lines
 from omega.cli.tree import Node
-from omega.host.account import account, summary
+from omega.host.account import account
+from omega.host.inputs import fields_of
+from omega.host.outlook import reason_of
 from omega.host.reading import Archive
 from omega.host.targets import load_target
 from omega.kernel.errors import InputError
 from omega.kernel.journal import Status
 from omega.runtime.recovery import load
 from omega.runtime.replay import replay as repeat
-
-MAX_SHOWN = 10_000
-
-
-@click.command()
-@click.option("--status", type=click.Choice([status.value for status in Status]), help="only those that stand like this")
-@click.option("--limit", type=click.IntRange(1, MAX_SHOWN), default=20, show_default=True, help="how many, the newest first")
-@common
-@click.pass_obj
-def runs(session: Session, status: str | None, limit: int) -> Answer:
-    """List what is recorded, the newest first."""
-    with Archive.open(session.home) as archive:
-        found = archive.reader.lines(status=status, limit=limit)
-        live = archive.live()
-        now = archive.world.clock.now_us()
-    rows = []
-    for line in found:
-        told = summary(line, live=live)
-        state = "interrupted" if told["interrupted"] else line.status
-        took = _took(told)
-        rows.append([line.execution, f"{line.flow} {line.version}", state, line.principal, ago(line.started_us, now), took])
-    nothing = f"nothing is recorded{f' with status {status}' if status else ''}"
-    lines = table(rows, indent="", right=(5,)) or [nothing]
-    if len(found) == limit:
-        lines.append(f"the newest {limit}; more with --limit")
-    return Answer({"runs": [summary(line, live=live) for line in found]}, lines)
 
 
 @click.command()
@@ -58,14 +34,17 @@ def show(session: Session, execution: str, values: bool) -> Answer:
         told = account(archive, execution, values=values)
         now = archive.world.clock.now_us()
         line = archive.reader.line(execution)
+        if line is not None and line.status == Status.DEAD:
+            told["reason"] = reason_of(archive, line)
     state = "interrupted" if told["interrupted"] else str(told["status"])
     head = f"{told['flow']} {told['version']}   {execution}   {paint(state)}   {told['principal']}   tenant {told['tenant']}"
-    lines = [head, f"  started {ago(line.started_us, now) if line else ''}   {_took(told)}{_times(told['resumed'])}"]
+    lines = [head, f"  started {ago(line.started_us, now) if line else ''}   {_took(told)}{_times(told['resumed'])}".rstrip()]
     lines += _tree(told["steps"], values=values, open_state="" if Status(told["status"]).ended else state)
     spent = [money(told["cost_micros"]), count(told["calls"], "gated call")] + ([count(told["tokens"], "token")] if told["tokens"] else [])
     lines.append("  " + "   ".join(spent))
     if values:
         lines += [*_titled("input", told.get("input")), *_titled("value", told.get("value"))]
+    lines += [f"  {told['reason']}"] if "reason" in told else []
     error = told["error"]
     if isinstance(error, Mapping):
         lines += (
@@ -73,7 +52,7 @@ def show(session: Session, execution: str, values: bool) -> Answer:
             if values
             else [f"  {error['code']}  {error['title']}   (in full: omega show {execution} --values)"]
         )
-    return Answer(told, [*lines, *_next(execution, told)])
+    return Answer(told, [*lines, *_asked(told), *_next(execution, told)])
 
 
 @click.command()
@@ -122,7 +101,7 @@ def _tree(steps: list[dict[str, Any]], *, values: bool, open_state: str) -> list
 
 def _cells(step: Mapping[str, Any], *, values: bool) -> list[str]:
     if "record" in step:
-        return [step["record"], "", "", step["said"]]
+        return [step["record"], step.get("status", ""), "", step["said"]]
     attempts = step["attempts"]
     took = seconds(step["took_s"]) if step["took_s"] or step["status"] in ("done", "failed") else ""
     said = [f"{attempts} attempts"] if attempts > 1 else []
@@ -131,6 +110,7 @@ def _cells(step: Mapping[str, Any], *, values: bool) -> list[str]:
     if decision:
         said.append(f"{decision['decision']} by {', '.join(decision['policies'])}")
     said += [f"approved by {', '.join(step['approved_by'])}"] if step["approved_by"] else []
+    said += [clip(plain(step["asks"]["message"]))] if step.get("asks", {}).get("message") else []
     if step["error"] and step["status"] != "done":
         error = step["error"]
         said.append(f"{error['code']} {error.get('cause') or error['title']}" if isinstance(error, Mapping) else str(error))
@@ -152,13 +132,28 @@ def _times(resumed: int) -> str:
     return "" if not resumed else f"   resumed {resumed} {'time' if resumed == 1 else 'times'}"
 
 
+def _asked(told: Mapping[str, Any]) -> list[str]:
+    """The fields of the form that is waited for."""
+    if told["status"] != Status.WAITING or told["cancelled"]:
+        return []
+    schemas = [step["asks"].get("schema") or {} for step in told["steps"] if step.get("status") == "waiting" and "asks" in step]
+    found = input_lines(fields_of(schemas[0])) if schemas else []
+    return ["  asks for", *(f"  {line}" for line in found)] if found else []
+
+
 def _next(execution: str, told: Mapping[str, Any]) -> list[str]:
     """What a person can do about an execution that stands still."""
-    steps = {step["status"]: step["step"] for step in reversed(told["steps"]) if "status" in step}
+    if told["status"] == Status.WAITING and told["cancelled"]:
+        return [f"do  omega resume {execution}"]  # its sagas are undone then; nobody is asked any more
+    steps = {step["status"]: step["step"] for step in reversed(told["steps"]) if "status" in step and "record" not in step}
     if told["status"] == Status.WAITING and "waiting" in steps:
-        return [f"do  omega approve {execution} {steps['waiting']}"]
+        asks = next((step["asks"] for step in told["steps"] if step.get("status") == "waiting" and "asks" in step), {"kind": "approval"})
+        verb = {"form": "answer", "signal": "signal"}.get(asks["kind"], "approve")
+        return [f"do  omega {verb} {execution} {asks['signal'] + ' VALUE' if verb == 'signal' else steps['waiting']}"]
     if "in doubt" in steps and told["status"] != Status.CANCELLED:
         return [f"do  omega resolve {execution} {steps['in doubt']} --done VALUE | --not-done"]
+    if told["status"] == Status.DEAD:
+        return [f"do  omega redrive {execution}"]
     if told["interrupted"] or told["status"] in (Status.WAITING, Status.IN_DOUBT):
         return [f"do  omega resume {execution}"]
     return []

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -26,6 +26,8 @@ COLOURS = {
     "fail": "red",
     "denied": "red",
     "not sound": "red",
+    "dead": "red",
+    "forked": "green",
     "waiting": "yellow",
     "in doubt": "yellow",
     "interrupted": "yellow",
@@ -49,25 +51,36 @@ class Session:
     json: bool = False
     execution: str = ""
     """The execution that the command is about, so that advice can name it."""
+    stream: TextIO | None = None
+    """Where the answer of a command with `json` goes, while whatever else is printed goes to standard error."""
+
+    def line(self, text: str) -> None:
+        """One line of a longer answer, as it comes."""
+        stream = self.stream or sys.stdout
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a command has to say: `document` with `--json`, `lines` else, and the exit status.
 
-    `refused` says that the command did not do its work: its lines go to standard error then.
+    `refused` says that the command did not do its work: its lines go to standard error then. `compact` writes the document as one line,
+    the last of many.
     """
 
     document: Mapping[str, Any]
     lines: Sequence[str] = field(default=())
     status: int = Exit.DONE
     refused: bool = False
+    compact: bool = False
 
     def give(self, session: Session) -> int:
         """Print it, and give the exit status."""
         if session.json:
             document = {"ok": self.status == Exit.DONE, **self.document}
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not _unicode(), default=str) + "\n")
+            indent = None if self.compact else 2
+            sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=not _unicode(), default=str) + "\n")
         else:
             for line in self.lines:
                 (note if self.refused else say)(line)
@@ -112,6 +125,14 @@ def table(rows: Iterable[Sequence[Any]], *, indent: str = "  ", right: Iterable[
         ]
         lines.append((indent + "   ".join(parts)).rstrip())
     return lines
+
+
+def input_lines(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The fields that a person fills in (`omega.host.inputs.input_fields`), one a line."""
+    return table(
+        [each["name"], each["type"], "must be given" if each["required"] else f"default {each['default']!r}", each["description"]]
+        for each in found
+    )
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from omega.cli.commands import common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, count, plain, table
-from omega.host.proof import VERIFIER, Proof, export, newest_checkpoint, prove, tenants
+from omega.host.proof import VERIFIER, Proof, export, newest_checkpoint, prove, tenants, write_page
 from omega.host.reading import Archive
 from omega.host.settings import TENANT
 from omega.kernel.errors import InputError
@@ -28,11 +28,14 @@ MAX_CHECKPOINT = 64 << 10
 @click.option(
     "--save-checkpoint", "save", metavar="FILE", type=click.Path(path_type=Path), help="write the newest checkpoint, to keep elsewhere"
 )
+@click.option("--page", metavar="FILE", type=click.Path(path_type=Path), help="write the page that verifies exports in a browser, offline")
 @click.option("--tenant", metavar="NAME", help="one tenant only")
 @common
 @click.pass_obj
-def verify(session: Session, out: Path | None, kept: tuple[Path, ...], save: Path | None, tenant: str | None) -> Answer:
+def verify(session: Session, out: Path | None, kept: tuple[Path, ...], save: Path | None, page: Path | None, tenant: str | None) -> Answer:
     """Verify the log, its checkpoints, the journals and the sealed values; export what a stranger can verify alone."""
+    if page is not None:
+        write_page(page)
     notes = [_read(path) for path in kept]
     with Archive.open(session.home) as archive:
         proofs = prove(archive, tenant=tenant, kept=notes)
@@ -51,10 +54,13 @@ def verify(session: Session, out: Path | None, kept: tuple[Path, ...], save: Pat
                 written.append(f"{save}   the newest checkpoint: keep it elsewhere")
     lines = table([_line(proof) for proof in proofs], indent="", right=(1, 2, 3)) or ["nothing is recorded yet"]
     lines += [f"  {text}" for proof in proofs for text in _wrong(proof)]
+    shown = [f"{page}   verifies an export in any browser, offline"] if page is not None else []
     document = {"logs": [proof.record() for proof in proofs], "export": str(out) if out and sound else None}
     if not sound:
-        return Answer(document, [*lines, "do  keep the folder as it is, and compare it with a checkpoint you hold elsewhere"], Exit.FAILED)
-    return Answer(document, [*lines, *written])
+        return Answer(
+            document, [*lines, *shown, "do  keep the folder as it is, and compare it with a checkpoint you hold elsewhere"], Exit.FAILED
+        )
+    return Answer(document, [*lines, *written, *shown])
 
 
 def _line(proof: Proof) -> list[str]:

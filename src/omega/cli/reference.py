@@ -60,6 +60,6 @@ def version(session: Session) -> Answer:
 
 
 def _first_line(source: str) -> str:
-    """What an example's docstring says of it, up to the first colon or full stop."""
-    text = source.lstrip().removeprefix('"""').splitlines()[0] if source.strip() else ""
+    """What an example's docstring, or the comment at the top of a document, says of it, up to the first colon or full stop."""
+    text = source.lstrip().removeprefix('"""').removeprefix("# ").splitlines()[0] if source.strip() else ""
     return text.split(":")[0].split(". ")[0].rstrip('."')

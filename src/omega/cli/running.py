@@ -10,14 +10,17 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import about_execution, common
+from omega.cli.bulk import decide_many, many_options, one_or_many
+from omega.cli.commands import common
 from omega.cli.exits import Exit, exit_of
+from omega.cli.lining import line_up, placing_options, read_placing
 from omega.cli.live import Screen, screen_for
-from omega.cli.output import Answer, Session, count, error_lines, money, paint, plain, seconds, table, value_lines
+from omega.cli.output import Answer, Session, count, error_lines, input_lines, money, paint, plain, seconds, table, value_lines
 from omega.host.discover import offered
 from omega.host.embedded import Omega
 from omega.host.identity import Caller
 from omega.host.inputs import input_fields, read_budget, read_duration, read_input
+from omega.host.orders import Wanted
 from omega.host.reading import Archive
 from omega.host.targets import SERVICE, Target, load_target
 from omega.kernel.budget import Budget
@@ -64,16 +67,32 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("target")
+@placing_options
 @_run_options
 @click.pass_obj
 def run(session: Session, /, target: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
-    """Run a flow durably, through the gate.
+    """Run a flow durably, through the gate; with --queue, line it up for the workers (`omega worker`).
 
-    TARGET is a file (its `main`, or its only flow), FILE:FLOW, a folder with a flow.py, module:flow, the name of an example, or
-    service:NAME.METHOD.
+    TARGET is a file (its `main`, or its only flow), a document (FILE.poml), FILE:FLOW, a folder with a flow.py, module:flow, the name of an
+    example, or service:NAME.METHOD.
     """
+    placing, wait = read_placing(options)
     loaded = load_target(target)
-    return _help_input(loaded) if help_input else _start(session, loaded, given, whole, _wish(**options))
+    if help_input:
+        return _help_input(loaded)
+    wish = _wish(**options)
+    if placing is None:
+        return _start(session, loaded, given, whole, wish)
+    wanted = Wanted(
+        target=loaded,
+        input=_input(loaded, given, whole),
+        execution=wish.execution,
+        caller=wish.caller,
+        budget=wish.budget,
+        timeout_s=wish.timeout_s,
+        placing=placing,
+    )
+    return line_up(session, wanted, wait=wait)
 
 
 @click.command()
@@ -89,12 +108,18 @@ def call(session: Session, /, method: str, help_input: bool, given: tuple[str, .
 
 
 @click.command()
-@about_execution
+@many_options
 @click.option("--target", metavar="TARGET", help="where the flow is now, if its file was moved")
 @common
 @click.pass_obj
-def resume(session: Session, execution: str, target: str | None) -> Answer:
-    """Go on with an execution from what is recorded of it. One that ended just tells its outcome."""
+def resume(session: Session, execution: str, *, where: tuple[str, ...], yes: bool, target: str | None) -> Answer:
+    """Go on with an execution from what is recorded of it, or with all that match --where. One that ended just tells its outcome."""
+    if one_or_many(execution, where):
+        return decide_many(session, "resume", where, yes=yes)
+    return _resume(session, execution, target)
+
+
+def _resume(session: Session, execution: str, target: str | None) -> Answer:
     with Archive.open(session.home) as archive:
         past, _, record = load(archive.world, execution)
         line = archive.reader.line(execution)
@@ -161,11 +186,7 @@ def _services() -> Answer:
 
 
 def _start(session: Session, target: Target, given: tuple[str, ...], whole: str | None, wish: Wish) -> Answer:
-    try:
-        value = read_input(target.flow, given, whole)
-    except InputError as error:
-        error.advice = _concrete(error.advice, target.text)
-        raise
+    value = _input(target, given, whole)
 
     def header(moment: Moment) -> str:
         limits = wish.budget
@@ -186,6 +207,15 @@ def _start(session: Session, target: Target, given: tuple[str, ...], whole: str 
 
     facts = {"flow": target.flow.name, "version": target.flow.version, "target": target.text}
     return _drive(session, work, screen_for(header, quiet=session.json), facts, wish.execution)
+
+
+def _input(target: Target, given: tuple[str, ...], whole: str | None) -> Any:
+    """The input as it was typed; an error names the command that says what the flow takes."""
+    try:
+        return read_input(target.flow, given, whole)
+    except InputError as error:
+        error.advice = _concrete(error.advice, target.text)
+        raise
 
 
 def _header(target: Target, execution: str, tenant: str, more: str) -> str:
@@ -272,9 +302,5 @@ def _help_input(target: Target) -> Answer:
     lines = [f"{flow.name} {flow.version}   takes {flow.input.name}   gives {flow.output.name}   {flow.effect.value}"]
     if flow.description:
         lines += [plain(flow.description.splitlines()[0])]
-    rows = [
-        [field["name"], field["type"], "must be given" if field["required"] else f"default {field['default']!r}", field["description"]]
-        for field in found
-    ]
-    lines += table(rows) or ["  no input"]
+    lines += input_lines(found) or ["  no input"]
     return Answer({"flow": flow.name, "version": flow.version, "fields": found, "schema": flow.input.schema()}, lines)

@@ -15,9 +15,11 @@ from omega.host.reading import Archive
 from omega.kernel.errors import IntegrityError
 from omega.kernel.journal import Kind, Note, Row, Status, Step, decode_meta, name_of
 from omega.kernel.past import Past, Recorded
+from omega.kernel.people import question_of
 from omega.kernel.ports import Line
 from omega.kernel.trail import shown
 from omega.runtime.book import Book
+from omega.runtime.children import CHILD
 from omega.runtime.recovery import load
 
 ERASED = "erased: its key was destroyed"
@@ -29,20 +31,28 @@ def moment(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at_us else ""
 
 
-def summary(line: Line, *, live: bool) -> dict[str, Any]:
-    """One execution in a list. `interrupted` says that it stands as running and no engine runs it."""
+def summary(line: Line, *, in_hands: bool) -> dict[str, Any]:
+    """One execution in a list. `interrupted` says that it stands as running and no engine has it in hand."""
     return {
         "execution": line.execution,
         "tenant": line.tenant,
         "flow": line.flow,
         "version": line.version,
         "status": line.status,
-        "interrupted": line.status == Status.RUNNING and not live,
+        "interrupted": line.status == Status.RUNNING and not in_hands,
         "principal": line.principal,
         "target": line.target,
         "started": moment(line.started_us),
         "updated": moment(line.updated_us),
         "took_s": round((line.updated_us - line.started_us) / 1_000_000, 3),
+        "queue": line.queue,
+        "key": line.key,
+        "priority": line.priority,
+        "due": moment(line.due_us),
+        "tries": line.tries,
+        "parent": line.parent,
+        "labels": dict(line.labels),
+        "origin": line.origin,
     }
 
 
@@ -52,10 +62,14 @@ def account(archive: Archive, execution: str, *, values: bool = False) -> dict[s
     Raises InputError (OMG-I003), IntegrityError (OMG-S005 damaged, OMG-T004 erased when values are asked for).
     """
     line, past, book = _opened(archive, execution, values=values)
-    live = archive.live()
-    steps = _steps(past, running=line.status == Status.RUNNING and live, book=book)
-    told = summary(line, live=live) | {
+    in_hands = archive.in_hands(line)
+    steps = _steps(past, running=line.status == Status.RUNNING and in_hands, book=book)
+    for step in steps:
+        if "child" in step:
+            step["status"] = _child_status(archive, step["child"])
+    told = summary(line, in_hands=in_hands) | {
         "resumed": past.resumed,
+        "cancelled": past.cancelled is not None,
         "calls": past.spent.calls,
         "cost_micros": past.spent.cost_micros,
         "tokens": past.spent.tokens,
@@ -81,7 +95,7 @@ def _opened(archive: Archive, execution: str, *, values: bool) -> tuple[Line, Pa
 
     line = archive.reader.line(execution)
     if line is None:
-        raise InputError("OMG-I003", f"{execution[:80]} is not recorded in {archive.settings.home}")
+        raise InputError("OMG-I003", f"{execution[:80]} is not recorded in {archive.settings.place}")
     if values:
         past, book, _ = load(archive.world, execution)
         return line, past, book
@@ -100,6 +114,8 @@ def _entry(group: list[Recorded], *, running: bool, book: Book | None) -> dict[s
     last = group[-1]
     if last.first.kind in _CHOICES:
         return _choice(group)
+    if last.first.kind == Kind.CHILD:
+        return _child(last)
     view = last.meta
     step = view.step
     entry: dict[str, Any] = {"step": shown(last.position), "position": last.position, "status": _status(last, running=running)}
@@ -122,11 +138,21 @@ def _entry(group: list[Recorded], *, running: bool, book: Book | None) -> dict[s
         "approved_by": [note.by for note in last.approvals],
         "error": _brief(last),
     }
+    entry |= _asked(last)
     if entry["approved_by"] and entry["status"] == "waiting":
         entry["status"] = "approved"
     if book is not None:
         entry |= _sealed(last, book)
     return entry
+
+
+def _asked(recorded: Recorded) -> dict[str, Any]:
+    """What a step asks a person, and whether somebody has answered."""
+    question = question_of(recorded)
+    if question is None:
+        return {}
+    asks = question.record() | {"until": moment(question.due_us) if question.due_us else None}
+    return {"asks": asks} | ({"status": "answered"} if recorded.answer is not None else {})
 
 
 def _choice(group: list[Recorded]) -> dict[str, Any]:
@@ -138,14 +164,32 @@ def _choice(group: list[Recorded]) -> dict[str, Any]:
     said = note.status or note.text
     if last.first.kind == Kind.TIMER:
         said = f"until {moment(note.value)}"
+    elif last.first.kind == Kind.VALUE and note.status == CHILD:
+        said = "what the child gave"
     elif last.first.kind == Kind.CHOSE and note.status in ("won", "failed"):
         said = f"branch {note.value} {note.status}"
     return {"step": shown(last.position), "position": last.position, "record": told, "said": said, "at": moment(note.at_us)}
 
 
+def _child(recorded: Recorded) -> dict[str, Any]:
+    """The start of a child; how the child stands is on its own line, not in this journal."""
+    note = decode_meta(recorded.first)
+    assert isinstance(note, Note)  # noqa: S101 - the row of a child has one
+    told = {"step": shown(recorded.position), "position": recorded.position, "record": "child"}
+    return told | {"child": note.text, "queue": note.status, "said": note.text, "at": moment(note.at_us)}
+
+
+def _child_status(archive: Archive, child: str) -> str:
+    line = archive.reader.line(child)
+    if line is None:
+        return ""
+    interrupted = line.status == Status.RUNNING and not archive.in_hands(line)
+    return "interrupted" if interrupted else str(line.status)
+
+
 def _status(recorded: Recorded, *, running: bool) -> str:
     if recorded.settled is not None:
-        return "done" if recorded.settled.kind == Kind.DONE else "failed"
+        return {Kind.DONE: "done", Kind.OVERRIDE: "overridden"}.get(Kind(recorded.settled.kind), "failed")
     if recorded.denied is not None:
         return "denied"
     if recorded.intent is None:

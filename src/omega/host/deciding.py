@@ -1,4 +1,4 @@
-"""Deciding about an execution from outside: directly when no engine works in the folder, else by a letter to the one that does.
+"""Deciding about an execution from outside: directly where nobody has it in hand, else by a letter to the engine that does.
 
 Either way the execution and the step are looked up first, so that the same mistake gets the same error. A letter is settled once the engine
 has carried it out; what it changed is then read from the journal.
@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from omega.adapters.sqlite import SqliteInbox
 from omega.host.embedded import Omega
 from omega.host.reading import Archive
+from omega.host.storage import open_mailbox
 from omega.kernel.errors import InputError, StorageError
 from omega.kernel.journal import Kind, Note, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import shown
 from omega.runtime.decisions import MAX_NAME, one_step
+from omega.runtime.people import asked_role
 from omega.runtime.recovery import load
 
 PATIENCE_S = 10.0
@@ -29,7 +31,18 @@ POLL_S = 0.05
 REOPEN_S = 0.5
 """How often, meanwhile, it is tried whether the engine has gone."""
 
-_KINDS = {"approve": Kind.APPROVED, "resolve": Kind.RESOLVED, "signal": Kind.SIGNAL, "cancel": Kind.FINISHED}
+HERE = "this process"
+LIVE = "the live engine"
+
+_KINDS = {
+    "approve": (Kind.APPROVED,),
+    "answer": (Kind.ANSWERED,),
+    "resolve": (Kind.RESOLVED,),
+    "signal": (Kind.SIGNAL,),
+    "cancel": (Kind.FINISHED, Kind.CANCEL),
+    "redrive": (Kind.REDRIVEN,),
+}
+"""The rows by which the journal shows each decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +59,68 @@ class Decided:
     through: str
     recorded: bool
     status: str
+    queue: str = ""
 
 
 async def decide(home: str | os.PathLike[str] | None, execution: str, verb: str, body: Mapping[str, Any]) -> Decided:
-    """Cancel, approve, resolve or signal `execution`.
+    """Cancel, approve, answer, resolve, signal or redrive `execution`.
 
     Raises InputError: OMG-I003 unknown execution, OMG-I004 unknown or ambiguous step, OMG-I005 nothing to decide, OMG-I001 a signal
     without a name; Denied (OMG-W007) when this person may not; StorageError.
     """
+    async with deciding(home) as decider:
+        return await decider.decide(execution, verb, body)
+
+
+@asynccontextmanager
+async def deciding(home: str | os.PathLike[str] | None) -> AsyncIterator[Decider]:
+    """Decide about several executions, one after the other, with what that takes opened once. Raises StorageError."""
     with Archive.open(home) as archive:
-        body, step = _checked(archive, execution, verb, dict(body))
+        async with AsyncExitStack() as stack:
+            omega = None
+            try:
+                omega = await stack.enter_async_context(Omega.open(home))
+            except StorageError as error:
+                if error.code != "OMG-S001":
+                    raise
+            yield Decider(home, archive, omega)
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Decides about executions. `omega` is an engine of this process, None while another one works in the folder."""
+
+    home: str | os.PathLike[str] | None
+    archive: Archive
+    omega: Omega | None
+
+    async def decide(self, execution: str, verb: str, body: Mapping[str, Any]) -> Decided:
+        """See `decide`."""
+        archive = self.archive
+        checked, step = _checked(archive, execution, verb, dict(body))
         before = _count(archive, execution, verb)
-        try:
-            async with Omega.open(home) as omega:
-                await omega.decide(execution, verb, body)
-            through = "this process"
-        except StorageError as error:
-            if error.code != "OMG-S001":
-                raise
-            through = await _by_letter(archive, home, execution, verb, body)
+        if self.omega is not None:
+            through = await _directly(self.omega, archive, execution, verb, checked)
+        else:
+            through = await _by_letter(archive, self.home, execution, verb, checked)
         recorded = await _until(lambda: _count(archive, execution, verb) > before, PATIENCE_S if through else 0.0)
         line = archive.reader.line(execution)
-        status = line.status if line is not None else ""
-        return Decided(execution, verb, step, _person(archive, execution, verb), through or "the live engine", recorded, status)
+        status, queue = (line.status, line.queue) if line is not None else ("", "")
+        return Decided(execution, verb, step, _person(archive, execution, verb), through or LIVE, recorded, status, queue)
+
+
+async def _directly(omega: Omega, archive: Archive, execution: str, verb: str, body: dict[str, Any]) -> str:
+    """Decide in this process, unless another engine has the execution in hand: then by a letter to it, which this one answers when that
+    engine turns out to be gone. Gives who did it, empty when nobody has yet."""
+    try:
+        await omega.decide(execution, verb, body)
+    except (InputError, StorageError) as error:
+        if error.code not in ("OMG-R010", "OMG-S006") or not omega.settings.store.shared:
+            raise
+    else:
+        return HERE
+    number = omega.store.post(execution, verb, body, archive.world.clock.now_us())
+    return LIVE if await _until(lambda: _settled(archive, number), PATIENCE_S) else ""
 
 
 def _checked(archive: Archive, execution: str, verb: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -78,7 +130,7 @@ def _checked(archive: Archive, execution: str, verb: str, body: dict[str, Any]) 
         raise InputError("OMG-I005", f"{execution} has ended")
     if verb == "signal" and not 0 < len(str(body.get("name", ""))) <= MAX_NAME:
         raise InputError("OMG-I001", f"a signal needs a name of 1 to {MAX_NAME} characters")
-    if verb not in ("approve", "resolve"):
+    if verb not in ("approve", "answer", "resolve"):
         return body, ""
     found = _step(past, str(body.get("step", "")), verb, f"person:{archive.settings.person}")
     return body | {"step": found}, shown(found)
@@ -87,35 +139,41 @@ def _checked(archive: Archive, execution: str, verb: str, body: dict[str, Any]) 
 def _step(past: Past, text: str, verb: str, person: str) -> str:
     if verb == "approve":
         found = one_step(past, text, past.waits(), "waits for an approval")
-        known = next((note.by for note in found.approvals if note.by.partition("#")[0] == person), "")
-        if known:
+        known = f"{person}#{asked_role(found.waiting)}" if found.waiting is not None else ""
+        if any(note.by == known for note in found.approvals):
             raise InputError("OMG-I005", f"{shown(found.position)} is approved already by {known}", advice="omega resume ID")
         return found.position
+    if verb == "answer":
+        return one_step(past, text, past.questions(), "waits for an answer").position
     return one_step(past, text, past.doubts(), "is in doubt").position
 
 
 async def _by_letter(archive: Archive, home: str | os.PathLike[str] | None, execution: str, verb: str, body: dict[str, Any]) -> str:
     """Leave the letter and wait until it is settled; gives by whom, empty when nobody has come to it yet."""
-    with SqliteInbox.open(archive.settings.home) as inbox:
-        number = inbox.post(execution, verb, body, archive.world.clock.now_us())
+    with open_mailbox(archive.settings) as mailbox:
+        number = mailbox.post(execution, verb, body, archive.world.clock.now_us())
 
     def settled() -> bool:
-        return not any(letter.number == number for letter in archive.reader.letters(number - 1))
+        return _settled(archive, number)
 
     give_up = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up:
         if await _until(settled, REOPEN_S):
-            return "the live engine"
+            return LIVE
         if archive.live():
             continue
         try:
             async with Omega.open(home):  # the engine has gone: this one reads the letters that are left
                 if await _until(settled, PATIENCE_S):
-                    return "this process"
+                    return HERE
         except StorageError as error:
             if error.code != "OMG-S001":
                 raise
     return ""
+
+
+def _settled(archive: Archive, number: int) -> bool:
+    return not any(letter.number == number for letter in archive.reader.letters(number - 1))
 
 
 async def _until(holds: Callable[[], bool], patience_s: float) -> bool:
@@ -130,11 +188,10 @@ async def _until(holds: Callable[[], bool], patience_s: float) -> bool:
 
 def _person(archive: Archive, execution: str, verb: str) -> str:
     """Who decided last, as the journal has it; the person at the keyboard where it does not say, for letters are theirs."""
-    wanted = (_KINDS[verb], Kind.CANCEL) if verb == "cancel" else (_KINDS[verb],)
-    notes = [decode_meta(row) for row in archive.reader.rows(execution) if row.kind in wanted]
+    notes = [decode_meta(row) for row in archive.reader.rows(execution) if row.kind in _KINDS[verb]]
     said = [note.by for note in notes if isinstance(note, Note) and note.by]
     return said[-1] if said else f"person:{archive.settings.person}"
 
 
 def _count(archive: Archive, execution: str, verb: str) -> int:
-    return sum(row.kind == _KINDS[verb] for row in archive.reader.rows(execution))
+    return sum(row.kind in _KINDS[verb] for row in archive.reader.rows(execution))

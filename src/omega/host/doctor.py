@@ -13,6 +13,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from omega.host.discover import survey
 from omega.host.explaining import examine_files
 from omega.host.presence import command_of, holder, last_pid
 from omega.host.proof import prove
+from omega.host.queues import arranged_queues, depths
 from omega.host.reading import Archive
 from omega.host.settings import Settings
+from omega.host.storage import KEYS
 from omega.kernel.errors import OmegaError
 from omega.kernel.journal import FORMAT, Status
 
@@ -37,6 +40,8 @@ LOW_SPACE = 256 << 20
 FEW_SPACE = 16 << 20
 """Bytes free below which an engine cannot be expected to work."""
 MAX_LINES = 10_000
+LATE_S = 300.0
+"""Something due for longer than this in a queue is told, in seconds."""
 MAX_COMMAND = 200
 """Characters of a command line that are told."""
 PROGRAMS = {
@@ -66,18 +71,25 @@ class Finding:
 
 def examine(home: str | os.PathLike[str] | None, *, servers: bool = True) -> Iterator[Finding]:
     """Everything, one finding after another; `servers` also starts each known tool server."""
-    settings = Settings.load(home)
+    try:
+        settings = Settings.load(home)
+    except OmegaError as error:
+        yield Finding(FAIL, "settings", f"{error.code} {error.cause}", error.advice)
+        return
     yield _python()
     yield _sqlite()
     yield from _guarded("folder", lambda: _folder(settings.home))
-    yield from _guarded("engine", lambda: _engine(settings.home))
+    if settings.store.shared:
+        yield _driver()
+    else:
+        yield from _guarded("engine", lambda: _engine(settings.home))
     yield from _guarded("policies", lambda: _policies(settings))
     yield _model()
     yield from _programs()
     yield from _services()
     yield from _guarded("effectors", _effectors)
     yield from _guarded("processes", lambda: _orphans(settings.home))
-    if (settings.home / "omega.db").is_file():
+    if settings.store.shared or (settings.home / "omega.db").is_file():
         yield from _data(home, servers=servers)
 
 
@@ -88,9 +100,12 @@ def _data(home: str | os.PathLike[str] | None, *, servers: bool) -> Iterator[Fin
         yield Finding(FAIL, "data", f"{error.code} {error.cause}", error.advice)
         return
     with archive:
-        yield Finding(OK, "data", f"format {FORMAT}, keys readable by you alone")
+        yield Finding(OK, "data", f"format {FORMAT} in {archive.settings.place}, keys readable by you alone")
+        if archive.settings.store.shared:
+            yield from _guarded("keys", lambda: _keys(archive))
         yield from _guarded("log", lambda: _logs(archive))
         yield from _guarded("runs", lambda: _runs(archive))
+        yield from _guarded("queues", lambda: _queues(archive))
         if servers:
             yield from asyncio.run(_servers(list(archive.catalogue.upstreams.values())))
 
@@ -228,18 +243,50 @@ def _logs(archive: Archive) -> Iterator[Finding]:
 
 
 def _runs(archive: Archive) -> Iterator[Finding]:
-    live = archive.live()
     doubt = [line.execution for line in archive.reader.lines(status=Status.IN_DOUBT, limit=MAX_LINES)]
     if doubt:
         yield Finding(WARN, "runs", f"in doubt: {_some(doubt)}", f"omega show {doubt[0]} says what to resolve")
-    running = [line.execution for line in archive.reader.lines(status=Status.RUNNING, limit=MAX_LINES)]
-    if running and not live:
-        yield Finding(WARN, "runs", f"interrupted: {_some(running)}", f"omega resume {running[0]}")
+    running = archive.reader.lines(status=Status.RUNNING, limit=MAX_LINES)
+    left = [line.execution for line in running if not line.queue and not archive.in_hands(line)]
+    if left:
+        yield Finding(WARN, "runs", f"interrupted: {_some(left)}", f"omega resume {left[0]}")
     waiting = [line.execution for line in archive.reader.lines(status=Status.WAITING, limit=MAX_LINES)]
     if waiting:
-        yield Finding(OK, "runs", f"waiting for somebody: {_some(waiting)}")
-    if not doubt and not waiting and (live or not running):
+        yield Finding(OK, "runs", f"waiting for somebody or for their time: {_some(waiting)}")
+    if not doubt and not waiting and not left:
         yield Finding(OK, "runs", "none stands still")
+
+
+def _queues(archive: Archive) -> Iterator[Finding]:
+    """Work that nobody does: executions given up, and queues in which something has been due for long."""
+    dead = [line.execution for line in archive.reader.lines(status=Status.DEAD, limit=MAX_LINES)]
+    if dead:
+        yield Finding(WARN, "queues", f"given up: {_some(dead)}", f"omega show {dead[0]}, then omega redrive {dead[0]}")
+    now, known = archive.world.clock.now_us(), arranged_queues(archive.reader)
+    for name, depth in depths(archive.reader).items():
+        late_s = (now - depth.oldest_us) / 1_000_000 if depth.oldest_us else 0.0
+        if late_s < LATE_S:
+            continue
+        why = "it is paused" if name in known and known[name].paused else "no worker takes it up fast enough"
+        advice = f"omega queue resume {name}" if name in known and known[name].paused else f"omega worker TARGET --queue {name}"
+        yield Finding(WARN, "queues", f"{name}: {depth.queued} queued, one is {late_s / 60:.0f} minutes late: {why}", advice)
+
+
+def _driver() -> Finding:
+    """What connects to PostgreSQL."""
+    try:
+        found = version("asyncpg")
+    except PackageNotFoundError:
+        return Finding(FAIL, "postgres", "asyncpg is not installed", "pip install 'omega-platform[server]'")
+    return Finding(OK, "postgres", f"asyncpg {found}")
+
+
+def _keys(archive: Archive) -> Iterator[Finding]:
+    """Whether the keys here are those that the shared records are written with."""
+    known = archive.reader.document(KEYS, "keys")
+    if known is not None and known != archive.identity.log_public.hex().encode():
+        text = f"{archive.settings.keys} holds other keys than the engines of {archive.settings.place} use"
+        yield Finding(FAIL, "keys", text, "copy the folder `keys` from the OMEGA_HOME of a worker that works")
 
 
 async def _servers(upstreams: list[Upstream]) -> list[Finding]:

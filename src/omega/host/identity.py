@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from omega.adapters.keystore import Keystore
@@ -10,8 +11,9 @@ from omega.chronicle.sequencer import LogSequencer
 from omega.host.settings import Settings
 from omega.kernel.errors import InputError
 from omega.kernel.ids import PASSPORT, new_id
-from omega.kernel.ports import Entropy, Signer
+from omega.kernel.ports import Entropy
 from omega.kernel.scope import ANY
+from omega.trust.keys import Retired, Ring
 from omega.trust.passport import Authority
 from omega.trust.sealing import Keyring
 
@@ -60,7 +62,12 @@ class Identity:
     authority: Authority
     keyring: Keyring
     sequencer: LogSequencer
-    log_signer: Signer
+    keys: Keystore
+
+    @property
+    def log_public(self) -> bytes:
+        """The key with which this installation's logs began: it stays the same when the log goes on with others."""
+        return first_of(ring_of(self.keys, "log"))
 
     @classmethod
     def load(cls, settings: Settings, entropy: Entropy) -> Identity:
@@ -68,15 +75,16 @@ class Identity:
 
         Raises StorageError (OMG-T003, OMG-S002).
         """
-        keys = Keystore.open(settings.keys)
-        log = keys.signer("log")
+        keys = open_keys(settings)
+        passports, logs = ring_of(keys, "passport"), ring_of(keys, "log")
+        lasting = keys.signer("log-pq") if keys.has("log-pq") else None
         return cls(
             settings,
             entropy,
-            Authority(keys.signer("passport"), issuer=ISSUER, audience=ISSUER),
+            Authority(passports, issuer=ISSUER, audience=ISSUER, news=_news(keys, "passport")),
             Keyring(keys.secret("seal"), entropy=entropy.take),
-            LogSequencer(log, origin=origin_of),
-            log,
+            LogSequencer(logs, origin=origin_of, lasting=lasting, news=_news(keys, "log")),
+            keys,
         )
 
     def passport(self, caller: Caller | str, *, now_us: int) -> str:
@@ -99,6 +107,41 @@ class Identity:
             now=now_us / 1_000_000,
             jti=new_id(PASSPORT, now_ms=now_us // 1_000, entropy=self.entropy.take(10)),
         )
+
+
+def open_keys(settings: Settings) -> Keystore:
+    """The key store of an installation, with what reaches keys that lie elsewhere and opens a sealed root. Raises StorageError."""
+    from omega.adapters.kms import open_signer
+    from omega.host.unsealing import unsealed
+
+    return Keystore.open(settings.keys, opener=open_signer, unsealing=unsealed)
+
+
+def ring_of(keys: Keystore, name: str) -> Ring:
+    """The keys of `passport` or `log` as they stand in the store. Raises StorageError (OMG-T003)."""
+    found = keys.standing(name)
+    upcoming = (found.upcoming,) if found.upcoming is not None else ()
+    return Ring(found.current, upcoming, tuple(Retired(public, until_s) for public, until_s in found.retired))
+
+
+def first_of(ring: Ring) -> bytes:
+    """The public key with which everything of the ring began."""
+    return ring.retired[0].public if ring.retired else ring.current.public
+
+
+def _news(keys: Keystore, name: str) -> Callable[[], Ring | None]:
+    seen = keys.stamp(name)
+
+    def told() -> Ring | None:
+        nonlocal seen
+        stamp = keys.stamp(name)
+        if stamp == seen:
+            return None
+        ring = ring_of(keys, name)
+        seen = stamp
+        return ring
+
+    return told
 
 
 def origin_of(tenant: str) -> str:

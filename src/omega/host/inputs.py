@@ -33,24 +33,28 @@ def read_input(flow: AnyFlow, given: Sequence[str], whole: str | None = None) ->
     if whole is not None:
         if given:
             raise InputError("OMG-I001", "give --input or --input-json, not both")
-        return _json(_text_of(whole), "--input-json")
+        return whole_value(whole)
     schema = flow.input.schema()
     if len(given) == 1 and (pair := _single(flow, schema, given[0])) is not None:
         return pair[0]
     if not given:
-        return {} if _is_object(schema) else None
+        return {} if is_object(schema) else None
     return _object(flow, schema, given)
 
 
 def input_fields(flow: AnyFlow) -> list[dict[str, Any]]:
     """The fields of the input as a person fills them in: name, type, whether it must be given, default, description."""
     schema = flow.input.schema()
-    properties = schema.get("properties")
-    if not isinstance(properties, Mapping):
-        name = _parameter(flow)
-        if not name and flow.input.name == "None":
-            return []
-        return [{"name": name or "input", "type": flow.input.name, "required": True, "default": None, "description": ""}]
+    if isinstance(schema.get("properties"), Mapping):
+        return fields_of(schema)
+    name = _parameter(flow)
+    if not name and flow.input.name == "None":
+        return []
+    return [{"name": name or "input", "type": flow.input.name, "required": True, "default": None, "description": ""}]
+
+
+def fields_of(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same of a JSON Schema; nothing where it asks for no fields."""
     required = schema.get("required", ())
     return [
         {
@@ -60,7 +64,7 @@ def input_fields(flow: AnyFlow) -> list[dict[str, Any]]:
             "default": field.get("default"),
             "description": str(field.get("description", "")),
         }
-        for name, field in properties.items()
+        for name, field in schema.get("properties", {}).items()
     ]
 
 
@@ -100,9 +104,9 @@ def _single(flow: AnyFlow, schema: Mapping[str, Any], text: str) -> tuple[Any] |
     """The whole input in one `--input`; None when it is a field of an object."""
     match = _PAIR.fullmatch(text)
     if match is not None:
-        if _is_object(schema) or (match["key"] != _parameter(flow) and not _is_text(schema)):
+        if is_object(schema) or (match["key"] != _parameter(flow) and not _is_text(schema)):
             return None
-        return (_field(schema, schema, match["text"]),) if match["key"] == _parameter(flow) else (text,)
+        return (field_value(schema, schema, match["text"]),) if match["key"] == _parameter(flow) else (text,)
     if _is_text(schema):
         value = read_value(text)
         return (value if isinstance(value, str) else text,)
@@ -110,27 +114,37 @@ def _single(flow: AnyFlow, schema: Mapping[str, Any], text: str) -> tuple[Any] |
 
 
 def _object(flow: AnyFlow, schema: Mapping[str, Any], given: Sequence[str]) -> dict[str, Any]:
-    if not _is_object(schema):
+    if not is_object(schema):
         name = _parameter(flow) or "input"
         raise InputError("OMG-I001", f"{flow.name} takes one {flow.input.name}: give it as --input {name}=VALUE", details={"field": name})
     properties = schema.get("properties", {})
     closed = bool(properties) and not schema.get("additionalProperties", False)
     found: dict[str, Any] = {}
     for text in given:
-        match = _PAIR.fullmatch(text)
-        if match is None:
-            raise InputError("OMG-I001", f"{text[:60]!r} is not of the form key=value")
-        key = match["key"]
+        key, typed = pair_of(text)
         if key in found:
             raise InputError("OMG-I001", f"{key} is given twice", details={"field": key})
         if closed and key not in properties:
             known = ", ".join(properties)
             raise InputError("OMG-I001", f"{flow.name} has no input {key!r} (it has: {known})", details={"field": key})
-        found[key] = _field(properties.get(key, {}), schema, match["text"])
+        found[key] = field_value(properties.get(key, {}), schema, typed)
     return found
 
 
-def _field(field: Mapping[str, Any], schema: Mapping[str, Any], text: str) -> Any:
+def pair_of(text: str) -> tuple[str, str]:
+    """Key and text of `key=value`. Raises InputError (OMG-I001) for anything else."""
+    match = _PAIR.fullmatch(text)
+    if match is None:
+        raise InputError("OMG-I001", f"{text[:60]!r} is not of the form key=value")
+    return match["key"], match["text"]
+
+
+def whole_value(text: str) -> Any:
+    """The whole value as JSON, or as `@FILE` that holds it. Raises InputError (OMG-I001)."""
+    return _json(_text_of(text), "--input-json")
+
+
+def field_value(field: Mapping[str, Any], schema: Mapping[str, Any], text: str) -> Any:
     """The value of one field: as it stands where a text is the only thing that fits, else JSON when it is JSON."""
     kinds = _kinds(field, schema)
     if kinds == {"string"}:
@@ -169,7 +183,8 @@ def _type_name(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     return " or ".join(sorted(_kinds(field, schema))) or "any"
 
 
-def _is_object(schema: Mapping[str, Any]) -> bool:
+def is_object(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema asks for fields."""
     return schema.get("type") == "object" or "properties" in schema
 
 

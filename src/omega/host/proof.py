@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from omega.chronicle import verifier
-from omega.chronicle.export import verify_store, write_export
+from omega.chronicle.export import Exporter, verify_store, write_export
+from omega.host.identity import ring_of
 from omega.host.reading import Archive
+from omega.host.storage import Inspecting
 from omega.kernel.errors import InputError, IntegrityError
 from omega.kernel.journal import Kind, Note, Row, Start, Step, decode_meta
+from omega.runtime.payloads import Payloads
+from omega.runtime.recovery import sealer_of
+from omega.trust.checkpoint import VerifierKey, parse
 
 MAX_EXECUTIONS = 100_000
 """Executions that one check reads, per tenant."""
 VERIFIER = "verify.py"
-_COMMITTED = frozenset({Kind.DONE, Kind.VALUE, Kind.SIGNAL})
+_COMMITTED = frozenset({Kind.DONE, Kind.OVERRIDE, Kind.VALUE, Kind.SIGNAL})
 
 
 @dataclass(slots=True)
@@ -72,16 +77,23 @@ def tenants(archive: Archive, wanted: str | None) -> list[str]:
 
 
 def export(archive: Archive, tenant: str, path: Path) -> int:
-    """Write the log of `tenant` with its journals, and the stand-alone verifier beside it; gives the number of leaves.
+    """Write the log of `tenant` with its journals, signed as a whole, and the stand-alone verifier beside it; gives the number of leaves.
 
-    Raises InputError (OMG-P005) when a file cannot be written, IntegrityError (OMG-C001) for a damaged leaf.
+    Raises InputError (OMG-P005) when a file cannot be written, IntegrityError (OMG-C001) for a damaged leaf, and what the signer raises.
     """
     beside = path.parent / VERIFIER
     executions = [line.execution for line in archive.reader.lines(tenant=tenant, limit=MAX_EXECUTIONS)]
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("xb") as out:
-            leaves = write_export(archive.reader, tenant, out, keys=[archive.log_key(tenant)], executions=reversed(executions))
+            leaves = write_export(
+                archive.reader,
+                tenant,
+                out,
+                keys=archive.log_keys(tenant),
+                executions=reversed(executions),
+                exporter=_exporter(archive, tenant),
+            )
         draft.replace(path)
         beside.write_bytes(Path(verifier.__file__).read_bytes())
     except OSError as error:
@@ -89,6 +101,26 @@ def export(archive: Archive, tenant: str, path: Path) -> int:
     finally:
         draft.unlink(missing_ok=True)
     return leaves
+
+
+def write_page(path: Path) -> None:
+    """Write the page that verifies exports in a browser. Raises InputError (OMG-P005)."""
+    try:
+        path.write_bytes(Path(verifier.__file__).with_suffix(".html").read_bytes())
+    except OSError as error:
+        raise InputError("OMG-P005", f"{path} cannot be written: {(error.strerror or 'unknown').lower()}") from error
+
+
+def _exporter(archive: Archive, tenant: str) -> Exporter | None:
+    """The key that signed the newest checkpoint, when it is at hand: who trusts the log can then check the export as a whole."""
+    points = archive.reader.checkpoints(tenant)
+    if not points:
+        return None
+    note, ring = parse(points[-1][1]), ring_of(archive.identity.keys, "log")
+    origin, at_s = note.checkpoint.origin, archive.world.clock.now_us() // 1_000_000
+    used = {signature.key_id for signature in note.signatures}
+    signers = (ring.current, *ring.upcoming)
+    return next((Exporter(origin, each, at_s) for each in signers if VerifierKey.of(origin, each.public).key_id in used), None)
 
 
 def newest_checkpoint(archive: Archive, tenant: str) -> bytes:
@@ -103,11 +135,11 @@ def _prove(archive: Archive, tenant: str, kept: Sequence[bytes]) -> Proof:
     executions = [line.execution for line in archive.reader.lines(tenant=tenant, limit=MAX_EXECUTIONS)]
     damaged: list[str] = []
     try:
-        damaged += archive.reader.damage()
+        damaged += archive.reader.damage() if isinstance(archive.reader, Inspecting) else []
     except IntegrityError as error:
         damaged.append(error.cause)
     try:
-        report = verify_store(archive.reader, tenant, keys=[archive.log_key(tenant)], kept=kept, executions=executions)
+        report = verify_store(archive.reader, tenant, keys=archive.log_keys(tenant), kept=kept, executions=executions)
     except IntegrityError as error:
         report = verifier.Report(findings=[verifier.Finding(error.code, error.cause)])
     proof = Proof(tenant, report, damaged=damaged)
@@ -120,13 +152,15 @@ def _open_all(archive: Archive, executions: Iterable[str], proof: Proof) -> None
     """Open every sealed value and compare it with the commitment in its row."""
     for execution in executions:
         try:
-            wrapped = archive.reader.key(execution)
-            if wrapped is None:
+            line = archive.reader.line(execution)
+            sealer = None if line is None else sealer_of(archive.reader, archive.identity.keyring, line)
+            if line is None or sealer is None:
                 proof.erased += 1
                 continue
-            sealer = archive.identity.keyring.open(execution, wrapped)
-            for row, commitment in _sealed(archive.reader.rows(execution)):
-                plain = sealer.open(row.payload or b"", b"%b %d" % (execution.encode(), row.seq))
+            rows = archive.reader.rows(execution)
+            payloads = Payloads(sealer, rows, attic=archive.world.attic(line.tenant))
+            for row, commitment in _sealed(rows):
+                plain = payloads.open(row)
                 proof.values += 1
                 if commitment and sealer.commit(plain, b"") != commitment:
                     proof.damaged.append(f"row {row.seq} of {execution} holds another value than it commits to")

@@ -1,4 +1,4 @@
-"""An archive: a data folder opened for reading alone, beside a live engine or without one.
+"""An archive: the records of an installation opened for reading alone, beside live engines or without one.
 
 Everything that only looks (`runs`, `show`, `replay`, `verify`, `policy explain`, `mcp list`) stands on it. Its world can open what is
 sealed and can do nothing else: its store refuses, it has no effectors, and its warden has no policies.
@@ -7,21 +7,22 @@ sealed and can do nothing else: its store refuses, it has no effectors, and its 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NoReturn
 
-from omega.adapters.keystore import KINDS
-from omega.adapters.sqlite import SqliteReader
+from omega.adapters.blobs import open_blobs
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
 from omega.host.presence import holder
 from omega.host.settings import Settings
+from omega.host.storage import Archives, demand_keys, open_reader
 from omega.host.tools import Catalogue
 from omega.kernel.errors import StorageError
-from omega.kernel.ports import Batch, Committed
+from omega.kernel.ports import Batch, Committed, Line, Taken, Want
 from omega.runtime.world import World
-from omega.trust.checkpoint import VerifierKey
+from omega.trust.checkpoint import VerifierKey, parse
 from omega.warden.admit import Warden
 
 
@@ -40,8 +41,23 @@ class _Closed:
     async def renew(self, execution: str, epoch: int, lease_us: int) -> None:
         self._refuse()
 
+    async def release(self, execution: str) -> None:
+        self._refuse()
+
+    async def take(self, want: Want) -> list[Taken]:
+        self._refuse()
+
+    async def wake(self, executions: Sequence[str], now_us: int) -> None:
+        self._refuse()
+
+    async def next_due(self, queues: Sequence[str], now_us: int) -> int | None:
+        self._refuse()
+
+    async def compact(self, tenant: str, ended_before_us: int, limit: int) -> int:
+        self._refuse()
+
     def _refuse(self) -> NoReturn:
-        raise StorageError("OMG-S002", "the data folder was opened for reading alone")
+        raise StorageError("OMG-S002", "the records were opened for reading alone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +65,26 @@ class Archive:
     """An open archive. Make one with `Archive.open`, and close it."""
 
     settings: Settings
-    reader: SqliteReader
+    reader: Archives
     identity: Identity
     catalogue: Catalogue
     world: World
 
     @classmethod
     def open(cls, home: str | os.PathLike[str] | None = None) -> Archive:
-        """Read the folder `home` (OMEGA_HOME unless given).
+        """Read the records of the folder `home` (OMEGA_HOME unless given), or of the database that OMEGA_STORE names.
 
         Raises StorageError: OMG-S002 when there is no data, OMG-S003 when it is newer, OMG-T003 when its keys are missing or not the
         owner's alone; IntegrityError (OMG-S005) when it is damaged.
         """
         settings = Settings.load(home)
-        reader = SqliteReader.open(settings.home)
+        reader = open_reader(settings)
         try:
-            missing = [name for name in KINDS if not os.path.lexists(settings.keys / f"{name}.key")]
-            if missing:
-                raise StorageError(
-                    "OMG-T003",
-                    f"{settings.keys} has no key {missing[0]}: what is sealed here cannot be opened",
-                    advice="restore the folder keys from the same backup as the database",
-                )
+            demand_keys(settings)
             clock, entropy = SystemClock(), SystemEntropy()
             identity = Identity.load(settings, entropy)
             catalogue = Catalogue(reader)
+            blobs = open_blobs(settings.blobs) if settings.blobs else None
         except BaseException:
             reader.close()
             raise
@@ -87,6 +98,7 @@ class Archive:
             authority=identity.authority,
             effectors={},
             bind=catalogue.bind,
+            blobs=blobs,
         )
         return cls(settings, reader, identity, catalogue, world)
 
@@ -99,9 +111,22 @@ class Archive:
         """The public key of one tenant's log."""
         return self.identity.sequencer.key(tenant)
 
+    def log_keys(self, tenant: str) -> tuple[VerifierKey, ...]:
+        """The same, with that of the second signature (ML-DSA-65) once a checkpoint carries it."""
+        first, *lasting = self.identity.sequencer.keys(tenant)
+        notes = [parse(note) for _, note in reversed(self.reader.checkpoints(tenant))] if lasting else []
+        begun = [key for key in lasting if any(line.key_id == key.key_id for note in notes for line in note.signatures)]
+        return (first, *begun)
+
     def live(self) -> bool:
-        """Whether an engine works in this folder now."""
-        return holder(self.settings.home) is not None
+        """Whether the one engine of the folder works now; where several share a database, each line tells by its lease (`in_hands`)."""
+        return not self.settings.store.shared and holder(self.settings.home) is not None
+
+    def in_hands(self, line: Line) -> bool:
+        """Whether an engine has `line` in hand, as far as can be told from here."""
+        if self.settings.store.shared:
+            return line.lease_us > self.world.clock.now_us()
+        return self.live()
 
     def close(self) -> None:
         """Let go of the database."""

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from omega.host.discover import find_method
 from omega.host.documents import SUFFIX, beside, read_document
@@ -28,6 +29,9 @@ from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import DefinitionError, InputError, OmegaError
 from omega.kernel.flow import Flow
 from omega.kernel.servers import Server
+
+if TYPE_CHECKING:
+    from omega.kernel.poml import Document
 
 MAIN = "main"
 SERVICE = "service:"
@@ -68,23 +72,44 @@ def load_target(text: str) -> Target:
     return Target(f"{canonical}:{name}" if name else canonical, flow, servers)
 
 
+def served_targets(text: str) -> list[Target]:
+    """What a worker serves that is given `text`: the flow it names, and where it names a whole file or module, every other flow in there
+    (children that a flow starts are mostly defined beside it). Raises what `load_target` raises."""
+    found = [load_target(text)]
+    place = found[0].text.partition(":")[0]
+    module = next((each for each in list(sys.modules.values()) if getattr(each, "__file__", None) == place), sys.modules.get(place))
+    if module is None or ":" in text:
+        return found
+    others = {value.digest: value for key, value in sorted(vars(module).items()) if isinstance(value, Flow) and not key.startswith("_")}
+    others.pop(found[0].flow.digest, None)
+    return found + [Target(found[0].text, flow, found[0].servers) for flow in others.values()]
+
+
 def _load_document(path: Path, name: str, text: str) -> Target:
     """The workflow of a document, with its servers. Raises DefinitionError (L codes) with every problem of it."""
     if name:
         raise InputError("OMG-I002", f"{text!r}: a document is one flow, it has none called {name}", advice=f"omega run {path}")
-    from omega.kernel import poml
+    from omega.kernel.poml import servers_of
 
     document = read_document(path, name=path.name)
-    flow = poml.to_flow(document, beside(path.parent, _load_file, _pick))
-    return Target(str(path), flow, tuple(replace(each, cwd=str(path.parent)) for each in poml.servers_of(document)))
+    servers = tuple(replace(each, cwd=str(path.parent)) for each in servers_of(document))
+    return Target(str(path), flow_of(document, path.parent), servers)
+
+
+def flow_of(document: Document, folder: Path) -> AnyFlow:
+    """The flow of a document that stands in `folder`, with the Python that it names loaded. Raises DefinitionError (L codes)."""
+    from omega.kernel.poml import to_flow
+
+    return to_flow(document, beside(folder.resolve(), _load_file, _pick))
 
 
 def examples() -> dict[str, Path]:
-    """The examples that can be run by name, with their `flow.py`."""
+    """The examples that can be run by name, with their `flow.py` or their document."""
     found: dict[str, Path] = {}
     for folder in reversed(EXAMPLES):
         for path in sorted(folder.glob("*/flow.py")):
             found[path.parent.name] = path
+        found |= {path.stem: path for path in sorted(folder.glob(f"*/*{SUFFIX}"))}
     return found
 
 

@@ -44,9 +44,15 @@ class Documents(Protocol):
 
 
 class Catalogue:
-    """What is known of tools, read once and kept up to date by whoever writes."""
+    """What is known of tools, read at the start and kept up to date by whoever writes; `read` again tells what other engines wrote."""
 
     def __init__(self, documents: Documents) -> None:
+        self.upstreams: dict[str, Upstream] = {}
+        self.pins: dict[str, ToolDescription] = {}
+        self.read(documents)
+
+    def read(self, documents: Documents) -> None:
+        """Take in what is accepted now."""
         self.upstreams = {name: Upstream.from_json(json.loads(body)) for name, body in documents.documents(UPSTREAM)}
         self.pins = {name: ToolDescription.from_json(json.loads(body)) for name, body in documents.documents(PIN)}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from omega.kernel.errors import Denied
 
@@ -19,6 +21,14 @@ class Budget:
     def record(self) -> dict[str, int | str | None]:
         """The budget as data; `Budget(**record)` makes it again."""
         return {"cost_micros": self.cost_micros, "tokens": self.tokens, "calls": self.calls, "currency": self.currency}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Budget:
+        """The budget of a record that came from outside. Raises ValueError when it is none, KeyError when a part is missing."""
+        amounts = (record["cost_micros"], record["tokens"], record["calls"])
+        if not all(amount is None or (type(amount) is int and amount >= 0) for amount in amounts) or type(record["currency"]) is not str:
+            raise ValueError("not a budget")
+        return cls(*amounts, currency=record["currency"])
 
     def narrow(self, other: Budget) -> Budget:
         """The tighter of the two in each kind. Raises Denied (OMG-W005) on different currencies: money is never converted silently."""

@@ -95,7 +95,7 @@ class When(Body):
         return (*asked, self.then) if self.otherwise is None else (*asked, self.then, self.otherwise)
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"predicate": _spell(self.predicate), "otherwise": self.otherwise is not None}
+        return {"predicate": spelled(self.predicate), "otherwise": self.otherwise is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Switch(Body):
         return (*asked, *(case for _, case in self.cases), *rest)
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"selector": _spell(self.selector), "cases": [name for name, _ in self.cases], "default": self.default is not None}
+        return {"selector": spelled(self.selector), "cases": [name for name, _ in self.cases], "default": self.default is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,54 +208,54 @@ def sequence(*flows: AnyFlow) -> AnyFlow:
     the output of each is the input of the next. Sequences inside sequences are flattened: `|` is associative.
     """
     parts: list[AnyFlow] = []
-    for part in _flows("sequence", flows, least=1):
+    for part in flows_of("sequence", flows, least=1):
         parts.extend(part.body.flows if isinstance(part.body, Sequence) and part.name == "sequence" else (part,))
     for left, right in pairwise(parts):
-        _join(left, right)
-    return _composite(Sequence(tuple(parts)), parts[0].input, parts[-1].output) if len(parts) > 1 else parts[0]
+        check_join(left, right)
+    return composite(Sequence(tuple(parts)), parts[0].input, parts[-1].output) if len(parts) > 1 else parts[0]
 
 
 def parallel(*flows: AnyFlow) -> AnyFlow:
     """`flows` at the same time on the same input; the output is the tuple of their outputs in order. The first failure ends all."""
-    parts = _flows("parallel", flows, least=1)
+    parts = flows_of("parallel", flows, least=1)
     outputs = tuple(part.output.annotation for part in parts)
-    return _composite(Parallel(parts), _common_input("parallel", parts), type_of(tuple.__class_getitem__(outputs)))
+    return composite(Parallel(parts), common_input("parallel", parts), type_of(tuple.__class_getitem__(outputs)))
 
 
 def race(*flows: AnyFlow) -> AnyFlow:
     """The first of `flows` to succeed; the others are cancelled. Only flows that may safely be cut short can race: no writes."""
-    parts = _flows("race", flows, least=1)
+    parts = flows_of("race", flows, least=1)
     for part in parts:
         if not part.effect.repeatable:
             raise DefinitionError(
                 "OMG-F003", f"{part.name} cannot race: losers are cancelled, and a {part.effect.value} must not be cut short"
             )
-    return _composite(Race(parts), _common_input("race", parts), _either(parts))
+    return composite(Race(parts), common_input("race", parts), either(parts))
 
 
 def when(predicate: str | AnyFlow, *, then: AnyFlow, otherwise: AnyFlow | None = None) -> AnyFlow:
     """`then` where `predicate` holds for the input, else `otherwise` (without it: the input, unchanged). The branch gets the input."""
-    asked = _predicate("when", predicate, bool)
-    branches = _flows("when", (then,) if otherwise is None else (then, otherwise), least=1)
-    source = _common_input("when", (*branches, asked) if isinstance(asked, Flow) else branches)
-    output = _either(branches) if otherwise is not None else _union(then.output, source)
-    return _composite(When(asked, then, otherwise), source, output)
+    asked = predicate_of("when", predicate, bool)
+    branches = flows_of("when", (then,) if otherwise is None else (then, otherwise), least=1)
+    source = common_input("when", (*branches, asked) if isinstance(asked, Flow) else branches)
+    output = either(branches) if otherwise is not None else union_of(then.output, source)
+    return composite(When(asked, then, otherwise), source, output)
 
 
 def switch(selector: str | AnyFlow, cases: Mapping[str, AnyFlow], *, default: AnyFlow | None = None) -> AnyFlow:
     """The case that `selector` names for the input; `default` for a name that is not there (without it: OMG-R001)."""
-    asked = _predicate("switch", selector, str)
-    parts = _flows("switch", tuple(cases.values()) + (() if default is None else (default,)), least=1)
-    source = _common_input("switch", (*parts, asked) if isinstance(asked, Flow) else parts)
-    return _composite(Switch(asked, tuple(cases.items()), default), source, _either(parts))
+    asked = predicate_of("switch", selector, str)
+    parts = flows_of("switch", tuple(cases.values()) + (() if default is None else (default,)), least=1)
+    source = common_input("switch", (*parts, asked) if isinstance(asked, Flow) else parts)
+    return composite(Switch(asked, tuple(cases.items()), default), source, either(parts))
 
 
 def foreach(flow: AnyFlow, *, at_once: int = AT_ONCE) -> AnyFlow:
     """`flow` on each item of a list, at most `at_once` at a time; the output is the list of results in the items' order."""
-    (part,) = _flows("foreach", (flow,), least=1)
+    (part,) = flows_of("foreach", (flow,), least=1)
     if not 1 <= at_once <= MAX_ITEMS:
         raise DefinitionError("OMG-F003", f"foreach of {part.name}: at_once must be between 1 and {MAX_ITEMS}")
-    return _composite(Foreach(part, at_once), type_of(list[part.input.annotation]), type_of(list[part.output.annotation]))  # type: ignore[name-defined]
+    return composite(Foreach(part, at_once), type_of(list[part.input.annotation]), type_of(list[part.output.annotation]))  # type: ignore[name-defined]
 
 
 def retry(flow: AnyFlow, attempts: int = 3, *, backoff_s: float = 0.5, factor: float = 2.0, longest_s: float = 30.0) -> AnyFlow:
@@ -263,7 +263,7 @@ def retry(flow: AnyFlow, attempts: int = 3, *, backoff_s: float = 0.5, factor: f
 
     Denials, bad input and steps in doubt are not tried again; a write is never repeated by itself.
     """
-    (part,) = _flows("retry", (flow,), least=1)
+    (part,) = flows_of("retry", (flow,), least=1)
     if not 1 <= attempts <= MAX_ATTEMPTS:
         raise DefinitionError("OMG-F003", f"retry of {part.name}: attempts must be between 1 and {MAX_ATTEMPTS}")
     if backoff_s < 0 or factor < 1 or longest_s < 0:
@@ -274,13 +274,13 @@ def retry(flow: AnyFlow, attempts: int = 3, *, backoff_s: float = 0.5, factor: f
             f"{part.name} is a {part.effect.value}: doing it twice may do harm, so it is never retried by itself",
             advice="declare it idempotent if its target drops repeats by key, or retry only the reads around it",
         )
-    return _composite(Retry(part, attempts, backoff_s, factor, longest_s), part.input, part.output)
+    return composite(Retry(part, attempts, backoff_s, factor, longest_s), part.input, part.output)
 
 
 def timeout(flow: AnyFlow, limit: float | str, *, otherwise: AnyFlow | None = None) -> AnyFlow:
     """`flow`, given up after `limit`; then `otherwise` on the same input, or OMG-R004. A write under way is waited for, never cut short."""
-    parts = _flows("timeout", (flow,) if otherwise is None else (flow, otherwise), least=1)
-    return _composite(Timeout(flow, seconds(limit), otherwise), _common_input("timeout", parts), _either(parts))
+    parts = flows_of("timeout", (flow,) if otherwise is None else (flow, otherwise), least=1)
+    return composite(Timeout(flow, seconds(limit), otherwise), common_input("timeout", parts), either(parts))
 
 
 def fallback(flow: AnyFlow, *others: AnyFlow) -> AnyFlow:
@@ -288,8 +288,8 @@ def fallback(flow: AnyFlow, *others: AnyFlow) -> AnyFlow:
 
     A denial and a step in doubt are not failures: they are not worked around.
     """
-    parts = _flows("fallback", (flow, *others), least=2)
-    return _composite(Fallback(parts), _common_input("fallback", parts), _either(parts))
+    parts = flows_of("fallback", (flow, *others), least=2)
+    return composite(Fallback(parts), common_input("fallback", parts), either(parts))
 
 
 def cache(flow: AnyFlow, *, ttl_s: float = 3600.0, reads: bool = False) -> AnyFlow:
@@ -297,7 +297,7 @@ def cache(flow: AnyFlow, *, ttl_s: float = 3600.0, reads: bool = False) -> AnyFl
 
     Pure flows only, unless `reads` admits old answers of reads.
     """
-    (part,) = _flows("cache", (flow,), least=1)
+    (part,) = flows_of("cache", (flow,), least=1)
     allowed = Effect.READ if reads else Effect.PURE
     if part.effect.rank > allowed.rank:
         raise DefinitionError(
@@ -305,25 +305,26 @@ def cache(flow: AnyFlow, *, ttl_s: float = 3600.0, reads: bool = False) -> AnyFl
             f"{part.name} is a {part.effect.value}: its result cannot be kept",
             advice="cache pure flows, or reads with reads=True",
         )
-    return _composite(Cache(part, ttl_s), part.input, part.output)
+    return composite(Cache(part, ttl_s), part.input, part.output)
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def seconds(limit: float | str) -> float:
-    """Seconds from a number or a text such as "500ms", "30s", "2m", "1h". Raises DefinitionError (OMG-F003)."""
+    """Seconds from a number or a text such as "500ms", "30s", "2m", "1h", "7d". Raises DefinitionError (OMG-F003)."""
     if isinstance(limit, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", limit.strip())
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", limit.strip())
         if match is None:
-            raise DefinitionError("OMG-F003", f"{limit!r} is no duration", advice='write it as "500ms", "30s", "2m" or "1h"')
+            raise DefinitionError("OMG-F003", f"{limit!r} is no duration", advice='write it as "500ms", "30s", "2m", "1h" or "7d"')
         limit = float(match[1]) * _UNITS[match[2]]
     if not 0 < limit <= 366 * 24 * 3600:
         raise DefinitionError("OMG-F003", f"a time limit of {limit} s is not between 0 and a year")
     return float(limit)
 
 
-def _composite(body: Body, source: Type, output: Type) -> AnyFlow:
+def composite(body: Body, source: Type, output: Type) -> AnyFlow:
+    """A flow of `body`, named after its kind: its effect is the strongest of its parts, its needs are all of theirs."""
     parts = body.children
     return Flow(
         name=body.kind,
@@ -335,16 +336,23 @@ def _composite(body: Body, source: Type, output: Type) -> AnyFlow:
     )
 
 
-def _flows(kind: str, parts: tuple[Any, ...], *, least: int) -> tuple[AnyFlow, ...]:
+def flows_of(kind: str, parts: tuple[Any, ...], *, least: int) -> tuple[AnyFlow, ...]:
+    """`parts`, which must be flows and at least `least`. Raises DefinitionError (OMG-F003)."""
     odd = next((part for part in parts if not isinstance(part, Flow)), None)
     if odd is not None:
         raise DefinitionError("OMG-F003", f"{kind} takes flows, not {type(odd).__name__}", advice="decorate the function with @flow")
+    lost = next((part for part in parts if part.body.inside not in ("", kind)), None)
+    if lost is not None:
+        raise DefinitionError(
+            "OMG-F003", f"{lost.name} ({lost.body.kind}) is a step of a {lost.body.inside}: in a {kind} it would mean nothing"
+        )
     if not least <= len(parts) <= MAX_BRANCHES:
         raise DefinitionError("OMG-F003", f"{kind} takes {least} to {MAX_BRANCHES} flows, not {len(parts)}")
     return parts
 
 
-def _join(left: AnyFlow, right: AnyFlow) -> None:
+def check_join(left: AnyFlow, right: AnyFlow) -> None:
+    """Raise DefinitionError (OMG-F001), naming both, where `right` does not take what `left` gives."""
     if not left.output.fits(right.input):
         raise DefinitionError(
             "OMG-F001",
@@ -354,7 +362,7 @@ def _join(left: AnyFlow, right: AnyFlow) -> None:
         )
 
 
-def _common_input(kind: str, parts: tuple[AnyFlow, ...]) -> Type:
+def common_input(kind: str, parts: tuple[AnyFlow, ...]) -> Type:
     """The narrowest of the parts' input types that fits all the others."""
     for candidate in parts:
         if all(candidate.input.fits(part.input) for part in parts) and candidate.input is not ANY:
@@ -370,7 +378,8 @@ def _common_input(kind: str, parts: tuple[AnyFlow, ...]) -> Type:
     )
 
 
-def _union(*types: Type) -> Type:
+def union_of(*types: Type) -> Type:
+    """The type of a value that is of one of `types`; members that are part of others are left out."""
     kept: list[Any] = []
     for each in types:
         if each.annotation is Any:
@@ -384,11 +393,13 @@ def _union(*types: Type) -> Type:
     return type_of(joined)
 
 
-def _either(parts: tuple[AnyFlow, ...]) -> Type:
-    return _union(*(part.output for part in parts))
+def either(parts: tuple[AnyFlow, ...]) -> Type:
+    """What one of `parts` gives, whichever it is."""
+    return union_of(*(part.output for part in parts))
 
 
-def _predicate(kind: str, given: str | AnyFlow, wanted: type) -> Expression | AnyFlow:
+def predicate_of(kind: str, given: str | AnyFlow, wanted: type) -> Expression | AnyFlow:
+    """A compiled CEL expression, or a pure flow that gives `wanted`. Raises DefinitionError (OMG-F001, OMG-F003, OMG-F004)."""
     if isinstance(given, str):
         return Expression(given)
     if not isinstance(given, Flow):
@@ -402,7 +413,8 @@ def _predicate(kind: str, given: str | AnyFlow, wanted: type) -> Expression | An
     return given
 
 
-def _spell(predicate: Expression | AnyFlow) -> str:
+def spelled(predicate: Expression | AnyFlow) -> str:
+    """A predicate as it stands in a definition."""
     return predicate.source if isinstance(predicate, Expression) else f"flow {predicate.name}"
 
 

@@ -48,9 +48,14 @@ def bind(**functions: Callable[..., Any]) -> None:
 
 
 class Body:
-    """What a flow consists of. `kind` names it in documents; `children` are the flows inside, in order."""
+    """What a flow consists of. `kind` names it in documents; `children` are the flows inside, in order.
+
+    `inside` is the kind of the only composite that it may be a part of (empty: any), `waits` tells that it may stand still by itself.
+    """
 
     kind: ClassVar[str] = ""
+    inside: ClassVar[str] = ""
+    waits: ClassVar[bool] = False
 
     @property
     def children(self) -> tuple[Flow[Any, Any], ...]:
@@ -154,6 +159,18 @@ class Flow(Generic[In, Out]):
             self._digest.append(hashlib.sha256(text.encode()).hexdigest())
         return self._digest[0]
 
+    @property
+    def pin(self) -> str:
+        """SHA-256 (hex) of the definition and of the code of its parts: what an execution is pinned to.
+
+        It is the same wherever the same source stands, whatever its line numbers are.
+        """
+        if len(self._digest) < 2:
+            parts = [[*line[:3], line[4]] for line in self.outline()]
+            text = json.dumps([self.digest, parts], separators=(",", ":"), ensure_ascii=False)
+            self._digest.append(hashlib.sha256(text.encode()).hexdigest())
+        return self._digest[1]
+
     def document(self) -> dict[str, Any]:
         """The definition as JSON-ready data."""
         return {
@@ -184,6 +201,11 @@ class Flow(Generic[In, Out]):
         The digest covers a part's source and how it is set, without its children; a combinator stands where its first leaf does.
         """
         return list(_outline(self))
+
+    def poml(self) -> str:
+        """The flow as a POML document, laid out. Raises DefinitionError (OMG-L012) for a flow that none can say."""
+        text: str = _COMBINATORS["poml"](self)
+        return text
 
     def __repr__(self) -> str:
         return f"<flow {self.name} {self.version}: {self.input.name} -> {self.output.name}, {self.effect.value}>"
@@ -234,6 +256,43 @@ class Flow(Generic[In, Out]):
     def cached(self, *, ttl_s: float = 3600.0) -> Flow[In, Out]:
         """Reuse a result for the same input; see `omega.kernel.compose.cache`."""
         composed: Flow[In, Out] = _COMBINATORS["cache"](self, ttl_s=ttl_s)
+        return composed
+
+    def rate_limited(self, rate: str, *, per: str = "tenant", key: str = "", patience: float | str = "1h") -> Flow[In, Out]:
+        """Begin at most as often as `rate` ("10/s") says; see `omega.kernel.adapt.rate_limited`."""
+        composed: Flow[In, Out] = _COMBINATORS["rate_limited"](self, rate, per=per, key=key, patience=patience)
+        return composed
+
+    def breaker(
+        self,
+        *,
+        failures: int = 5,
+        within: float | str = "1m",
+        open_for: float | str = "30s",
+        otherwise: Flow[In, Out] | None = None,
+    ) -> Flow[In, Out]:
+        """Leave it alone for a while after many failures; see `omega.kernel.adapt.breaker`."""
+        composed: Flow[In, Out] = _COMBINATORS["breaker"](self, failures=failures, within=within, open_for=open_for, otherwise=otherwise)
+        return composed
+
+    def attempted(self) -> Flow[In, Any]:
+        """`Ok(value)`, or an `Err` where this fails; see `omega.kernel.attempts.attempt`."""
+        composed: Flow[In, Any] = _COMBINATORS["attempt"](self)
+        return composed
+
+    def undone_by(self, undo: Flow[Any, Any]) -> Flow[In, Out]:
+        """As a step of a saga: `undo` takes it back, given the pair of its input and output; see `omega.kernel.sagas.saga`."""
+        composed: Flow[In, Out] = _COMBINATORS["undoable"](self, undo)
+        return composed
+
+    def gather(self, reducer: Flow[Any, Any]) -> Flow[In, Any]:
+        """What this gives, a tuple or list, brought together by the pure flow `reducer`; see `omega.kernel.repeat.gathered`."""
+        composed: Flow[In, Any] = _COMBINATORS["gathered"](self, reducer)
+        return composed
+
+    def delayed(self, duration: float | str) -> Flow[In, Out]:
+        """Begin after `duration` (seconds, or "500ms", "30s", "2m", "1h"); see `omega.kernel.repeat.delay`."""
+        composed: Flow[In, Out] = _COMBINATORS["delay"](self, duration)
         return composed
 
     def approved_by(self, role: str) -> Flow[In, Out]:

@@ -8,15 +8,16 @@ meaning of the flow.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from omega.kernel.adapt import Chosen, Here, Memory, Observation
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
-from omega.kernel.context import Context
+from omega.kernel.context import Context, Place
 from omega.kernel.definition import Task
 from omega.kernel.effects import Request
-from omega.kernel.errors import FlowError, OmegaError
+from omega.kernel.errors import FlowError, InputError, OmegaError
 from omega.kernel.evaluate import Branch, evaluate, is_failure
 from omega.kernel.trail import Trail
 
@@ -26,6 +27,8 @@ class Direct:
 
     def __init__(self, answers: Mapping[str, Callable[[Any], Any]] | None = None) -> None:
         self.answers = dict(answers or {})
+        self._children: dict[str, Any] = {}
+        self._memory = Memory()
 
     # -- driver
 
@@ -37,7 +40,7 @@ class Direct:
             return flow.output.encode(answer(value))[1]
         body = flow.body
         if not isinstance(body, Task):
-            raise FlowError("OMG-R013", f"{flow.name} is a tool: it cannot be called without the gate", advice="run it with omega run")
+            raise FlowError("OMG-R013", f"{flow.name} is a {body.kind}: it needs the gate to be called", advice="run it with omega run")
         context = _no_context(self) if body.takes_context else None
         try:
             result = call_task(body, context, value)
@@ -74,6 +77,36 @@ class Direct:
         """Nothing is kept."""
         return await work(trail)
 
+    async def chosen(self, position: str, trail: Trail, choose: Callable[[Here], tuple[int, str]]) -> Chosen:
+        """Decided by what this run alone has seen."""
+        return Chosen(*choose(self._here()), fresh=True)
+
+    async def observed(self, work: Awaitable[Any]) -> Observation:
+        """It takes no time and costs nothing."""
+        try:
+            return Observation(result=await work)
+        except OmegaError as error:
+            return Observation(error=error)
+
+    async def learned(self, position: str, learn: Callable[[Here], str]) -> None:
+        """Remembered as long as this run lasts."""
+        learn(self._here())
+
+    def _here(self) -> Here:
+        return Here(memory=self._memory, tenant="", now_us=0, chance=0.5, history=lambda digest: ())
+
+    async def children(self, position: str, flow: AnyFlow, values: Sequence[Any], queue: str, at_once: int, trail: Trail) -> list[Any]:
+        """One after the other, as branches."""
+        return [await evaluate(flow, value, trail.branch(position, index), self) for index, value in enumerate(values)]
+
+    async def undoable(self, position: str, work: Branch, undo: Branch, trail: Trail, aside: Trail, back: Trail) -> Any:
+        """What was done is undone when the rest fails."""
+        try:
+            return await work(aside)
+        except OmegaError:
+            await undo(back)
+            raise
+
     # -- operations of a context
 
     async def call(self, flow: AnyFlow, value: Any, ctx: Context) -> Any:
@@ -94,6 +127,27 @@ class Direct:
 
     async def sleep(self, seconds: float) -> None:
         """No time passes."""
+
+    async def start(self, flow: AnyFlow, value: Any, place: Place, ctx: Context) -> str:
+        """The child runs at once; its result waits under its name."""
+        name = f"direct.{len(self._children)}"
+        try:
+            self._children[name] = await evaluate(flow, flow.input.read(value), Trail(), self)
+        except OmegaError as error:
+            self._children[name] = error
+        return name
+
+    async def join(self, execution: str) -> Any:
+        """What the child gave. Raises what it raised, InputError (OMG-I003) for a name that `start` did not give."""
+        if execution not in self._children:
+            raise InputError("OMG-I003", f"{execution[:80]!r} was not started here")
+        result = self._children[execution]
+        if isinstance(result, OmegaError):
+            raise result
+        return result
+
+    async def emit(self, part: Any) -> None:
+        """Nobody watches."""
 
     async def signal(self, name: str) -> Any:
         """Refused: nobody sends one."""

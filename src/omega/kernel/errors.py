@@ -197,6 +197,19 @@ CODES: dict[str, Code] = {
     "OMG-R017": Code("no answer for this step", _F, "give one with omega_test.answers(flow, value)"),
     "OMG-R019": Code("nothing serves this port", _F, "wire an effector for the port: docs/extending.md says how"),
     "OMG-R018": Code("waiting for a signal", _C, "send it with omega signal ID NAME VALUE, then omega resume ID"),
+    "OMG-R020": Code("waiting for a moment", _C, "a worker goes on when the time has come; without one, omega resume ID"),
+    "OMG-R021": Code("waiting for a child", _C, "the end of the child wakes it; omega show CHILD says how far it is"),
+    "OMG-R022": Code("taken up too often", _F, "find what ends its workers, mend it, then omega redrive ID"),
+    "OMG-R023": Code("migration refused", _F, "finish on the recorded version, or write the new one so that it repeats what is recorded"),
+    "OMG-R030": Code("batch answered for another number", _F, "have the flow give one result for each item, in the same order"),
+    "OMG-R031": Code("compensation failed", _F, "the details say what is not undone: undo it by hand, then start a new run"),
+    "OMG-R040": Code("no turn within the limit", _F, "call it less often, or raise the rate or the patience of rate_limited"),
+    "OMG-R041": Code("circuit open", _F, "wait until the breaker lets a call through, or give it otherwise="),
+    "OMG-R042": Code("waiting for an answer", _C, "omega show ID says what is asked; omega answer ID STEP, then omega resume ID"),
+    "OMG-R043": Code("nobody answered in time", _F, "raise within=, or say what happens instead with otherwise="),
+    "OMG-R044": Code("learning did not help", _F, "give more examples or other parameters to try; the details hold the report"),
+    "OMG-R045": Code("watcher too slow", _C, "read the stream faster, or watch it again: the result is recorded all the same"),
+    "OMG-R046": Code("context of another execution", _F, "merge and restore contexts of the same execution and caller only"),
     # S: storage
     "OMG-S001": Code("data folder in use", _C, "another engine works in this folder: wait for it, or set OMEGA_HOME to another one"),
     "OMG-S002": Code("data folder not usable", _C, "give OMEGA_HOME a folder you own, on a local disk with free space"),
@@ -209,6 +222,12 @@ CODES: dict[str, Code] = {
     "OMG-T002": Code("delegation refused", _P, "delegate only rights you hold, to a depth of eight at most"),
     "OMG-T003": Code("key store not usable", _C, "the folder `keys` must belong to you with mode 700, its files 600"),
     "OMG-T004": Code("sealed value cannot be opened", _O, "the key was destroyed or the bytes were changed; run omega verify"),
+    "OMG-T005": Code(
+        "signer does not answer", _U, "see that the HSM or key store is up and lets this process sign; omega keys list tries it"
+    ),
+    "OMG-T006": Code("signer signs wrongly", _U, "stop using this key: the device, its key or the way to it is not what it was"),
+    "OMG-T007": Code("credential refused", _P, "ask its issuer for a new one; the details say what does not hold"),
+    "OMG-T008": Code("attestation refused", _P, "use a component whose builder and digest the attestation names"),
     # W: warden
     "OMG-W001": Code("denied by policy", _P, "omega policy explain ID/STEP shows the rule and how to ask"),
     "OMG-W002": Code("policy failed to evaluate", _P, "mend the policy named in the details: omega policy check"),
@@ -224,6 +243,7 @@ CODES: dict[str, Code] = {
         "log was rolled back or forked", _O, "the checkpoint you hold is newer than, or foreign to, this log: find out who restored it"
     ),
     "OMG-C003": Code("export cannot be read", _C, "export it again with omega verify --export FILE"),
+    "OMG-C004": Code("legal hold stands", _P, "erase again when the hold has been lifted, by whoever may lift it"),
     # M: tools
     "OMG-M001": Code("tool server cannot be started", _U, "run its command by hand, then omega mcp tools NAME"),
     "OMG-M002": Code("tool server failed", _U, "see its last words in the details; omega doctor checks all servers"),

@@ -51,6 +51,11 @@ class Kind(IntEnum):
     DENIED = 15
     PAUSED = 16
     CHILD = 17
+    FORKED = 18
+    OVERRIDE = 19
+    REDRIVEN = 20
+    MIGRATED = 21
+    ANSWERED = 22
 
 
 class Status(StrEnum):
@@ -83,7 +88,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`meta` of INTENT, DONE, FAILED, NEEDS and DENIED: what ran, on what, with which decision and at what cost.
+    """`meta` of INTENT, DONE, FAILED, NEEDS, DENIED and OVERRIDE: what ran, on what, with which decision and at what cost.
 
     `input` and `output` are salted commitments (32 bytes), `at_us` Unix microseconds of the start, `took_us` the duration,
     `decision` a `Verdict.record()`, `error` an `OmegaError.record()`, `cost_micros` and `tokens` what was spent, `leaf` tells
@@ -109,7 +114,10 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Start(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`meta` of STARTED: what was started, by whom. The input and the full start record (scope, budget, outline) are the sealed payload."""
+    """`meta` of STARTED: what was started, by whom. The input and the full start record (scope, budget, outline) are the sealed payload.
+
+    `due_us` is the moment from which a worker may begin it; 0 when it was begun at once.
+    """
 
     flow: str
     version: str
@@ -121,6 +129,7 @@ class Start(msgspec.Struct, frozen=True, omit_defaults=True):
     omega: str = ""
     decision: dict[str, Any] | None = None
     record: bytes = b""
+    due_us: int = 0
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -135,7 +144,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     value: int = 0
 
 
-STEP_KINDS = frozenset({Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.NEEDS, Kind.DENIED})
+STEP_KINDS = frozenset({Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.NEEDS, Kind.DENIED, Kind.OVERRIDE})
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_step = msgspec.msgpack.Decoder(Step).decode

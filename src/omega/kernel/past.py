@@ -11,11 +11,20 @@ from typing import Any
 
 from omega.kernel.budget import Spent
 from omega.kernel.errors import FlowError
-from omega.kernel.journal import STEP_KINDS, Kind, Note, Row, Start, Step, branch_of, decode_meta, digest_of, name_of
+from omega.kernel.journal import STEP_KINDS, Kind, Note, Row, Start, Status, Step, branch_of, decode_meta, digest_of, name_of
 from omega.kernel.trail import Trail, shown
 
-_ORDERED = STEP_KINDS | {Kind.VALUE, Kind.TIMER, Kind.CHOSE}
-_SETTLED = frozenset({Kind.DONE, Kind.FAILED, Kind.VALUE, Kind.TIMER, Kind.CHOSE})
+UNDOABLE = "undoable"
+"""The status of a choice that tells that work was begun which is undone when it fails or is cancelled."""
+
+ANSWERED_OTHERWISE = frozenset({"form", "signal"})
+"""Kinds of steps that wait for a person, but not for an approval."""
+
+TIMED = frozenset({"OMG-R020", "OMG-R021"})
+"""What an execution stands still for without anybody having to act: a moment, a child."""
+
+_ORDERED = STEP_KINDS | {Kind.VALUE, Kind.TIMER, Kind.CHOSE, Kind.CHILD}
+_SETTLED = frozenset({Kind.DONE, Kind.FAILED, Kind.OVERRIDE, Kind.VALUE, Kind.TIMER, Kind.CHOSE, Kind.CHILD})
 
 
 @dataclass(slots=True)
@@ -29,6 +38,7 @@ class Recorded:
     denied: Row | None = None
     waiting: Row | None = None
     resolved: Row | None = None
+    answer: Row | None = None
     approvals: list[Note] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
@@ -44,6 +54,8 @@ class Recorded:
                 self.waiting = row
             case Kind.RESOLVED:
                 self.resolved = row
+            case Kind.ANSWERED:
+                self.answer = row
             case Kind.APPROVED:
                 note = decode_meta(row)
                 if isinstance(note, Note):
@@ -77,6 +89,11 @@ class StepView:
         return self.step is None or self.step.effect in ("pure", "read", "idempotent")
 
     @property
+    def kind(self) -> str:
+        """What kind of flow it is, as recorded."""
+        return self.step.kind if self.step is not None else ""
+
+    @property
     def name(self) -> str:
         """The flow's name as recorded, or the decision's."""
         return self.step.flow if self.step is not None else name_of(self.row.position)
@@ -90,16 +107,20 @@ class Past:
         "cancelled",
         "chosen",
         "covered",
+        "dead",
         "digest",
         "finished",
+        "migrated",
         "order",
         "paused_at",
         "paused_us",
+        "redriven",
         "resumed",
         "rows",
         "signals",
         "spent",
         "start",
+        "undoable",
         "visited",
     )
 
@@ -115,6 +136,10 @@ class Past:
         self.start: Start | None = None
         self.finished: Row | None = None
         self.cancelled: Row | None = None
+        self.migrated: Row | None = None
+        self.redriven = 0
+        self.dead = False
+        self.undoable = False
         self.resumed = 0
         self.paused_at = 0
         self.paused_us = 0
@@ -127,20 +152,47 @@ class Past:
             case Kind.STARTED:
                 meta = decode_meta(row)
                 self.start = meta if isinstance(meta, Start) else None
+                self.paused_at = self.start.due_us if self.start is not None else 0
             case Kind.FINISHED:
                 self.finished = row
             case Kind.CANCEL:
                 self.cancelled = row
             case Kind.PAUSED:
-                self.paused_at = _when(row)
+                self.dead = _status(row) == Status.DEAD
+                self.paused_at = 0 if _is_timed(row) else _when(row)
             case Kind.RESUMED:
                 self.resumed += 1
+                self.dead = False
                 self.paused_us += max(0, _when(row) - self.paused_at) if self.paused_at else 0
                 self.paused_at = 0
+            case Kind.FORKED:
+                self._take_over(row)
+            case Kind.MIGRATED:
+                self.migrated = row
+                self._ask_anew()
+            case Kind.REDRIVEN:
+                self.redriven += 1
+                self.dead = False
             case Kind.SIGNAL:
                 self.signals.setdefault(row.position, []).append(row)
             case _:
                 self._fold_step(row)
+
+    def _take_over(self, row: Row) -> None:
+        """A fork goes on where its origin stood at `value`: the time in between runs down no deadline of it."""
+        note = decode_meta(row)
+        if isinstance(note, Note):
+            self.paused_us += max(0, note.at_us - note.value)
+            self.paused_at = 0
+        self._ask_anew()
+
+    def _ask_anew(self) -> None:
+        """Whoever was asked, in a fork's origin or by the version before, is asked again: an approval is good for one touch of the code
+        that asked for it, and a time to answer begins when it is asked."""
+        for recorded in self.at.values():
+            if recorded.settled is None:
+                recorded.waiting = recorded.answer = None
+                recorded.approvals.clear()
 
     def _fold_step(self, row: Row) -> None:
         known = self.at.get(row.position)
@@ -150,7 +202,7 @@ class Past:
                 self.order.setdefault(branch_of(row.position), []).append(row.position)
         known.add(row)
         if row.kind == Kind.CHOSE:
-            self.chosen.add(row.position)
+            self._choose(row)
         elif row.kind == Kind.VALUE:
             self._use_up(row)
         elif row.kind == Kind.INTENT:
@@ -159,6 +211,13 @@ class Past:
             step = decode_meta(row)
             if isinstance(step, Step):
                 self.spent += Spent(step.cost_micros, step.tokens)
+
+    def _choose(self, row: Row) -> None:
+        note = decode_meta(row)
+        if isinstance(note, Note) and note.status == UNDOABLE:
+            self.undoable = True
+        else:
+            self.chosen.add(row.position)
 
     def _use_up(self, row: Row) -> None:
         """A value that came as a signal: the oldest one of its name is read, and not there for the next who waits."""
@@ -205,7 +264,7 @@ class Past:
         for branch, positions in self.order.items():
             if branch in self.visited or any(branch.startswith((chosen, _aside(chosen))) for chosen in self.chosen):
                 continue
-            if not any(_is_inside(branch, position) for position in self.covered):
+            if not any(is_under(branch, position) for position in self.covered):
                 return positions[0]
         return None
 
@@ -236,8 +295,15 @@ class Past:
         return [step for step in self.at.values() if step.in_doubt]
 
     def waits(self) -> list[Recorded]:
-        """The steps that wait for a person."""
-        return [step for step in self.at.values() if step.waiting is not None and step.settled is None and step.intent is None]
+        """The steps that wait for the approval of a person."""
+        return [step for step in self._asking() if step.meta.kind not in ANSWERED_OTHERWISE]
+
+    def questions(self) -> list[Recorded]:
+        """The steps that wait for a person to fill in a form, and have no answer yet."""
+        return [step for step in self._asking() if step.meta.kind == "form" and step.answer is None]
+
+    def _asking(self) -> list[Recorded]:
+        return [step for step in self.at.values() if step.waiting is not None and step.settled is None]
 
     def find(self, text: str) -> list[Recorded]:
         """The steps that a person may mean by `text`: the exact position, the shown one, or its last words."""
@@ -258,8 +324,19 @@ def _when(row: Row) -> int:
     return note.at_us if isinstance(note, Note) else 0
 
 
-def _is_inside(branch: str, position: str) -> bool:
-    """Whether `branch` belongs to the step at `position`, whose recorded outcome stands for all it did."""
+def _status(row: Row) -> str:
+    note = decode_meta(row)
+    return note.status if isinstance(note, Note) else ""
+
+
+def _is_timed(row: Row) -> bool:
+    """Whether a pause is one that a clock ends: such a wait is the flow's own time, and runs down its deadline."""
+    note = decode_meta(row)
+    return isinstance(note, Note) and note.text in TIMED
+
+
+def is_under(branch: str, position: str) -> bool:
+    """Whether `branch` belongs to the step or branch at `position`."""
     return branch == position or (branch.startswith(position) and branch[len(position)] in "/.~")
 
 

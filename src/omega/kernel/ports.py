@@ -5,7 +5,7 @@ Adapters implement them, the host wires them, `omega.testing` ships fakes that p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,7 +25,10 @@ class Road(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request from an entrance: a passport (compact JWT), the flow by value or target, its input as plain data, and limits."""
+    """A request from an entrance: a passport (compact JWT), the flow by value or target, its input as plain data, and limits.
+
+    `trace` is the W3C trace id (32 hex digits) that the call belongs to; empty where it begins one.
+    """
 
     passport: str
     flow: Any
@@ -35,6 +38,7 @@ class Call:
     budget: Any = None
     timeout_s: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +86,13 @@ NEVER = 0
 class Head:
     """The line of an execution that lists and searches read: changed with the rows that justify it.
 
-    `digest` is that of the flow's definition, `queue` (with `key` and `priority`, see `kernel.queueing`) the queue it is worked off from,
-    `parent` the execution that started it, `labels` what it can be searched by; all of these are set when the line is made.
+    `digest` is what the flow is pinned to (`Flow.pin`: definition and code), `queue` (with `key` and `priority`, see `kernel.queueing`)
+    the queue it is worked off from, `parent` the execution that started it, `labels` what it can be searched by; all of these are set when
+    the line is made, and `digest` again when it is carried over to another version.
     `due_us` is the moment from which a worker may take it up (Unix microseconds; NEVER: not until it is woken; None: as it was). A line
     that was woken since it was last claimed and is now given a later moment, or NEVER, keeps the moment of the wake instead: no wake is
-    lost between the last look and standing still. An execution that ends is never due.
+    lost between the last look and standing still. An execution that ends is never due. A status that is not running drops the owner
+    and the lease in the same transaction, and `tries` begin anew: what stands still is nobody's.
     `origin` and `origin_rows` make a fork: its history begins with that many rows of `origin`, whose key it shares.
     """
 
@@ -181,7 +187,7 @@ class Want:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """An execution that was just taken up: `tries` counts how often in a row this happened without its standing still or ending
-    (1 the first time)."""
+    (1 the first time). Whether it got on meanwhile is in its journal (`runtime.supervision`)."""
 
     execution: str
     epoch: int
@@ -271,7 +277,8 @@ class Store(Protocol):
 
     async def compact(self, tenant: str, ended_before_us: int, limit: int) -> int:
         """Destroy the payloads and the key of at most `limit` executions that ended before that moment, unless a fork that has not been
-        compacted rests on them; gives how many. Rows, digests and leaves stay: what happened can still be proved, not read."""
+        compacted rests on them, or their parent has not ended; gives how many. Rows, digests and leaves stay: what happened can still be
+        proved, not read."""
         ...
 
 
@@ -308,6 +315,30 @@ class Reader(Protocol):
     def checkpoints(self, tenant: str) -> list[tuple[int, bytes]]: ...
 
     def tenants(self) -> list[str]: ...
+
+
+class Blobs(Protocol):
+    """Large values beside the store, each under the address that its content has: hex of 64 letters, made under the tenant's key, so that
+    nobody guesses one. What lies there is sealed; a store of blobs sees sizes and nothing else."""
+
+    async def put(self, address: str, body: bytes) -> None:
+        """Keep `body` under `address`; on disk when this returns. The same address is the same content: once is enough.
+
+        Raises StorageError (OMG-S004), FlowError (OMG-R003) above the store's limit.
+        """
+        ...
+
+    def get(self, address: str) -> bytes:
+        """What lies there. Raises IntegrityError (OMG-S005) when nothing does, StorageError (OMG-S004) when it cannot be reached."""
+        ...
+
+    async def delete(self, address: str) -> None:
+        """Take it away; nothing happens when it is not there."""
+        ...
+
+    def held(self) -> Iterable[tuple[str, int]]:
+        """Every address with when it was put, in Unix microseconds. Raises StorageError (OMG-S004)."""
+        ...
 
 
 class Effector(Protocol):

@@ -12,6 +12,9 @@ from typing import Any
 
 from omega.kernel.errors import Denied
 
+SCHEDULER = "service:scheduler"
+"""Who acts, for whoever made a schedule, when a moment of it has come. No passport names it: it is added here, in the process."""
+
 MAX_DELEGATION_DEPTH = 8
 """Longest chain of `act` (RFC 8693): deeper chains are unreadable to the person who must judge them."""
 
@@ -45,10 +48,14 @@ class Scope:
         if self._token is not _TOKEN:
             raise Denied("OMG-T001", "a scope was made outside trust", advice="verify a passport to get a scope")
 
+    @property
+    def delegated(self) -> bool:
+        """Whether somebody else acts for the principal. A schedule is nobody else: it does what its maker asked for."""
+        return any(actor != SCHEDULER for actor in self.actors)
+
     def has(self, capability: str) -> bool:
         """Whether the scope holds `capability` itself, its area's `area:*`, or everything."""
-        held = self.capabilities
-        return capability in held or ANY in held or f"{capability.partition(':')[0]}:{ANY}" in held
+        return _covers(self.capabilities, capability)
 
     def missing(self, wanted: Iterable[str]) -> frozenset[str]:
         """Those of `wanted` that the scope does not hold."""
@@ -58,6 +65,12 @@ class Scope:
         """The same caller with at most `capabilities`: rights are only ever lost on the way down."""
         kept = frozenset(capability for capability in capabilities if self.has(capability))
         return replace(self, capabilities=kept)
+
+    def meet(self, capabilities: Iterable[str]) -> Scope:
+        """The same caller with what both it and a holder of `capabilities` may do."""
+        others = frozenset(capabilities)
+        both = {each for each in self.capabilities if _covers(others, each)} | {each for each in others if self.has(each)}
+        return replace(self, capabilities=frozenset(both))
 
     def acting(self, actor: str) -> Scope:
         """The same caller represented by `actor`, one link longer. Raises Denied (OMG-T002) past `MAX_DELEGATION_DEPTH`."""
@@ -78,6 +91,10 @@ class Scope:
             "epoch": self.epoch,
             "expires_at": self.expires_at,
         }
+
+
+def _covers(held: frozenset[str], capability: str) -> bool:
+    return capability in held or ANY in held or f"{capability.partition(':')[0]}:{ANY}" in held
 
 
 def mint_scope(  # noqa: PLR0913 - a passport has this many claims, each named by its caller

@@ -11,6 +11,7 @@ import json
 import math
 import types as python_types
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -23,9 +24,11 @@ _LOOSE = (Any, object, dict, list, tuple)
 
 
 def _model(value: Any) -> Any:
-    """A pydantic model inside loose data, as plain data."""
+    """A pydantic model or a data class inside loose data, as plain data."""
     if hasattr(type(value), "model_fields"):
         return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     raise TypeError(f"{type(value).__name__} is not JSON data")
 
 
@@ -80,7 +83,7 @@ class Type:
         """
         annotation = self.annotation
         if annotation is str and type(value) is str:
-            data = _dump(value).encode(errors="surrogatepass")
+            data = self._encode_loose(value)
         elif annotation is int and type(value) is int:
             data = b"%d" % value
         elif self.loose:
@@ -238,7 +241,8 @@ def _arguments_fit(source: tuple[Any, ...], target: tuple[Any, ...]) -> bool:
 def _is_loose(annotation: Any) -> bool:
     if annotation in _LOOSE:
         return True
-    if get_origin(annotation) in (Literal, Annotated):
+    origin = get_origin(annotation)
+    if origin in (Literal, Annotated) or is_dataclass(origin):  # a data class is read back as what it is, whatever it holds
         return False
     return any(_is_loose(argument) for argument in get_args(annotation) if argument is not Ellipsis)
 
@@ -266,6 +270,8 @@ def unstorable(value: Any) -> str:
 def _look(path: str, item: Any) -> tuple[str, list[tuple[str, Any]]]:
     if isinstance(item, float) and not math.isfinite(item):
         return f"{path} is {item}", []
+    if isinstance(item, str) and any("\ud800" <= letter <= "\udfff" for letter in item):
+        return f"{path} holds half a character (a lone surrogate)", []
     if item is None or isinstance(item, (str, int, float)):
         return "", []
     if isinstance(item, Mapping):
@@ -275,9 +281,11 @@ def _look(path: str, item: Any) -> tuple[str, list[tuple[str, Any]]]:
         return "", [(f"{path}[{key!r}]", child) for key, child in item.items()]
     if isinstance(item, (list, tuple)):
         return "", [(f"{path}[{index}]", child) for index, child in enumerate(item)]
-    fields = getattr(type(item), "model_fields", None)
-    if fields is not None:
-        return "", [(f"{path}.{name}", getattr(item, name)) for name in fields]
+    known = getattr(type(item), "model_fields", None)
+    if known is None and is_dataclass(item) and not isinstance(item, type):
+        known = [each.name for each in fields(item)]
+    if known is not None:
+        return "", [(f"{path}.{name}", getattr(item, name)) for name in known]
     return f"{path} is a {show(type(item))}", []
 
 
@@ -296,12 +304,21 @@ def _odd_float(value: Any) -> str:
 
 
 def check_schema(schema: Mapping[str, Any], value: Any) -> None:
-    """Check plain data against a JSON Schema; no reference leaves the document. Raises InputError (OMG-I001) with the path."""
+    """Check plain data against a JSON Schema; no reference leaves the document.
+
+    Raises InputError (OMG-I001) with the path; also for a schema that refers to itself without end or to what is not there, which says
+    nothing that a value could fit.
+    """
     import jsonschema
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema, registry=Registry())
-    problem = next(iter(sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))), None)
+    try:
+        problems = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    except (RecursionError, Unresolvable) as error:
+        raise InputError("OMG-I001", "the schema of the input has a reference that leads nowhere") from error
+    problem = next(iter(problems), None)
     if problem is not None:
         path = "".join(f"[{part!r}]" for part in problem.absolute_path)
         raise InputError(

@@ -137,7 +137,7 @@ class Permit:
         if port != self.port:
             raise Denied("OMG-W006", f"the permit of {self.step} is for {self.port}, not for {port}")
         if self._clock() > self._expires_at:
-            raise Denied("OMG-W006", f"the permit of {self.step} expired")
+            raise Denied("OMG-W006", f"the permit of {self.step} expired", details={"expired": True})
 
     def covers(self, commitment: bytes) -> bool:
         """Whether the permit was given for this very input (constant time)."""

@@ -13,9 +13,10 @@ from omega.chronicle.record import Leaf, encode
 from omega.kernel.errors import OmegaError, from_record
 from omega.kernel.journal import EMPTY_DIGEST, Kind, Note, Row, Start, Step, chain, encode_meta
 from omega.kernel.past import Past
-from omega.kernel.ports import Batch, Committed, Head, Sealer, Store
+from omega.kernel.ports import Batch, Committed, Head, Store
 from omega.kernel.scope import Scope
 from omega.kernel.verdict import Verdict
+from omega.runtime.payloads import Payloads, Stowed
 
 MAX_ROWS = 1_000_000
 """Most rows of one execution: more is a loop gone wrong, or work for several executions."""
@@ -24,12 +25,12 @@ MAX_ROWS = 1_000_000
 class Book:
     """Writes one execution under one epoch."""
 
-    __slots__ = ("_sealer", "_store", "closed", "digest", "epoch", "execution", "flow_digest", "scope", "seq", "trace")
+    __slots__ = ("_payloads", "_store", "closed", "digest", "epoch", "execution", "flow_digest", "scope", "seq", "trace")
 
     def __init__(
         self,
         store: Store,
-        sealer: Sealer,
+        payloads: Payloads,
         *,
         execution: str,
         epoch: int,
@@ -39,7 +40,7 @@ class Book:
         past: Past | None = None,
     ) -> None:
         self._store = store
-        self._sealer = sealer
+        self._payloads = payloads
         self.execution = execution
         self.epoch = epoch
         self.scope = scope
@@ -49,12 +50,25 @@ class Book:
         self.digest = past.digest if past is not None else EMPTY_DIGEST
         self.closed = False
 
+    def onward(self, execution: str, past: Past) -> Book:
+        """The book of a fork named `execution`, which goes on from `past` under the same key and grant, in its first epoch."""
+        return Book(
+            self._store,
+            self._payloads.onward(past.rows),
+            execution=execution,
+            epoch=1,
+            scope=self.scope,
+            flow_digest=self.flow_digest,
+            trace=self.trace,
+            past=past,
+        )
+
     # -- making
 
-    def row(self, kind: Kind, position: str, meta: Step | Note | Start, plain: bytes | None = None) -> Row:
-        """The next row, chained into the digest; `plain` is sealed as its payload."""
+    def row(self, kind: Kind, position: str, meta: Step | Note | Start, plain: bytes | Stowed | None = None) -> Row:
+        """The next row, chained into the digest; `plain` is packed and sealed as its payload."""
         seq = self.seq
-        sealed = None if plain is None else self._sealer.seal(plain, b"%b %d" % (self.execution.encode(), seq))
+        sealed = None if plain is None else self._payloads.seal(self.execution, seq, position, plain)
         row = Row(self.execution, seq, int(kind), position, encode_meta(meta), sealed)
         self.seq = seq + 1
         self.digest = chain(self.digest, row)
@@ -106,13 +120,25 @@ class Book:
 
         The same value has the same one in every step: that is how data is followed.
         """
-        return self._sealer.commit(plain, b"")
+        return self._payloads.commit(plain)
+
+    def is_large(self, plain: bytes) -> bool:
+        """Whether `plain` is to be stowed before its row is made: where blobs are configured."""
+        return self._payloads.is_large(plain)
+
+    async def stowed(self, plain: bytes, position: str) -> Stowed:
+        """A large value as `row` takes it: in a blob, or packed small enough for its row."""
+        return await self._payloads.stow(plain, position)
 
     # -- reading
 
     def open(self, row: Row) -> bytes:
-        """The payload of a row. Raises IntegrityError (OMG-T004) when it was erased or changed."""
-        return self._sealer.open(row.payload or b"", b"%b %d" % (self.execution.encode(), row.seq))
+        """The value of a row. Raises what `Payloads.open` raises: IntegrityError (OMG-T004) when it was erased or changed."""
+        return self._payloads.open(row)
+
+    async def bring(self, row: Row) -> None:
+        """Get what `open` will need from elsewhere, while others go on."""
+        await self._payloads.bring(row)
 
     def error(self, row: Row) -> OmegaError:
         """The error that a FAILED or DENIED row holds."""
@@ -124,9 +150,27 @@ class Book:
         """Write `rows` and `leaves` soon: nothing outside depends on them yet."""
         self._store.behind(self._batch(rows, leaves, head, key))
 
-    async def commit(self, *rows: Row, leaves: tuple[bytes, ...] = (), head: Head | None = None, key: bytes | None = None) -> Committed:
-        """Write `rows` and `leaves`, and everything handed over before; return when it is on disk."""
-        return await self._store.commit(self._batch(rows, leaves, head, key))
+    async def commit(
+        self,
+        *rows: Row,
+        leaves: tuple[bytes, ...] = (),
+        head: Head | None = None,
+        key: bytes | None = None,
+        wake: tuple[str, ...] = (),
+    ) -> Committed:
+        """Write `rows` and `leaves`, and everything handed over before; return when it is on disk. `wake` may go on from then."""
+        return await self._store.commit(self._batch(rows, leaves, head, key, wake))
 
-    def _batch(self, rows: tuple[Row, ...], leaves: tuple[bytes, ...], head: Head | None, key: bytes | None) -> Batch:
-        return Batch(tenant=self.scope.tenant, execution=self.execution, epoch=self.epoch, rows=rows, leaves=leaves, head=head, key=key)
+    def _batch(
+        self, rows: tuple[Row, ...], leaves: tuple[bytes, ...], head: Head | None, key: bytes | None, wake: tuple[str, ...] = ()
+    ) -> Batch:
+        return Batch(
+            tenant=self.scope.tenant,
+            execution=self.execution,
+            epoch=self.epoch,
+            rows=rows,
+            leaves=leaves,
+            head=head,
+            key=key,
+            wake=wake,
+        )

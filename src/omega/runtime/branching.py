@@ -6,21 +6,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from omega.kernel.compose import AnyFlow
 from omega.kernel.direct import all_failed
-from omega.kernel.errors import IntegrityError, OmegaError, Suspended
-from omega.kernel.evaluate import Branch, is_failure
+from omega.kernel.errors import FlowError, IntegrityError, OmegaError, Suspended, from_record
+from omega.kernel.evaluate import Branch, has_outcome, is_failure
 from omega.kernel.ids import new_id
 from omega.kernel.journal import Kind, Note, decode_meta
-from omega.kernel.past import Past, Recorded
+from omega.kernel.past import TIMED, Past, Recorded, is_under
 from omega.kernel.trail import Trail, shown
 from omega.runtime.book import Book
 from omega.runtime.ending import finish
-from omega.runtime.faults import has_outcome
+from omega.runtime.halts import together
 from omega.runtime.kept import key_of
 from omega.runtime.world import Moment, World
+
+LAST_S = 253_402_300_799.0
+"""The last second that a calendar of four-digit years can name."""
 
 
 class Branching:
@@ -29,6 +33,10 @@ class Branching:
     world: World
     book: Book
     past: Past
+    unmet: set[str]
+    """Branches of undoable work that was begun in an earlier life and has not been walked over again yet."""
+    touching: int
+    """Steps under way that have touched the world: standing still would leave them half done."""
 
     # -- branches
 
@@ -52,6 +60,7 @@ class Branching:
                     halts.append(halt)
                 except OmegaError as error:
                     failures.append((index, error))
+                    await self.caught_up(position)
                     raise
                 else:
                     self._left_over(branch)
@@ -61,10 +70,11 @@ class Branching:
         if failures:
             index, error = failures[0]
             if has_outcome(error):
+                await self.give_up(position)
                 self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), value=index, status="failed")))
             raise error
         if halts:
-            raise halts[0]
+            raise together(halts)
         for task in tasks:
             if not task.cancelled():  # cancelled by a fault in another, which comes first
                 task.result()
@@ -101,11 +111,13 @@ class Branching:
                 failures.append(error)
             else:
                 winner.append((index, result))
+                await self.caught_up(position)
                 raise _Won
 
         tasks = [asyncio.create_task(run(index)) for index in range(len(branches))]
         await finish(tasks, asyncio.FIRST_EXCEPTION)
         if winner:
+            await self.give_up(position)
             index, result = winner[0]
             self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), value=index, status="won")))
             return result
@@ -113,29 +125,58 @@ class Branching:
             if not task.cancelled():
                 task.result()
         if halts:
-            raise halts[0]
+            raise together(halts)
         raise all_failed(shown(position), failures)
 
     async def within(self, position: str, limit_s: float, work: Branch, trail: Trail, aside: Trail) -> tuple[bool, Any]:
-        """A time limit that passed is recorded; one that did not leaves no trace. It starts anew when the execution is resumed."""
+        """A time limit that passed is recorded; one that did not leaves no trace. It starts anew when the execution is resumed after a
+        person was waited for, and goes on where it was after a wait that only time ends."""
         if self.past.decided(trail, position) is not None:
             return False, None
         aside.last = trail.last
+        limits = Trail(f"{aside.path}~limit")
+        recorded = self.past.meet(limits, f"{limits.path}/limit", "limit", "")
+        began = self.world.clock.now_us()
+        until = began + int(limit_s * 1_000_000) if recorded is None else self._note(recorded).value
+        if until <= began:
+            return await self._late(position, work, aside)
         try:
-            async with asyncio.timeout(limit_s) as limit:
+            async with asyncio.timeout((until - began) / 1_000_000) as limit:
                 result = await work(aside)
         except TimeoutError:
             if not limit.expired():
                 raise
-            self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), status="out of time")))
-            return False, None
+            return self._out_of_time(position)
+        except Suspended as halt:
+            if halt.code not in TIMED:
+                raise
+            if recorded is None:
+                self.book.behind(self.book.row(Kind.TIMER, f"{limits.path}/limit", Note(at_us=began, value=until)))
+            raise together([halt, _moment(self.book.execution, position, until)]) from None
         self._left_over(aside)
         return True, result
+
+    async def _late(self, position: str, work: Branch, aside: Trail) -> tuple[bool, Any]:
+        """The time ran out while the execution stood still. What was begun is walked over once more, so that it is undone or called off;
+        nothing new happens in it. Raises what cannot be left behind: a doubt, and what could not be undone."""
+        aside.stop = FlowError("OMG-R004", f"{shown(position)} is out of time")
+        try:
+            result = await work(aside)
+        except OmegaError as error:
+            if not has_outcome(error) or error.code == "OMG-R031":
+                raise
+            return self._out_of_time(position)
+        return True, result
+
+    def _out_of_time(self, position: str) -> tuple[bool, Any]:
+        self.book.behind(self.book.row(Kind.CHOSE, position, Note(at_us=self.world.clock.now_us(), status="out of time")))
+        return False, None
 
     async def pause(self, position: str, delay: Callable[[float], float], trail: Trail) -> None:
         """The moment it ends is recorded before the wait, so that a crash does not make it longer."""
         recorded = self.past.meet(trail, position, "pause", "")
         if recorded is None:
+            self.go_on(trail)
             chance = int.from_bytes(self.world.entropy.take(4), "big") / (1 << 32)
             now = self.world.clock.now_us()
             due = now + int(delay(chance) * 1_000_000)
@@ -145,6 +186,10 @@ class Branching:
             now = max(self.world.clock.now_us(), note.at_us)  # a wall clock that was set back does not make the wait longer
             due = note.value
         remaining = (due - now) / 1_000_000
+        if remaining > 0:
+            self.go_on(trail)  # what is to be stopped does not wait first
+        if remaining > 0 and self._parks(remaining):
+            raise _moment(self.book.execution, position, due)
         if remaining > 0:
             self.world.watch(Moment(kind="paused", execution=self.book.execution, position=shown(position), took_s=remaining))
             await self.world.clock.sleep(remaining)
@@ -176,6 +221,7 @@ class Branching:
         recorded = self.past.meet(trail, position, name, "")
         if recorded is not None and recorded.settled is not None:
             return json.loads(self.book.open(recorded.settled))
+        self.go_on(trail)
         value = draw()
         plain = json.dumps(value).encode()
         note = Note(at_us=self.world.clock.now_us(), status="signal" if signal else "", text=signal, output=self.book.commitment(plain))
@@ -199,6 +245,23 @@ class Branching:
             raise Suspended("OMG-R018", f"{self.book.execution} waits for the signal {name!r}", details={"signal": name})
         return json.loads(self.book.open(sent.pop(0)))
 
+    async def caught_up(self, position: str) -> None:
+        """Before branches at `position` are cancelled: wait until it is known what is to be undone in them (`omega.runtime.undoing`)."""
+
+    async def give_up(self, position: str) -> None:
+        """After branches at `position` were abandoned: undo what stands still in them (`omega.runtime.undoing`)."""
+
+    def go_on(self, trail: Trail) -> None:
+        """Something new is about to happen in `trail`. Raises what is to be raised in its place: a cancellation, or what is undone."""
+        if trail.stop is not None:
+            raise from_record(trail.stop.record())
+        if self.unmet:
+            self.unmet -= {path for path in self.unmet if is_under(trail.path, path)}
+
+    def _parks(self, remaining_s: float) -> bool:
+        """Whether a wait of `remaining_s` is one to stand still for: it is long, and no step that has touched the world is cut by it."""
+        return self.world.park_s is not None and remaining_s > self.world.park_s and not self.touching
+
     def _left_over(self, trail: Trail) -> None:
         position = self.past.left_over(trail)
         if position is not None:
@@ -209,6 +272,11 @@ class Branching:
         if not isinstance(note, Note):
             raise IntegrityError("OMG-S005", f"{shown(recorded.position)} is recorded as a step, not as a decision")
         return note
+
+
+def _moment(execution: str, position: str, due_us: int) -> Suspended:
+    at = datetime.fromtimestamp(min(due_us / 1_000_000, LAST_S), UTC).isoformat(timespec="seconds")
+    return Suspended("OMG-R020", f"{shown(position)} of {execution} waits until {at}", details={"due_us": due_us, "step": shown(position)})
 
 
 class _Won(Exception):

@@ -7,48 +7,92 @@ still.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from omega.kernel.errors import Denied, InputError, OmegaError
-from omega.kernel.journal import Kind, Note, Status, Step, decode_meta
+from omega.kernel.errors import Denied, InputError
+from omega.kernel.journal import Kind, Note, Row, Status, Step, decode_meta
 from omega.kernel.past import Past, Recorded
-from omega.kernel.ports import Head
+from omega.kernel.ports import NEVER, Head
 from omega.kernel.scope import Scope
 from omega.kernel.trail import shown
+from omega.kernel.types import check_schema
 from omega.runtime.book import Book
+from omega.runtime.cancelling import cancel_live, cancel_standing
 from omega.runtime.engine import Engine
-from omega.runtime.recovery import LEASE_US, load
-from omega.warden.approvals import OWNER, approve
+from omega.runtime.people import in_time
+from omega.runtime.recovery import load
+from omega.warden.approvals import answer, approve, entitled
+
+MAX_ANSWER = 1 << 20
+"""Largest answer to a form, in bytes as JSON."""
 
 MAX_NAME = 64
 """Longest name of a signal, in characters."""
 
 
-async def decide(engine: Engine, execution: str, verb: str, body: Mapping[str, Any], scope: Scope) -> None:
-    """Carry out `verb` (cancel, approve, resolve, signal) on `execution` for the person of `scope`.
+async def decide(engine: Engine, execution: str, verb: str, body: Mapping[str, Any], scope: Scope, *, letter: int = 0) -> None:
+    """Carry out `verb` (cancel, approve, answer, resolve, signal, redrive) on `execution` for the person of `scope`.
+
+    What stands still and belongs to a queue is due then. `letter` is the number of the letter that asked for it, so that one read twice is
+    carried out once.
 
     Raises InputError: OMG-I003 unknown execution, OMG-I004 unknown or ambiguous step, OMG-I005 nothing to decide;
     Denied: OMG-W007 when this person may not approve, OMG-W001 when they may not decide.
     """
     rule = _VERBS.get(verb)
     if rule is None:
-        raise InputError("OMG-X001", f"{verb[:40]!r} is no decision: cancel, approve, resolve or signal")
-    await rule(engine, execution, body, scope)
+        raise InputError("OMG-X001", f"{verb[:40]!r} is no decision: cancel, approve, answer, resolve, signal or redrive")
+    try:
+        await rule(engine, execution, {**body, "letter": letter} if letter else body, scope)
+    finally:
+        await _let_go(engine, execution)
+    await engine.hint(execution)
+
+
+async def _let_go(engine: Engine, execution: str) -> None:
+    """Give back what was claimed to decide about it: whoever goes on with it need not wait for the lease to end."""
+    line = engine.world.reader.line(execution)
+    if line is not None and line.owner == engine.world.owner and not engine.runs(execution):
+        await engine.world.store.release(execution)
+
+
+async def write(engine: Engine, book: Book, row: Row, leaf: bytes) -> None:
+    """Write a decision down. In the same transaction the execution becomes due; one that is being run, when it next stands still."""
+    execution = book.execution
+    if engine.runs(execution):
+        await book.commit(row, leaves=(leaf,), wake=(execution,))
+        return
+    line, now = engine.world.reader.line(execution), engine.world.clock.now_us()
+    if line is None or line.status == Status.DEAD:
+        await book.commit(row, leaves=(leaf,))
+    elif line.queue:
+        await book.commit(row, leaves=(leaf,), head=Head(status=line.status, at_us=now, due_us=now))
+    else:  # a child that runs in its parent's engine goes on when its parent does
+        await book.commit(row, leaves=(leaf,), wake=(line.parent,) if line.parent else ())
+        await engine.hint(line.parent)
 
 
 async def _cancel(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
-    book, _ = await _take(engine, execution, scope, _entitled)
-    if engine.cancel(execution, scope.principal):
-        return
+    book, past = await _take(engine, execution, scope, entitled)
+    live = engine.book_of(execution)
+    if live is not None:
+        await cancel_live(engine, *live, scope.principal)
+    else:
+        await cancel_standing(engine, book, past, scope.principal)
+
+
+async def _redrive(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
+    line = engine.world.reader.line(execution)
+    if line is not None and line.tenant == scope.tenant and line.status != Status.DEAD:
+        raise InputError("OMG-I005", f"{execution} is {line.status}, not dead", advice="only what was given up can be redriven")
+    book, _ = await _take(engine, execution, scope, entitled)
     now = engine.world.clock.now_us()
-    error = OmegaError("OMG-R005", f"cancelled by {scope.principal}")
-    rows = (
-        book.row(Kind.CANCEL, "", Note(by=scope.principal, at_us=now)),
-        book.row(Kind.FINISHED, "", Note(by=scope.principal, at_us=now, status=Status.CANCELLED), json.dumps(error.record()).encode()),
-    )
-    leaf = book.leaf("cancel", at_us=now, status=Status.CANCELLED, reason=f"by {scope.principal}")
-    await book.commit(*rows, leaves=(leaf,), head=Head(status=Status.CANCELLED, at_us=now))
+    row = book.row(Kind.REDRIVEN, "", Note(by=scope.principal, at_us=now))
+    leaf = book.leaf("admin", at_us=now, reason=f"redriven by {scope.principal}")
+    queued = line is not None and bool(line.queue)
+    head = Head(status=Status.QUEUED if queued else Status.WAITING, at_us=now, due_us=now if queued else NEVER)
+    await book.commit(row, leaves=(leaf,), head=head)
 
 
 async def _approve(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
@@ -58,16 +102,34 @@ async def _approve(engine: Engine, execution: str, body: Mapping[str, Any], scop
     meta = step.waiting and decode_meta(step.waiting)
     decision = meta.decision if isinstance(meta, Step) and meta.decision else {}
     by = approve(scope, role=str(decision.get("role", "")), requester=book.scope)
+    in_time(step, engine.world.clock.now_us())
     if by in known:
         raise InputError("OMG-I005", f"{shown(step.position)} is approved already by {by}", advice=f"omega resume {execution}")
     now = engine.world.clock.now_us()
     row = book.row(Kind.APPROVED, step.position, Note(by=by, at_us=now))
     leaf = book.leaf("approve", at_us=now, step=step.position, reason=f"by {by}")
-    await book.commit(row, leaves=(leaf,))
+    await write(engine, book, row, leaf)
+
+
+async def _answer(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
+    """Fill in the form that a step waits for. The answer is checked against its schema before anything is recorded."""
+    book, past = await _take(engine, execution, scope)
+    step = one_step(past, str(body.get("step", "")), past.questions(), "waits for an answer")
+    now = engine.world.clock.now_us()
+    question = in_time(step, now)
+    by = answer(scope, role=question.role, requester=book.scope)
+    check_schema(question.schema, body.get("value"))
+    plain = json.dumps(body.get("value")).encode()
+    if len(plain) > MAX_ANSWER:
+        raise InputError("OMG-I001", f"an answer of {len(plain):,} bytes is over the limit of {MAX_ANSWER:,}")
+    note = Note(by=by, at_us=now, output=book.commitment(plain))
+    row = book.row(Kind.ANSWERED, step.position, note, plain)
+    leaf = book.leaf("approve", at_us=now, step=step.position, output=note.output.hex(), reason=f"answered by {by}")
+    await write(engine, book, row, leaf)
 
 
 async def _resolve(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
-    book, past = await _take(engine, execution, scope, _entitled)
+    book, past = await _take(engine, execution, scope, entitled)
     step = one_step(past, str(body.get("step", "")), past.doubts(), "is in doubt")
     now = engine.world.clock.now_us()
     done = bool(body.get("done"))
@@ -75,35 +137,38 @@ async def _resolve(engine: Engine, execution: str, body: Mapping[str, Any], scop
     note = Note(by=scope.principal, at_us=now, status="done" if done else "not done", output=book.commitment(plain) if plain else b"")
     row = book.row(Kind.RESOLVED, step.position, note, plain)
     leaf = book.leaf("resolve", at_us=now, step=step.position, status=note.status, output=note.output.hex(), reason=f"by {scope.principal}")
-    await book.commit(row, leaves=(leaf,))
+    await write(engine, book, row, leaf)
 
 
 async def _signal(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
     name = str(body.get("name", ""))
     if not 0 < len(name) <= MAX_NAME:
         raise InputError("OMG-I001", f"a signal needs a name of 1 to {MAX_NAME} characters")
-    book, _ = await _take(engine, execution, scope, _entitled)
+    book, past = await _take(engine, execution, scope, entitled)
+    letter = int(body.get("letter", 0))
+    if letter and any(note.value == letter for note in _sent(past, name)):
+        return
     now = engine.world.clock.now_us()
     plain = json.dumps(body.get("value")).encode()
-    row = book.row(Kind.SIGNAL, name, Note(by=scope.principal, at_us=now, output=book.commitment(plain)), plain)
+    row = book.row(Kind.SIGNAL, name, Note(by=scope.principal, at_us=now, output=book.commitment(plain), value=letter), plain)
     leaf = book.leaf("admin", at_us=now, step=name, output=book.commitment(plain).hex(), reason=f"signal by {scope.principal}")
-    await book.commit(row, leaves=(leaf,))
+    await write(engine, book, row, leaf)
     live = engine.book_of(execution)
     if live is not None:
         live[1].signals.setdefault(name, []).append(row)
 
 
+def _sent(past: Past, name: str) -> Iterator[Note]:
+    """The notes of all signals of a name, read or unread."""
+    for row in past.rows:
+        if row.kind == Kind.SIGNAL and row.position == name:
+            note = decode_meta(row)
+            if isinstance(note, Note):
+                yield note
+
+
 def _anybody(scope: Scope, requester: Scope) -> str:
     """An approval is judged by its role (`omega.warden.approvals`), once the step is known."""
-    return ""
-
-
-def _entitled(scope: Scope, requester: Scope) -> str:
-    """Why `scope` may not decide about an execution of `requester`; empty when it may: an owner, or whoever started it, in person."""
-    if not scope.principal.startswith("person:") or scope.actors:
-        return "only a person acting themself decides about an execution"
-    if scope.principal != requester.principal and OWNER not in scope.groups:
-        return f"{scope.principal} neither started it nor is an owner"
     return ""
 
 
@@ -126,7 +191,7 @@ async def _take(engine: Engine, execution: str, scope: Scope, rule: Callable[[Sc
     if past.finished is not None:
         raise InputError("OMG-I005", f"{execution} has ended")
     now = engine.world.clock.now_us()
-    epoch = await engine.world.store.claim(execution, owner=engine.world.owner, lease_us=now + LEASE_US, now_us=now)
+    epoch = await engine.world.store.claim(execution, owner=engine.world.owner, lease_us=now + engine.world.lease_us, now_us=now)
     past, book, _ = load(engine.world, execution)  # again: rows that were handed over but not yet on disk are there now
     book.epoch = epoch
     return book, past
@@ -145,4 +210,4 @@ def one_step(past: Past, text: str, open_steps: list[Recorded], state: str) -> R
     raise InputError("OMG-I004", f"{text[:80] or 'that'!r} could be any of: {choices}")
 
 
-_VERBS = {"cancel": _cancel, "approve": _approve, "resolve": _resolve, "signal": _signal}
+_VERBS = {"cancel": _cancel, "approve": _approve, "answer": _answer, "resolve": _resolve, "signal": _signal, "redrive": _redrive}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def finish(tasks: Sequence[asyncio.Task[Any]], until: str) -> None:
@@ -37,3 +40,43 @@ async def unbroken(work: Coroutine[Any, Any, Any]) -> Any:
             task.exception()
         raise cancelled
     return task.result()
+
+
+async def counted(work: Coroutine[Any, Any, Any]) -> Any:
+    """As `unbroken`, but a result counts even when the caller was cancelled meanwhile: the cancellation meets it where it next waits."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if task.cancelled() or task.exception() is not None:
+            raise cancelled
+        _cancel_again()
+    return task.result()
+
+
+def _cancel_again() -> None:
+    """Have the running task cancelled once more without counting it twice: a time limit tells its own cancellation by the count."""
+    caller = asyncio.current_task()
+    assert caller is not None  # noqa: S101 - only coroutines call this
+    caller.cancel()
+    caller.uncancel()
+
+
+async def meet_cancellation() -> None:
+    """Raise CancelledError where one is waiting for this task to wait."""
+    caller = asyncio.current_task()
+    if caller is not None and caller.cancelling():
+        await asyncio.sleep(0)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which writes where an execution stands: a cancellation that comes meanwhile is too late to stop it."""
+    writing = asyncio.create_task(work)
+    while not writing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([writing])
+    return writing.result()

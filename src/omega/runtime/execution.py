@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,16 +27,24 @@ from omega.kernel.definition import Task, Tool
 from omega.kernel.direct import as_failure, call_task
 from omega.kernel.effects import Effect, ModelCall, Receipt, Request, ToolCall
 from omega.kernel.errors import Denied, FlowError, OmegaError, Suspended, UpstreamError
-from omega.kernel.evaluate import Branch, evaluate
+from omega.kernel.evaluate import has_outcome
 from omega.kernel.journal import Kind, Note, Step, decode_meta
 from omega.kernel.past import Past, Recorded
+from omega.kernel.people import Awaited, Person
+from omega.kernel.ports import Effector
 from omega.kernel.scope import Scope
 from omega.kernel.trail import Trail, shown
-from omega.kernel.verdict import Ask, Decision, Gate, Verdict
+from omega.kernel.verdict import Ask, Decision, Gate, Permit, Verdict
+from omega.runtime.adaptive import meter
 from omega.runtime.book import Book
-from omega.runtime.branching import Branching
-from omega.runtime.ending import unbroken
-from omega.runtime.faults import brief, denied, has_outcome, is_doubtful
+from omega.runtime.children import Child, Nursery
+from omega.runtime.ending import counted, meet_cancellation, unbroken
+from omega.runtime.faults import at_step, brief, denied, is_doubtful
+from omega.runtime.lease import Lease
+from omega.runtime.operations import Driving, Operations
+from omega.runtime.payloads import is_elsewhere
+from omega.runtime.people import answered, asked_role, asking, asks, due_of, halted, overdue
+from omega.runtime.undoing import Standing, begun_before
 from omega.runtime.world import Moment, World
 from omega.warden.mint import permit
 
@@ -47,6 +53,9 @@ SLOW_US = 1_000_000
 
 REVOKED = "revoked"
 """The rule that a denial names when the caller's passport was revoked."""
+
+MAX_PERMITS = 3
+"""Permits for one touch: an engine that was held up gets another one, as long as the execution is still its own."""
 
 MAX_TOUCHES = 64
 """Most touches of one step: a step that needs more is several steps."""
@@ -65,16 +74,40 @@ class Turn:
     budget: Budget
 
 
-class Execution(Branching):
-    """Runs one flow once, from its past on. A `Driver` for `omega.kernel.evaluate`."""
+class Execution(Driving):
+    """Runs one flow once, from its past on. A `Driver` for `omega.kernel.evaluate`.
 
-    def __init__(self, world: World, book: Book, past: Past, *, budget: Budget, deadline: float | None = None) -> None:
+    `parent` and `queue` are those of its line, empty where there is none. `leaving` is set by the engine before it lets the execution go.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        book: Book,
+        past: Past,
+        *,
+        budget: Budget,
+        lease: Lease,
+        nursery: Nursery,
+        deadline: float | None = None,
+    ) -> None:
         self.world = world
         self.book = book
         self.past = past
         self.budget = budget
+        self.lease = lease
+        self.nursery = nursery
         self.deadline = deadline
         self.spent = past.spent
+        self.offspring: dict[str, Child] = {}
+        self.scattered: dict[str, list[str]] = {}
+        self.unfinished: list[OmegaError] = []
+        self.unmet = begun_before(past)
+        self.standing: dict[str, Standing] = {}
+        self.touching = 0
+        self.leaving = False
+        self.parent = ""
+        self.queue = ""
 
     # -- leaves
 
@@ -83,12 +116,16 @@ class Execution(Branching):
         if isinstance(flow.body, Tool) and not flow.body.pin:
             flow = self.world.bind(flow)
         position = trail.step(flow.name)
+        value, commitment = self._input(flow, value, trail)  # first: a step that does not take its input leaves no row to be met
         recorded = self.past.meet(trail, position, flow.name, flow.where)
-        value, commitment = self._input(flow, value, trail)
         if recorded is not None:
             self._check(flow, recorded, commitment)
             if recorded.settled is not None or recorded.denied is not None:
+                if recorded.settled is not None and is_elsewhere(recorded.settled):
+                    await self.book.bring(recorded.settled)
                 return self._recall(flow, trail, recorded)
+        if recorded is None or not (_is_open(recorded) or (trail.whole and _is_begun(flow, recorded))):
+            self.go_on(trail)
         scope = self.book.scope if ctx is None else ctx.scope
         budget = self.budget if ctx is None else ctx.budget
         if flow.effect is Effect.PURE:
@@ -110,6 +147,9 @@ class Execution(Branching):
     def _check(self, flow: AnyFlow, recorded: Recorded, commitment: bytes) -> None:
         """Compare fingerprints: the same step must be the same version on the same input. Raises FlowError (OMG-R014)."""
         was = recorded.meta.step
+        migrated = self.past.migrated
+        if was is not None and migrated is not None and recorded.rows[-1].seq < migrated.seq and was.input in (commitment, b""):
+            return  # recorded by the version before: compared when it was carried over
         if was is None or (
             was.version == flow.version and was.effect == flow.effect.value and was.code == flow.code and was.input in (commitment, b"")
         ):
@@ -158,11 +198,12 @@ class Execution(Branching):
                 operations.still_going()
             data, result = flow.output.encode(result)
         except (Exception, SystemExit) as error:  # whatever the author's code raises is that step's failure
-            raise self._failed(flow, position, commitment, began, as_failure(flow, error)) from error
+            raise self._failed(flow, position, commitment, began, at_step(as_failure(flow, error), flow, position)) from error
         took = self.world.clock.now_us() - began
         output = self.book.commitment(data)
         meta = self._meta(flow, commitment, began, took, output=output)
-        row = self.book.row(Kind.DONE, position, meta, data)
+        plain = await self.book.stowed(data, position) if self.book.is_large(data) else data
+        row = self.book.row(Kind.DONE, position, meta, plain)
         if took > SLOW_US:
             await self.book.commit(row)
         else:
@@ -232,20 +273,26 @@ class Touching:
         self.position = turn.position
         self.receipt = Receipt()
         self.touches = 0
+        self.held = 0
         self.over = False
         self.began = 0
         self.ask: Ask | None = None
         self.verdict: Verdict | None = None
+        self.recorded: Recorded | None = None
 
     async def run(self, recorded: Recorded | None) -> Any:
         """The step's result. Raises Denied, Suspended, or the step's failure."""
+        self.recorded = recorded
         if recorded is not None and recorded.intent is not None and not self.flow.effect.repeatable:
             known, result = self._fate(recorded)
             if known:
                 return await self._done(result)
+        await meet_cancellation()
         self.began = self.world.clock.now_us()
         await self._admit(recorded)
         self.execution._tell("began", self.position, self.flow)
+        if self.trail.whole and self.flow.effect is not Effect.READ:
+            return await counted(self._attempt())
         if self.flow.effect.repeatable:
             return await self._attempt()
         return await unbroken(self._attempt())
@@ -293,6 +340,8 @@ class Touching:
         self.verdict = self._revoked() or self.world.warden.ask(self.ask)
         if self.verdict.decision is Decision.DENY:
             raise await self._denied(self.verdict)
+        if self.verdict.decision is Decision.ALLOW and not answered(self.flow, self.position, recorded, self.execution.past):
+            self.verdict = asking(self.flow, self.verdict, self.book.execution, self.position)
         if self.verdict.decision is Decision.NEEDS:
             raise await self._waits(self.verdict, recorded)
         row = self.book.row(Kind.INTENT, self.position, self._meta(decision=self.verdict.record()))
@@ -324,24 +373,17 @@ class Touching:
         self.execution._tell("denied", self.position, self.flow, note=verdict.policies[0] if verdict.policies else "")
         return denial
 
-    async def _waits(self, verdict: Verdict, recorded: Recorded | None) -> Suspended:
-        step = shown(self.position)
-        if recorded is None or recorded.waiting is None:
-            row = self.book.row(Kind.NEEDS, self.position, self._meta(decision=verdict.record()))
+    async def _waits(self, verdict: Verdict, recorded: Recorded | None) -> OmegaError:
+        late = overdue(self.position, recorded, self.began)
+        if late is not None:
+            return await self._ended_badly(late)
+        if recorded is None or recorded.waiting is None or asked_role(recorded.waiting) != verdict.role:
+            decision, message = verdict.record() | asks(self.flow, self.began), getattr(self.flow.body, "message", "")
+            row = self.book.row(Kind.NEEDS, self.position, self._meta(decision=decision, note=message))
             leaf = self.book.leaf("deny", at_us=self.began, step=self.position, meta=self._meta(), verdict=verdict)
             await self.book.commit(row, leaves=(leaf,))
         self.execution._tell("waiting", self.position, self.flow, note=verdict.role)
-        return Suspended(
-            "OMG-R011",
-            f"{step} needs the approval of one person of role {verdict.role}",
-            details={
-                "step": step,
-                "role": verdict.role,
-                "flow": self.flow.name,
-                "rule": list(verdict.policies),
-                "how": verdict.how.replace(self.position, step),
-            },
-        )
+        return halted(self.flow, self.position, verdict, due_of(self.flow, recorded, self.began))
 
     async def _attempt(self) -> Any:
         try:
@@ -350,6 +392,7 @@ class Touching:
             raise await self._ended_badly(as_failure(self.flow, error)) from error
         finally:
             self.over = True
+            self.execution.touching -= self.held
         return await self._done(result)
 
     async def _do(self) -> Any:
@@ -357,6 +400,8 @@ class Touching:
         if isinstance(body, Tool):
             request = ToolCall(server=body.server, tool=body.tool, arguments=self.turn.value or {}, timeout_s=body.timeout_s)
             return await self.touch(request)
+        if isinstance(body, Person):
+            return await self._answer(body)
         if not isinstance(body, Task):
             raise FlowError("OMG-R013", f"a {body.kind} cannot be run here")
         operations, context = None, None
@@ -369,6 +414,16 @@ class Touching:
         if operations is not None:
             operations.still_going()
         return result
+
+    async def _answer(self, body: Person) -> Any:
+        """What a person answered or sent; what they approved is the input itself."""
+        if isinstance(body, Awaited):
+            inside, draw = self.trail.inside(self.position, asyncio.current_task()), self.execution.await_signal
+            name = f"signal.{body.signal}"
+            sent = await self.execution.recorded_value(inside, name, lambda: draw(body.signal), signal=body.signal)
+            return self.flow.output.read(sent)
+        row = self.recorded.answer if self.recorded is not None else None
+        return self.turn.value if row is None else self.flow.output.read(json.loads(self.book.open(row)))
 
     async def touch(self, request: Request) -> Any:
         """One touch with a permit of its own. Raises what the effector raises, Denied (OMG-W...) when there is no permit to be had."""
@@ -388,7 +443,26 @@ class Touching:
         reserved = Spent(tokens=request.max_tokens) if isinstance(request, ModelCall) else NOTHING
         if not self.execution.left(self.turn.budget).allows(reserved):
             raise Denied("OMG-W005", f"{self.flow.name} may use {reserved.tokens} tokens, which is more than the budget has left")
-        leave = permit(self.ask, self.verdict, request.port, self.world.clock.monotonic, request=request)
+        for permits_left in reversed(range(MAX_PERMITS)):
+            try:
+                return await self._perform(effector, await self._permit(request), request, reserved)
+            except Denied as refusal:  # one that expired before it was spent: nothing was done
+                if not (permits_left and refusal.code == "OMG-W006" and refusal.details.get("expired") is True):
+                    raise
+        raise FlowError("OMG-R009", f"{self.flow.name} never got to its touch in time")
+
+    async def _permit(self, request: Request) -> Permit:
+        """Leave to make one touch now: while the caller is not revoked, and this engine owns the execution."""
+        assert self.ask is not None and self.verdict is not None  # noqa: S101 - the caller has just looked
+        self.world.authority.check(self.turn.scope)
+        lease = self.execution.lease
+        await lease.assure()
+        return permit(self.ask, self.verdict, request.port, self.world.clock.monotonic, request=request, lasts_s=lease.left_s)
+
+    async def _perform(self, effector: Effector, leave: Permit, request: Request, reserved: Spent) -> Any:
+        if not self.held:
+            self.held = 1
+            self.execution.touching += 1
         self.execution.spent += reserved
         receipt = Receipt()
         try:
@@ -403,6 +477,7 @@ class Touching:
             ) from error
         finally:
             self.execution.spent += Spent(receipt.cost_micros, receipt.tokens) - reserved
+            meter(Spent(receipt.cost_micros, receipt.tokens))
         self.receipt = self.receipt + receipt
         return result
 
@@ -413,7 +488,8 @@ class Touching:
             raise await self._ended_badly(error) from error
         output = self.book.commitment(data)
         meta = self._meta(took=True, output=output)
-        row = self.book.row(Kind.DONE, self.position, meta, data)
+        plain = await self.book.stowed(data, self.position) if self.book.is_large(data) else data
+        row = self.book.row(Kind.DONE, self.position, meta, plain)
         leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="done")
         if self.flow.effect is Effect.READ and meta.took_us <= SLOW_US and not meta.tokens and not meta.cost_micros:
             self.book.behind(row, leaves=(leaf,))
@@ -424,6 +500,7 @@ class Touching:
         return result
 
     async def _ended_badly(self, error: OmegaError) -> OmegaError:
+        error = at_step(error, self.flow, self.position)
         if isinstance(error, Suspended) and self.touches == 0:
             self._stood_still()
         if not has_outcome(error):
@@ -453,127 +530,14 @@ class Touching:
         return self.execution._meta(self.flow, self.turn.commitment, self.began, elapsed, **facts)
 
 
-class Operations:
-    """What stands behind the context of one step."""
-
-    __slots__ = ("_execution", "_halt", "_touching", "_trail")
-
-    def __init__(self, execution: Execution, trail: Trail, touching: Touching | None) -> None:
-        self._execution = execution
-        self._trail = trail
-        self._touching = touching
-        self._halt: Suspended | None = None
-        if trail.owner is None:
-            trail.owner = asyncio.current_task()
-
-    async def call(self, flow: AnyFlow, value: Any, ctx: Context) -> Any:
-        """Another flow as a durable step, with the rights of `ctx` as they were narrowed."""
-        self._own("call")
-        return await self._watched(evaluate(flow, flow.input.read(value), self._trail, Narrowed(self._execution, ctx)))
-
-    async def touch(self, request: Request) -> Any:
-        """The world, with a permit of this step; a pure step has none."""
-        self.still_going()
-        if self._touching is None:
-            raise FlowError("OMG-R013", f"a pure flow wants to touch {request.port or 'the world'}")
-        return await self._touching.touch(request)
-
-    async def value(self, name: str) -> Any:
-        """A recorded `now`, `random` or `uuid`."""
-        self._own(name)
-        return await self._execution.recorded_value(self._trail, name, lambda: self._execution.draw(name))
-
-    async def sleep(self, seconds: float) -> None:
-        """A durable wait."""
-        self._own("sleep")
-        await self._execution.pause(self._trail.step("sleep"), lambda chance: seconds, self._trail)
-
-    async def signal(self, name: str) -> Any:
-        """A recorded signal."""
-        self._own("signal")
-        draw = self._execution.await_signal
-        return await self._watched(self._execution.recorded_value(self._trail, f"signal.{name}", lambda: draw(name), signal=name))
-
-    async def branches(self, name: str, work: Sequence[tuple[AnyFlow, Any]], at_once: int, first: bool, ctx: Context) -> Any:
-        """Branches of an imperative flow, in tasks of their own."""
-        self._own(name)
-        driver = Narrowed(self._execution, ctx)
-        todo = [_branch(flow, value, driver) for flow, value in work]
-        position = self._trail.step(name)
-        if first:
-            return await self._watched(self._execution.first_of(position, todo, self._trail))
-        return await self._watched(self._execution.all_of(position, todo, self._trail, at_once))
-
-    def still_going(self) -> None:
-        """Raise again what this step was told to wait for: an author's `except` must not turn a wait into an answer."""
-        if self._halt is not None:
-            raise self._halt
-
-    async def _watched(self, work: Coroutine[Any, Any, Any]) -> Any:
-        try:
-            return await work
-        except Suspended as halt:
-            self._halt = halt
-            raise
-
-    def _own(self, what: str) -> None:
-        """Steps made from a task that the flow started by itself would come in another order each time.
-
-        Raises FlowError (OMG-R008) naming the line.
-        """
-        self.still_going()
-        if asyncio.current_task() is self._trail.owner:
-            return
-        where = _line_of_author(self._trail.owner)
-        raise FlowError("OMG-R008", f"ctx.{what} at {where} runs in a task that the flow started itself", details={"where": where})
+def _is_open(recorded: Recorded) -> bool:
+    """Whether a touch that must not be repeated may have been made, or was: that is settled before anything else is decided."""
+    if recorded.in_doubt:
+        return True
+    note = None if recorded.resolved is None else decode_meta(recorded.resolved)
+    return recorded.intent is not None and isinstance(note, Note) and note.status == "done"
 
 
-class Narrowed:
-    """The execution as a driver for what a context calls: the same, with the rights and the budget of that context."""
-
-    def __init__(self, execution: Execution, ctx: Context) -> None:
-        self._execution = execution
-        self._ctx = ctx
-        self.all_of = execution.all_of
-        self.first_of = execution.first_of
-        self.within = execution.within
-        self.pause = execution.pause
-        self.cached = execution.cached
-
-    async def leaf(self, flow: AnyFlow, value: Any, trail: Trail) -> Any:
-        """One step with the context's rights."""
-        return await self._execution.leaf(flow, value, trail, self._ctx)
-
-
-def _line_of_author(owner: asyncio.Task[Any]) -> str:
-    """`file.py:line` where the author's code is: on this stack, or, when the call was handed to a task as it is, where the flow's own
-    task waits."""
-    frame: Any = sys._getframe(2)
-    while frame is not None:
-        if not _is_inside(frame.f_code.co_filename):
-            return _place(frame)
-        if "/asyncio/" in frame.f_code.co_filename:
-            break
-        frame = frame.f_back
-    found: Any = None
-    work: Any = owner.get_coro()
-    while work is not None:
-        here: Any = getattr(work, "cr_frame", None)
-        found = here if here is not None and not _is_inside(here.f_code.co_filename) else found
-        work = getattr(work, "cr_await", None)
-    return "an unknown line" if found is None else _place(found)
-
-
-def _is_inside(file: str) -> bool:
-    return any(part in file for part in ("/omega/kernel/", "/omega/runtime/", "/asyncio/"))
-
-
-def _place(frame: Any) -> str:
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
-
-
-def _branch(flow: AnyFlow, value: Any, driver: Any) -> Branch:
-    async def work(trail: Trail) -> Any:
-        return await evaluate(flow, flow.input.read(value), trail, driver)
-
-    return work
+def _is_begun(flow: AnyFlow, recorded: Recorded) -> bool:
+    """Whether a touch that can be repeated may have been made: where it is to be undone, its end is found out first."""
+    return recorded.intent is not None and flow.effect is Effect.IDEMPOTENT

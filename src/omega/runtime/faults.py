@@ -5,20 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from omega.kernel.compose import AnyFlow
-from omega.kernel.errors import Denied, IntegrityError, OmegaError, StorageError, Suspended
+from omega.kernel.errors import Denied, FlowError, OmegaError
 from omega.kernel.trail import shown
 from omega.kernel.verdict import Verdict
 
 FATE_UNKNOWN = frozenset({"OMG-P003", "OMG-P004"})
 """Failures after which nobody can say whether a write took place; tool errors say it themselves (`sent`: the request may have arrived)."""
 
+UNKEPT = frozenset({"OMG-R002", "OMG-R003"})
+"""Failures that are about a value: it cannot be stored, or is too large. `omega.kernel.evaluate` never tries them again."""
+
 ANSWERED = frozenset({"OMG-M007"})
 """Failures that are an answer: the target itself says that it did not do it."""
 
 
-def has_outcome(error: OmegaError) -> bool:
-    """Whether `error` settles a step: waits, doubts, a lost lease, a broken store and a changed flow leave it open."""
-    return not isinstance(error, (Suspended, StorageError, IntegrityError)) and error.code not in ("OMG-R014", "OMG-R015", "OMG-R009")
+def at_step(error: OmegaError, flow: AnyFlow, position: str) -> OmegaError:
+    """`error` with the name of the step whose value it is about, where it says that a value cannot be kept; else as it is."""
+    if error.code not in UNKEPT or "step" in error.details:
+        return error
+    step = shown(position)
+    cause = f"{step} ({flow.where or flow.name}): {error.cause}"
+    return FlowError(error.code, cause, advice=error.advice, details=error.details | {"step": step, "flow": flow.name})
 
 
 def is_doubtful(error: OmegaError) -> bool:

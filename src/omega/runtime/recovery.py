@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import FlowError, InputError, IntegrityError, StorageError
 from omega.kernel.journal import FORMAT, Row, Status
+from omega.kernel.packing import unpack
 from omega.kernel.past import Past, outline_change
-from omega.kernel.ports import Outcome
+from omega.kernel.ports import Line, Outcome, Reader
 from omega.runtime.book import Book
+from omega.runtime.payloads import Payloads, place_of
 from omega.runtime.world import World
+from omega.trust.sealing import ExecutionSealer, Keyring
 
-LEASE_US = 30_000_000
-"""How long an execution is owned without a sign of life, in microseconds."""
+MAX_ANCESTORS = 64
+"""Longest chain of forks of forks: each link is one more look-up for whoever reads the youngest."""
 
 
 _dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -54,14 +57,13 @@ def load(world: World, execution: str) -> tuple[Past, Book, StartRecord]:
     if line is None:
         raise InputError("OMG-I003", f"{execution[:80]} is not recorded here")
     past = Past(world.reader.rows(execution))
-    key = world.reader.key(execution)
-    if key is None or past.start is None:
+    sealer = sealer_of(world.reader, world.keyring, line)
+    if sealer is None or past.start is None:
         raise IntegrityError("OMG-T004", f"the key of {execution} was destroyed: its payloads cannot be read")
-    sealer = world.keyring.open(execution, key)
     first = past.rows[0]
     book = Book(
         world.store,
-        sealer,
+        Payloads(sealer, past.rows, attic=world.attic(line.tenant), reread=lambda: world.reader.rows(execution)),
         execution=execution,
         epoch=line.epoch,
         scope=world.authority.recall(_claims(sealer, first)),
@@ -73,11 +75,35 @@ def load(world: World, execution: str) -> tuple[Past, Book, StartRecord]:
     if book.commitment(record.encode()) != past.start.record or record.digest != past.start.digest:
         raise IntegrityError("OMG-S005", f"the start record of {execution} is not what was sealed")
     book.trace = record.trace
+    if past.migrated is not None:
+        record = replace(record, **json.loads(book.open(past.migrated)))
+        book.flow_digest = record.digest
     return past, book, record
 
 
+def sealer_of(reader: Reader, keyring: Keyring, line: Line) -> ExecutionSealer | None:
+    """The sealer of an execution; that of its root when it is a fork (docs/adr/0011). None when the key was destroyed.
+
+    Raises IntegrityError: OMG-T004 for a key that does not open, OMG-S005 for a fork whose origin is missing or its own ancestor.
+    """
+    for _ in range(MAX_ANCESTORS):
+        if not line.origin:
+            wrapped = reader.key(line.execution)
+            return None if wrapped is None else keyring.open(line.execution, wrapped)
+        above = reader.line(line.origin)
+        if above is None or above.tenant != line.tenant:
+            break
+        line = above
+    raise IntegrityError("OMG-S005", f"the origin of the fork {line.execution} is missing, or more than {MAX_ANCESTORS} forks away")
+
+
+def pin_of(flow: AnyFlow) -> str:
+    """What an execution of `flow` is pinned to, and what workers ask the store for: its definition and the code of its parts."""
+    return flow.pin
+
+
 def _claims(sealer: Any, first: Row) -> dict[str, Any]:
-    claims: dict[str, Any] = json.loads(sealer.open(first.payload or b"", b"%b %d" % (first.execution.encode(), first.seq)))["claims"]
+    claims: dict[str, Any] = json.loads(unpack(sealer.open(first.payload or b"", place_of(first))))["claims"]
     return claims
 
 

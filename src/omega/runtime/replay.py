@@ -23,8 +23,10 @@ from omega.kernel.journal import Kind, Note, Status, Step, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import Trail, shown
 from omega.runtime.book import Book
-from omega.runtime.execution import Execution, Operations, Turn
-from omega.runtime.recovery import check_unchanged, load
+from omega.runtime.execution import Execution, Turn
+from omega.runtime.lease import Lease
+from omega.runtime.operations import Operations
+from omega.runtime.recovery import StartRecord, check_unchanged, load
 from omega.runtime.world import World
 
 
@@ -65,11 +67,30 @@ class _Closed(Book):
         raise FlowError("OMG-R014", "a replay writes nothing")
 
 
-class Replay(Execution):
-    """An execution that only repeats."""
+class _Nobody:
+    """Stands where the engine would: a replay starts nothing, every child it meets is recorded."""
 
-    def __init__(self, world: World, book: Book, past: Past, report: Report) -> None:
-        super().__init__(world, book, past, budget=Budget())
+    async def launch(self, *_: Any) -> NoReturn:
+        raise FlowError("OMG-R014", "a replay starts nothing")
+
+    commission = resume = outcome = launch
+
+    async def cancel_child(self, execution: str, by: str) -> None:
+        """Whoever failed then has cancelled it then."""
+
+    def runs(self, execution: str) -> bool:
+        """Nothing runs here."""
+        return False
+
+
+class Replay(Execution):
+    """An execution that only repeats. `record` gives its contexts the budget and the deadline that they had."""
+
+    def __init__(self, world: World, book: Book, past: Past, report: Report, record: StartRecord) -> None:
+        lease = Lease(world.store, world.clock, execution=book.execution, epoch=0, length_us=0, since=0.0)
+        deadline = None if record.deadline is None else record.deadline + past.paused_us / 1_000_000
+        budget = Budget(**record.budget)
+        super().__init__(world, book, past, budget=budget, lease=lease, nursery=_Nobody(), deadline=deadline)
         self.report = report
 
     async def leaf(self, flow: AnyFlow, value: Any, trail: Trail, ctx: Context | None = None) -> Any:
@@ -77,6 +98,7 @@ class Replay(Execution):
         if isinstance(flow.body, Tool) and not flow.body.pin:
             flow = self.world.bind(flow)
         position = trail.step(flow.name)
+        value, commitment = self._input(flow, value, trail)
         recorded = self.past.meet(trail, position, flow.name, flow.where)
         if recorded is None or (recorded.settled is None and recorded.denied is None):
             raise FlowError(
@@ -87,11 +109,11 @@ class Replay(Execution):
                     "now": {"step": shown(position), "flow": flow.name, "where": flow.where},
                 },
             )
-        value, commitment = self._input(flow, value, trail)
         self._check(flow, recorded, commitment)
         self.report.steps += 1
         self.report.positions.append(shown(position))
-        if flow.effect is not Effect.PURE or not isinstance(flow.body, Task):
+        overridden = recorded.settled is not None and recorded.settled.kind == Kind.OVERRIDE
+        if flow.effect is not Effect.PURE or not isinstance(flow.body, Task) or overridden:
             self.report.recalled += 1
             return self._recall(flow, trail, recorded)
         self.report.again += 1
@@ -103,7 +125,7 @@ class Replay(Execution):
         context = None
         if flow.body.takes_context:
             scope = self.book.scope if ctx is None else ctx.scope
-            turn = Turn(flow, value, trail, position, b"", scope, self.budget)
+            turn = Turn(flow, value, trail, position, b"", scope, self.budget if ctx is None else ctx.budget)
             context = self._context(turn, Operations(self, trail.inside(position), None))
         try:
             result = call_task(flow.body, context, value)
@@ -146,7 +168,12 @@ class Replay(Execution):
         if self.past.decided(trail, position) is not None:
             return False, None
         aside.last = trail.last
+        limits = Trail(f"{aside.path}~limit")
+        self.past.meet(limits, f"{limits.path}/limit", "limit", "")
         return True, await work(aside)
+
+    async def emitted(self, position: str, index: int, value: Any) -> None:
+        """Nobody watches what happened long ago."""
 
     async def pause(self, position: str, delay: Callable[[float], float], trail: Trail) -> None:
         """A wait that is recorded is over."""
@@ -166,7 +193,7 @@ async def replay(world: World, execution: str, flow: AnyFlow) -> Report:
     report = Report(execution, status=line.status)
     try:
         check_unchanged(record, flow, execution)
-        run = Replay(world, _closed(book), past, report)
+        run = Replay(world, closed(book), past, report, record)
         await _repeat(run, flow, record.input, line.status)
     except (FlowError, IntegrityError) as error:
         report.divergence = error.record()
@@ -180,6 +207,7 @@ async def _repeat(run: Replay, flow: AnyFlow, given: Any, status: str) -> None:
     trail = Trail(owner=asyncio.current_task())
     try:
         result = await evaluate(flow, flow.input.read(given), trail, run)
+        data = flow.output.encode(result)[0]  # a whole that is too large to be stored failed for that
     except OmegaError as error:
         was = run.book.error(finished) if status == Status.FAILED else None
         if was is not None and (_cut_short(past, was, error) or (error.code == was.code and error.code not in ("OMG-R014", "OMG-R015"))):
@@ -191,7 +219,7 @@ async def _repeat(run: Replay, flow: AnyFlow, given: Any, status: str) -> None:
         ) from error
     if status != Status.DONE:
         raise FlowError("OMG-R015", f"{run.book.execution} failed then and succeeds now")
-    if flow.output.encode(result)[0] != run.book.open(finished):
+    if data != run.book.open(finished):
         raise FlowError("OMG-R015", f"the result of {flow.name} differs")
     missed = past.left_over(trail) or past.unvisited()
     if missed is not None:
@@ -204,9 +232,9 @@ def _cut_short(past: Past, was: OmegaError, error: OmegaError) -> bool:
     return records_end and (was.code == "OMG-R004" or not past.at)
 
 
-def _closed(book: Book) -> Book:
+def closed(book: Book) -> Book:
     """`book`, which from now on cannot be written."""
-    closed = _Closed.__new__(_Closed)
+    sealed = _Closed.__new__(_Closed)
     for name in Book.__slots__:
-        setattr(closed, name, getattr(book, name))
-    return closed
+        setattr(sealed, name, getattr(book, name))
+    return sealed

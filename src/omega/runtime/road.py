@@ -26,7 +26,15 @@ class EngineRoad:
             if not isinstance(call.flow, Flow):
                 raise InputError("OMG-I002", "a call names its flow by value here")
             execution = await self._engine.start(
-                call.flow, call.input, scope, execution=call.execution, target=call.target, budget=call.budget, timeout_s=call.timeout_s
+                call.flow,
+                call.input,
+                scope,
+                execution=call.execution,
+                target=call.target,
+                budget=call.budget,
+                timeout_s=call.timeout_s,
+                labels=call.labels,
+                trace=call.trace,
             )
             return await self._engine.outcome(execution)
         except OmegaError as error:

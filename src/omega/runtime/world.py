@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from omega.kernel.adapt import Memory
 from omega.kernel.compose import AnyFlow
-from omega.kernel.ports import Clock, Effector, Entropy, Reader, Store
+from omega.kernel.ports import Blobs, Clock, Effector, Entropy, Letter, Reader, Store, Wakeups
 from omega.runtime.kept import Kept
+from omega.runtime.lease import LEASE_US
+from omega.runtime.payloads import Attic
+from omega.runtime.streaming import Streams
 from omega.trust.passport import Authority
 from omega.trust.sealing import Keyring
 from omega.warden.admit import Warden
@@ -15,8 +20,8 @@ from omega.warden.admit import Warden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Something that just happened, for progress bars: `kind` is started, began, ended, failed, denied, waiting, paused, recalled or
-    finished."""
+    """Something that just happened, for progress bars: `kind` is started, began, ended, failed, denied, waiting, paused, part (of a
+    stream: `note` is how it begins), recalled or finished."""
 
     kind: str
     execution: str
@@ -39,6 +44,22 @@ def unwatched(moment: Moment) -> None:
     """Nobody looks."""
 
 
+class Inbox(Protocol):
+    """Decisions on their way to the engine that owns the execution, kept by the store."""
+
+    def letters(self, after: int = 0) -> list[Letter]:
+        """Letters with a number above `after`, the oldest first; those about executions that another engine owns may be left out."""
+        ...
+
+    def settle(self, number: int) -> None:
+        """Remove a letter that was acted on."""
+        ...
+
+    def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
+        """Leave a letter about `execution`; gives its number."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """The ports of one engine, wired by the host (or by `omega.testing`)."""
@@ -55,4 +76,21 @@ class World:
     bind: Callable[[AnyFlow], AnyFlow] = as_written
     """Gives a tool leaf the effect, schema and pin of its accepted description."""
     kept: Kept = field(default_factory=Kept)
+    memory: Memory = field(default_factory=Memory)
+    streams: Streams = field(default_factory=Streams)
     watch: Watch = unwatched
+    lease_us: int = LEASE_US
+    """How long an execution is owned without a sign of life, in microseconds."""
+    park_s: float | None = None
+    """Waits with more than this left (seconds) are not held in memory: the execution stands still and is due when they are over.
+    None holds them all."""
+    wakeups: Wakeups | None = None
+    """Where workers are told that something is due; None where no worker listens."""
+    inbox: Inbox | None = None
+    """Where letters to other engines go; None where there is no other."""
+    blobs: Blobs | None = None
+    """Where large values go; None keeps them in the store."""
+
+    def attic(self, tenant: str) -> Attic | None:
+        """Where the large values of `tenant` go, and under which keys."""
+        return None if self.blobs is None else Attic(self.blobs, self.keyring.vault(tenant))

@@ -155,6 +155,10 @@ class Bench:
         """Approve the step that `result` waits for, and go on. Raises Denied (OMG-W007) when `by` may not."""
         return self._live(self._decided(result, "approve", by, step=step or self._named(result)))
 
+    def answer(self, result: Result, value: Any, step: str = "", *, by: str = SECOND) -> Result:
+        """Fill in the form that `result` waits for, and go on. Raises InputError (OMG-I001) when `value` (plain data) does not fit."""
+        return self._live(self._decided(result, "answer", by, step=step or self._named(result), value=value))
+
     def signal(self, result: Result, name: str, value: Any = None, *, by: str = SECOND) -> Result:
         """Send a signal, and go on."""
         return self._live(self._decided(result, "signal", by, name=name, value=value))
@@ -240,13 +244,14 @@ class _AnsweringEngine(Engine):
     """The engine, whose executions ask for an answer before they run a leaf of Python."""
 
     def __init__(self, lab: Lab, answers: Mapping[str, Callable[[Any], Any]]) -> None:
-        super().__init__(lab.world)
+        super().__init__(lab.world, executes=_Answering)
         self._given = answers
 
-    def _launch(self, flow: AnyFlow, value: Any, execution: Execution) -> None:
-        run = _Answering(execution.world, execution.book, execution.past, budget=execution.budget, deadline=execution.deadline)
+    def _execution(self, *about: Any, **facts: Any) -> Execution:
+        run = super()._execution(*about, **facts)
+        assert isinstance(run, _Answering)
         run.given = self._given
-        super()._launch(flow, value, run)
+        return run
 
 
 class _Answering(Execution):

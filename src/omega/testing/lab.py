@@ -9,7 +9,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from omega.adapters.memory import MemoryStore, Snapshot
+from omega.adapters.memory import MemoryStore, MemoryWakeups, Snapshot
 from omega.chronicle.export import verify_store
 from omega.chronicle.record import Leaf, decode
 from omega.chronicle.sequencer import LogSequencer
@@ -25,12 +25,17 @@ from omega.chronicle.verifier import Report as LogReport
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.ids import PASSPORT, new_id
+from omega.kernel.journal import Status
 from omega.kernel.past import Past
-from omega.kernel.ports import Clock, Outcome
+from omega.kernel.ports import Clock, Line, Outcome
+from omega.kernel.queueing import DEFAULT
 from omega.kernel.scope import ANY, Scope
 from omega.runtime.decisions import decide
 from omega.runtime.engine import Engine
+from omega.runtime.lease import LEASE_US
+from omega.runtime.recovery import pin_of
 from omega.runtime.replay import Report, replay
+from omega.runtime.worker import Worker
 from omega.runtime.world import Moment, World
 from omega.testing.effectors import RecordingEffector
 from omega.testing.entropy import SeededEntropy
@@ -51,6 +56,9 @@ SECOND = "person:grace"
 """Another owner, for approvals: nobody approves what he himself asked for."""
 
 PASSPORT_S = 24 * 3600
+
+LOOK_S = 0.05
+"""How often `Lab.until` looks, in seconds of the lab's clock."""
 
 
 class SeededSigner:
@@ -85,7 +93,8 @@ def sequencer() -> LogSequencer:
 class Lab:
     """One engine on one world. `policies` (Cedar by file name) stand beside the default set, or alone with `default_policies=False`.
 
-    `effectors` is a RecordingEffector per port unless others are given; `moments` what the engine told its watcher, in order.
+    `effectors` is a RecordingEffector per port unless others are given; `moments` what the engine told its watcher, in order. A lab
+    `beside` another one is a second host on the same records, with the same clock unless it is given its own.
     """
 
     def __init__(  # noqa: PLR0913 - each part of the world can be replaced by name
@@ -100,13 +109,25 @@ class Lab:
         clock: Clock | None = None,
         effectors: Mapping[str, Any] | None = None,
         owner: str = "lab",
+        beside: Lab | None = None,
+        park_s: float | None = None,
+        lease_s: float = LEASE_US / 1_000_000,
     ) -> None:
-        self.clock = clock or LoopClock()
+        if clock is None and beside is not None:
+            clock = beside.clock
+        self.clock: Clock = clock or LoopClock()
         self.entropy = SeededEntropy(seed)
         self.sequencer = sequencer()
         self.authority = Authority(seeded_signer("passport"), issuer=ISSUER, audience=ISSUER)
         self.moments: list[Moment] = []
-        self.store: Any = store or MemoryStore(sequencer=self.sequencer, owner=owner, now_us=self.clock.now_us, start=start)
+        self.store: Any = store or MemoryStore(
+            sequencer=self.sequencer,
+            owner=owner,
+            now_us=self.clock.now_us,
+            start=start,
+            beside=None if beside is None else beside.store,
+        )
+        self.wakeups: MemoryWakeups = MemoryWakeups(beside=None if beside is None else beside.wakeups)
         self.effectors: dict[str, Any] = dict(effectors) if effectors is not None else {p: RecordingEffector(p, self.clock) for p in PORTS}
         self.world = World(
             store=self.store,
@@ -119,6 +140,10 @@ class Lab:
             effectors=self.effectors,
             owner=owner,
             watch=self.moments.append,
+            lease_us=round(lease_s * 1_000_000),
+            park_s=park_s,
+            wakeups=self.wakeups,
+            inbox=self.store,
         )
         self.engine = Engine(self.world)
 
@@ -169,6 +194,22 @@ class Lab:
         """Go on with an execution. Raises what `Engine.resume` raises."""
         await self.engine.resume(execution, flow)
         return await self.engine.outcome(execution)
+
+    async def enqueue(self, flow: AnyFlow, value: Any = None, *, scope: Scope | None = None, **where: Any) -> str:
+        """Put `flow` into a queue. Raises what `Engine.enqueue` raises."""
+        return await self.engine.enqueue(flow, value, scope or self.scope(), **where)
+
+    def worker(self, *flows: AnyFlow, queues: Sequence[str] = (DEFAULT,), **facts: Any) -> Worker:
+        """A worker on this lab's engine, which serves `flows`. Run it as a task: `asyncio.create_task(worker.run())`."""
+        return Worker(self.engine, flows={pin_of(flow): flow for flow in flows}, queues=lambda: queues, **facts)
+
+    async def until(self, execution: str, *statuses: str) -> Line:
+        """The line of `execution` once it has one of `statuses` (any end, unless some are named), looked at as time goes by."""
+        while True:
+            line: Line | None = self.store.line(execution)
+            if line is not None and (line.status in statuses if statuses else Status(line.status).ended):
+                return line
+            await self.clock.sleep(LOOK_S)
 
     async def decide(self, execution: str, verb: str, *, by: str = SECOND, **body: Any) -> None:
         """Cancel, approve, resolve or signal, as the person `by`."""

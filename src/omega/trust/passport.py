@@ -1,13 +1,18 @@
 """Passports: short-lived proofs of who is calling, and the only way to a `Scope`.
 
-A passport is a compact JWT (RFC 7519) signed with Ed25519 (`alg` by its name of RFC 9864; the older name `EdDSA` is accepted too). It says
-for which installation (`aud`) which tenant's principal (`sub`) may do what (`caps`) until when (`exp`), and on whose behalf others
-act (`act`, RFC 8693: the current actor outermost).
+A passport is a compact JWT (RFC 7519) signed with Ed25519 (`alg` by its name of RFC 9864; the older name `EdDSA` is accepted too), or with
+ES256 where the key lives in an HSM or a cloud's key store. It says for which installation (`aud`) which tenant's principal (`sub`) may do
+what (`caps`) until when (`exp`), on whose behalf others act (`act`, RFC 8693: the current actor outermost), and, when it is bound,
+whose key must be shown with it (`cnf`, RFC 7800: the thumbprint of a DPoP key, RFC 9449).
 
     verify     signature and header first, claims after; whatever fails, the refusal tells a stranger nothing that a guess would not
+    refresh    the same passport with a new end, while the old one lasts: who holds it stays who it was
     delegate   a new passport for an actor with a part of the rights, never longer than the original's life, never deeper than eight
     revoke     by id; ids of delegated passports continue the id of the original (`pas_1/pas_2`), so revoking one revokes all below it
     restore    the scope of a sealed start record: an execution keeps the authority it was admitted with, unless that was revoked
+
+The keys form a `Ring`: passports of the key that signs, of the one that will, and of those that did until lately count. Whoever keeps the
+keys tells of a change when asked (`news`), which happens at most once a second, so a rotation is seen by every process without a word.
 
 A signature costs about a hundred microseconds, so accepted tokens are remembered by their SHA-256. A remembered token is still held
 against its times on each use, and against the revocations whenever the revocation epoch has moved since it was last looked at.
@@ -15,24 +20,18 @@ against its times on each use, and against the revocations whenever the revocati
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omega.kernel.errors import Denied
 from omega.kernel.ports import Signer
-from omega.kernel.scope import ANY, MAX_DELEGATION_DEPTH, Scope, mint_scope
+from omega.kernel.scope import ANY, MAX_DELEGATION_DEPTH, SCHEDULER, Scope, mint_scope
+from omega.trust.jws import Malformed, signed, taken_apart
+from omega.trust.keys import Retired, Ring
 
-if TYPE_CHECKING:
-    from joserfc.jwk import KeySet
-
-ALGORITHM = "Ed25519"
-ACCEPTED = (ALGORITHM, "EdDSA")
 TYPE = "passport+jwt"
 
 MAX_TOKEN = 8192
@@ -55,36 +54,68 @@ MAX_REVOKED = 100_000
 LEEWAY_S = 5
 """How far `nbf` and `iat` may lie ahead, for clocks that differ. The end of a passport gets no leeway."""
 
+LOOK_S = 1.0
+"""How often at most the keeper of the keys is asked for news, in seconds: a rotation is seen within it."""
+
 _CAPABILITY = re.compile(r"\*|[a-z][a-z0-9_.-]*:(\*|[A-Za-z0-9][A-Za-z0-9_./-]*)")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,8}")
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,128}")
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+
+News = Callable[[], Ring | None]
+"""Gives the ring when it has changed since it was last asked, else None."""
 
 
 @dataclass(slots=True)
 class _Remembered:
     scope: Scope
     starts: int
+    counts_until: int
+    holder: str
     epoch: int
 
 
 class Authority:
-    """Issues, verifies, delegates and revokes the passports of one installation.
+    """Issues, verifies, refreshes, delegates and revokes the passports of one installation.
 
-    `signer` is the key named `passport`; `issuer` and `audience` name the installation; `retired` are public keys whose
-    passports still count while they last (rotation with overlap); `revoked` the ids revoked before this start. Times are Unix
-    seconds and always come from the caller.
+    `keys` is the signer or the whole ring of keys named `passport`; `issuer` and `audience` name the installation; `retired` are public
+    keys whose passports count as long as they last; `revoked` the ids revoked before this start. Times are Unix seconds and always
+    come from the caller.
     """
 
-    def __init__(self, signer: Signer, *, issuer: str, audience: str, retired: Sequence[bytes] = (), revoked: Iterable[str] = ()) -> None:
-        self._signer = signer
+    def __init__(
+        self,
+        keys: Signer | Ring,
+        *,
+        issuer: str,
+        audience: str,
+        retired: Sequence[bytes] = (),
+        revoked: Iterable[str] = (),
+        news: News | None = None,
+    ) -> None:
         self._issuer = issuer
         self._audience = audience
-        self._jwks = [_jwk(public) for public in (signer.public, *retired)]
-        self._header = {"alg": ALGORITHM, "kid": self._jwks[0]["kid"], "typ": TYPE}
-        self._keys: KeySet | None = None
+        self._news = news
+        self._looked = 0.0
         self._revoked = set(revoked)
         self._remembered: dict[bytes, _Remembered] = {}
         self.epoch = len(self._revoked)
+        self.adopt(keys if isinstance(keys, Ring) else Ring(keys, retired=tuple(Retired(public) for public in retired)))
+
+    def adopt(self, ring: Ring) -> None:
+        """Sign with the ring's current key from now on, and count what its other keys signed. Remembered passports are looked at anew."""
+        self._signer = ring.current
+        self._accepted = ring.accepted()
+        self._header = {"kid": next(iter(self._accepted)), "typ": TYPE}
+        self._remembered.clear()
+
+    def look(self, now: float) -> None:
+        """Ask for news of the keys, at most once in `LOOK_S`. Raises what the keeper of the keys raises: then nothing is accepted."""
+        if self._news is not None and not 0 <= now - self._looked < LOOK_S:
+            ring = self._news()
+            self._looked = now
+            if ring is not None:
+                self.adopt(ring)
 
     def issue(  # noqa: PLR0913  (a passport has this many claims, and each is named by its caller)
         self,
@@ -98,15 +129,22 @@ class Authority:
         ttl_s: int,
         now: float,
         jti: str,
+        holder: str = "",
     ) -> str:
-        """A new passport. `actors` is the delegation chain, the current actor first.
+        """A new passport. `actors` is the delegation chain, the current actor first; `holder` the thumbprint of the key it is bound to.
 
-        Raises Denied: OMG-T001 when a part of it has no valid form or the life is too long, OMG-T002 when the chain is too deep.
+        Raises Denied: OMG-T001 when a part of it has no valid form or the life is too long, OMG-T002 when the chain is too deep
+        or comes back to somebody in it.
         """
+        self.look(now)
         if not 0 < ttl_s <= MAX_TTL_S:
             raise Denied("OMG-T001", f"a passport lives between 1 and {MAX_TTL_S} seconds")
         if len(actors) > MAX_DELEGATION_DEPTH:
             raise Denied("OMG-T002", f"the delegation chain would be longer than {MAX_DELEGATION_DEPTH}")
+        if len({principal, *actors}) <= len(actors):
+            raise Denied("OMG-T002", "the delegation would come back to somebody who stands in its chain already")
+        if SCHEDULER in actors:
+            raise Denied("OMG-T002", f"no passport names {SCHEDULER}: schedules carry their maker's rights sealed")
         start = int(now)
         claims: dict[str, Any] = {
             "aud": self._audience,
@@ -123,11 +161,21 @@ class Authority:
         }
         if actors:
             claims["act"] = _nested(actors)
+        if holder:
+            claims["cnf"] = {"jkt": holder}
         self._scope_of(claims)  # what would not be accepted is not issued
+        _holder(claims)
         return self._signed(claims)
 
-    def verify(self, token: str, *, now: float) -> Scope:
-        """The scope that `token` proves. Raises Denied OMG-T001 when it is not accepted, for whatever reason."""
+    def verify(self, token: str, *, now: float, holder: str = "") -> Scope:
+        """The scope that `token` proves. `holder` is the thumbprint of the key that was shown with it (`omega.trust.dpop`).
+
+        Raises Denied OMG-T001 when it is not accepted, for whatever reason: a bound passport is refused without its key.
+        """
+        return self._verified(token, now, holder).scope
+
+    def _verified(self, token: str, now: float, holder: str) -> _Remembered:
+        self.look(now)
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._remembered.get(digest)
         if known is None:
@@ -142,9 +190,13 @@ class Authority:
         if now >= known.scope.expires_at:
             self._remembered.pop(digest, None)
             raise Denied("OMG-T001", "the passport has expired")
+        if now >= known.counts_until:
+            raise Denied("OMG-T001", "the passport was signed with a key that counts no more")
         if now + LEEWAY_S < known.starts:
             raise Denied("OMG-T001", "the passport is not valid yet", advice="compare the clocks of the two machines")
-        return known.scope
+        if known.holder and known.holder != holder:
+            raise Denied("OMG-T001", "the passport is bound to a key that was not shown", advice="send a DPoP proof with it")
+        return known
 
     def check(self, scope: Scope) -> None:
         """Raise Denied (OMG-T001) when the passport behind `scope`, or one that it was delegated from, has been revoked."""
@@ -184,11 +236,51 @@ class Authority:
         self.check(scope)
         return scope
 
-    def delegate(self, scope: Scope, *, actor: str, capabilities: Iterable[str], ttl_s: int, now: float, jti: str) -> str:
+    def refresh(self, token: str, *, ttl_s: int, now: float, jti: str, holder: str = "") -> str:
+        """The passport again with a new end, for the one who shows it (with its key, when it is bound). Nothing else changes.
+
+        The id continues that of the first, so whoever revokes the first revokes its refreshed ones; and like a delegated passport it can be
+        refreshed as often as ids may be continued. After that, or once it has ended, it takes a new passport from whoever knows the caller.
+        Raises Denied (OMG-T001).
+        """
+        known = self._verified(token, now, holder)
+        scope = known.scope
+        return self.issue(
+            tenant=scope.tenant,
+            principal=scope.principal,
+            groups=scope.groups,
+            capabilities=scope.capabilities,
+            actors=scope.actors,
+            region=scope.region,
+            ttl_s=ttl_s,
+            now=now,
+            jti=f"{scope.passport}/{jti}",
+            holder=known.holder,
+        )
+
+    def redeem(self, token: str, *, holder: str, ttl_s: int, now: float, jti: str) -> str:
+        """A bearer passport in place of a bound one whose key was shown at the edge: for the way inside, as short as that way takes.
+
+        Raises Denied (OMG-T001).
+        """
+        scope = self.verify(token, now=now, holder=holder)
+        return self.issue(
+            tenant=scope.tenant,
+            principal=scope.principal,
+            groups=scope.groups,
+            capabilities=scope.capabilities,
+            actors=scope.actors,
+            region=scope.region,
+            ttl_s=max(1, min(ttl_s, scope.expires_at - int(now))),
+            now=now,
+            jti=f"{scope.passport}/{jti}",
+        )
+
+    def delegate(self, scope: Scope, *, actor: str, capabilities: Iterable[str], ttl_s: int, now: float, jti: str, holder: str = "") -> str:
         """A passport with which `actor` acts for the principal of `scope`, holding `capabilities` and nothing else.
 
-        It ends with the original at the latest. Raises Denied OMG-T002 when a right is asked that `scope` does not hold, or the
-        chain grows too deep; OMG-T001 when the original has ended or was revoked.
+        It may be bound to the actor's key (`holder`), and ends with the original at the latest. Raises Denied OMG-T002 when a right is
+        asked that `scope` does not hold, or the chain grows too deep; OMG-T001 when the original has ended or was revoked.
         """
         self.check(scope)
         wanted = frozenset(capabilities)
@@ -209,62 +301,48 @@ class Authority:
             ttl_s=min(ttl_s, left),
             now=now,
             jti=f"{scope.passport}/{jti}",
+            holder=holder,
         )
 
     def revoke(self, jti: str) -> int:
-        """Refuse the passport `jti` and all delegated from it, from now on; gives the new revocation epoch.
+        """Refuse the passport `jti` and all delegated from it, from now on; gives the revocation epoch, a new one unless it was known.
 
-        Keep the id and hand it in as `revoked` at the next start.
+        Keep the id and hand it in as `revoked` at the next start. To say the same again costs nothing: whoever follows a list may do so.
         """
-        self._revoked.add(jti)
-        self.epoch += 1
+        if jti not in self._revoked:
+            self._revoked.add(jti)
+            self.epoch += 1
         return self.epoch
 
-    def jwks(self) -> dict[str, Any]:
-        """The public keys as a JWK Set (RFC 7517), the current one first."""
-        return {"keys": [dict(key) for key in self._jwks]}
+    def jwks(self, *, now: float = 0.0) -> dict[str, Any]:
+        """The public keys that count at `now` as a JWK Set (RFC 7517), the current one first, the next one before it signs."""
+        if now:
+            self.look(now)
+        return {"keys": [key.jwk() for key, until_s in self._accepted.values() if now < until_s]}
 
     def _signed(self, claims: Mapping[str, Any]) -> str:
-        """Compact serialisation (RFC 7515, 3.1) by hand, because a `Signer` signs and never shows its key."""
-        signed = f"{_segment(self._header)}.{_segment(claims)}"
-        token = f"{signed}.{_b64url(self._signer.sign(signed.encode()))}"
+        token = signed(self._header, claims, self._signer)
         if len(token) > MAX_TOKEN:
             raise Denied("OMG-T001", f"a passport of {len(token)} bytes is too long", advice="grant fewer capabilities or groups")
         return token
 
     def _accept(self, token: str) -> _Remembered:
         """Signature, header and claims of a token not seen before; times and revocation are the caller's."""
-        claims = self._claims(token)
+        try:
+            found = taken_apart(token, limit=MAX_TOKEN, typ=TYPE)
+            kid = found.header.get("kid")
+            key, counts_until = self._accepted[kid if isinstance(kid, str) else ""]
+            found.require(key)
+        except (Malformed, KeyError) as error:
+            raise _unaccepted() from error
+        claims = found.claims
         if claims.get("iss") != self._issuer or claims.get("aud") != self._audience:
             raise _unaccepted()
         scope = self._scope_of(claims)
         starts = max(_seconds(claims.get("nbf")), _seconds(claims.get("iat")))
         if scope.expires_at <= starts or scope.expires_at - starts > MAX_TTL_S:
             raise _unaccepted()
-        return _Remembered(scope, starts, epoch=-1)  # never looked at: the revocations are checked next
-
-    def _claims(self, token: str) -> dict[str, Any]:
-        """The claims of a token that a key of ours signed."""
-        from joserfc import jws
-        from joserfc.errors import JoseError, SecurityWarning
-        from joserfc.jwk import KeySet
-
-        if len(token) > MAX_TOKEN or not token.isascii():
-            raise _unaccepted()
-        if self._keys is None:
-            self._keys = KeySet.import_key_set({"keys": self._jwks})  # type: ignore[typeddict-item]
-        try:
-            with warnings.catch_warnings():
-                # The library warns of the name `EdDSA`, which is accepted on purpose: the key is Ed25519 under either name.
-                warnings.simplefilter("ignore", SecurityWarning)
-                found = jws.deserialize_compact(token, self._keys, algorithms=list(ACCEPTED))
-            claims = json.loads(found.payload)
-        except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise _unaccepted() from error
-        header = found.headers()
-        if header.get("typ") != TYPE or not header.get("kid") or "crit" in header or not isinstance(claims, dict):
-            raise _unaccepted()
-        return claims
+        return _Remembered(scope, starts, counts_until, _holder(claims), epoch=-1)  # never looked at: the revocations are checked next
 
     def _scope_of(self, claims: Mapping[str, Any]) -> Scope:
         return mint_scope(
@@ -332,6 +410,19 @@ def _identifier(value: object) -> str:
     return value
 
 
+def _holder(claims: Mapping[str, Any]) -> str:
+    """The thumbprint of the key that a passport is bound to (RFC 9449, 6.1), empty for a bearer's. A binding of another kind is refused."""
+    if "cnf" not in claims:
+        return ""
+    bound = claims["cnf"]
+    if not isinstance(bound, dict) or bound.keys() != {"jkt"}:
+        raise _unaccepted()
+    found = bound["jkt"]
+    if not isinstance(found, str) or not _THUMBPRINT.fullmatch(found):
+        raise _unaccepted()
+    return found
+
+
 def _seconds(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 40:
         raise _unaccepted()
@@ -341,18 +432,3 @@ def _seconds(value: object) -> int:
 def _unaccepted() -> Denied:
     """One sentence for every refusal before the claims are trusted: a forger learns nothing from it."""
     return Denied("OMG-T001", "the passport is not accepted here")
-
-
-def _jwk(public: bytes) -> dict[str, str]:
-    """A public key as JWK (RFC 8037), named by its thumbprint (RFC 7638)."""
-    x = _b64url(public)
-    thumbprint = sha256(json.dumps({"crv": "Ed25519", "kty": "OKP", "x": x}, separators=(",", ":")).encode()).digest()
-    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": _b64url(thumbprint), "use": "sig"}
-
-
-def _segment(value: Mapping[str, Any]) -> str:
-    return _b64url(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
-
-
-def _b64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -1,6 +1,7 @@
 """Sealing: every execution has a data key of its own, wrapped under the root; destroying it destroys the payloads and nothing else.
 
     root (32 bytes, key store)
+      ├─ blob keys         HKDF(root), then per tenant        see `Vault`
       └─ wrapping key      HKDF(root)                         one per root; its id is written into what it wraps
            └─ data key     32 random bytes per execution      stored wrapped beside the execution
                 ├─ sealing key       AES-256-GCM, a random 96-bit nonce per value, the caller's context as associated data
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
@@ -83,6 +85,54 @@ class ExecutionSealer:
         return "<sealer>"
 
 
+@dataclass(frozen=True, slots=True)
+class SealedBlob:
+    """A value sealed for a blob store: where it lies, what opens it, and what lies there."""
+
+    address: bytes
+    key: bytes
+    body: bytes
+
+
+class Vault:
+    """Seals large values of one tenant so that equal ones are one, and nobody without the tenant's key can tell what any of them is.
+
+        content key   HMAC(tenant key, "content", value)       opens the blob; stands in sealed rows alone
+        address       HMAC(tenant key, "address", content key)
+        body          1 | AES-256-GCM under the content key, nonce zero, the address as associated data
+
+    The nonce may be fixed because a content key belongs to one value: the same key never seals two. Convergent encryption lets whoever
+    holds the key guess at values; here that key is the tenant's, derived from the root, so neither another tenant nor the blob store can.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, tenant_key: bytes) -> None:
+        self._key = tenant_key
+
+    def seal(self, plain: bytes) -> SealedBlob:
+        """`plain` as a blob."""
+        key = hmac.digest(self._key, b"content\n" + plain, "sha256")
+        address = self.address(key)
+        return SealedBlob(address, key, VERSION + AESGCM(key).encrypt(bytes(NONCE_SIZE), plain, address))
+
+    def address(self, key: bytes) -> bytes:
+        """Where the value lies that `key` opens: 32 bytes."""
+        return hmac.digest(self._key, b"address\n" + key, "sha256")
+
+    def open(self, key: bytes, body: bytes) -> bytes:
+        """The value again. Raises IntegrityError (OMG-T004) when the body is another one."""
+        if body[:1] != VERSION or len(body) <= TAG_SIZE:
+            raise IntegrityError("OMG-T004", "a blob has no known form")
+        try:
+            return AESGCM(key).decrypt(bytes(NONCE_SIZE), body[1:], self.address(key))
+        except InvalidTag as error:
+            raise IntegrityError("OMG-T004", "a blob is not what was put there") from error
+
+    def __repr__(self) -> str:
+        return "<vault>"
+
+
 class Keyring:
     """Makes and opens the data keys of executions under one 32-byte root. `entropy(n)` gives n random bytes."""
 
@@ -92,7 +142,12 @@ class Keyring:
         wrapping = derive(root, b"omega wrap 1")
         self._key_id = sha256(b"omega key id 1\n" + wrapping).digest()[:KEY_ID_SIZE]
         self._wrapper = AESGCM(wrapping)
+        self._blobs = derive(root, b"omega blobs 1")
         self._entropy = entropy
+
+    def vault(self, tenant: str) -> Vault:
+        """What seals the large values of `tenant`."""
+        return Vault(derive(self._blobs, b"tenant\n" + tenant.encode()))
 
     def create(self, execution: str) -> tuple[bytes, ExecutionSealer]:
         """A new data key for `execution`: its wrapped form to store with it, and the sealer that uses it."""

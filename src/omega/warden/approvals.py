@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 
 from omega.kernel.errors import Denied
-from omega.kernel.scope import Scope
+from omega.kernel.scope import SCHEDULER, Scope
 
 OWNER = "owner"
 """The group whose people may approve in any role, and may approve what they asked for themselves."""
@@ -43,9 +43,38 @@ def approve(approver: Scope, *, role: str, requester: Scope) -> str:
         raise Denied("OMG-W007", "only a person acting themself may approve", advice="approve with your own passport")
     if role not in approver.groups and OWNER not in approver.groups:
         raise Denied("OMG-W007", f"{approver.principal} does not have the role {role}")
-    if approver.principal == requester.principal and not requester.actors and OWNER not in approver.groups:
+    if approver.principal == requester.principal and not requester.delegated and OWNER not in approver.groups:
         raise Denied("OMG-W007", f"{approver.principal} cannot approve their own call")
     return f"{approver.principal}#{role}"
+
+
+def entitled(scope: Scope, requester: Scope) -> str:
+    """Why `scope` may not decide about an execution of `requester`; empty when it may: an owner, or whoever started it, in person."""
+    if scope.actors[:1] == (SCHEDULER,) and (scope.principal, scope.actors) == (requester.principal, requester.actors):
+        return ""  # a schedule, about what it started for the same person
+    if not scope.principal.startswith(_PERSON) or scope.actors:
+        return "only a person acting themself decides about an execution"
+    if scope.principal != requester.principal and OWNER not in scope.groups:
+        return f"{scope.principal} neither started it nor is an owner"
+    return ""
+
+
+def answer(person: Scope, *, role: str, requester: Scope) -> str:
+    """Who answers a question that a step of `requester` asks, to be recorded: a person of `role`, or where none is named whoever started
+    the run; an owner always. Unlike an approval it may be the requester's own.
+
+    Raises Denied (OMG-W007) when `person` may not answer.
+    """
+    if person.tenant != requester.tenant:
+        raise Denied("OMG-W007", "the question belongs to another tenant")
+    if not person.principal.startswith(_PERSON) or person.actors:
+        raise Denied("OMG-W007", "only a person acting themself may answer", advice="answer with your own passport")
+    if role and role not in person.groups and OWNER not in person.groups:
+        raise Denied("OMG-W007", f"{person.principal} does not have the role {role}")
+    refusal = "" if role else entitled(person, requester)
+    if refusal:
+        raise Denied("OMG-W007", refusal)
+    return f"{person.principal}#{role}" if role else person.principal
 
 
 def roles_of(approvals: Iterable[str]) -> frozenset[str]:

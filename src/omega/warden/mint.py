@@ -50,8 +50,17 @@ def issue(ask: Ask, verdict: Verdict) -> Verdict:
     return issued
 
 
-def permit(ask: Ask, verdict: Verdict, port: str, clock: Callable[[], float], *, request: Request | None = None) -> Permit:
-    """The right to touch the world once through `port`, for the step of `ask`; good for `PERMIT_TTL_S` by `clock` (seconds).
+def permit(
+    ask: Ask,
+    verdict: Verdict,
+    port: str,
+    clock: Callable[[], float],
+    *,
+    request: Request | None = None,
+    lasts_s: float = PERMIT_TTL_S,
+) -> Permit:
+    """The right to touch the world once through `port`, for the step of `ask`; good for `PERMIT_TTL_S` by `clock` (seconds), or `lasts_s`
+    where that is less: a permit does not outlast the ownership of its execution.
 
     `request`, when given, is what the touch will do: it must be what was admitted. Raises Denied: OMG-W006 when `verdict` is no ALLOW
     that the warden gave for `ask`, or does not fit port and request; OMG-W008 when the port takes a capability that the flow did not
@@ -73,7 +82,7 @@ def permit(ask: Ask, verdict: Verdict, port: str, clock: Callable[[], float], *,
         epoch=ask.epoch,
         port=port,
         commitment=ask.input_commitment,
-        ttl_s=PERMIT_TTL_S,
+        ttl_s=min(PERMIT_TTL_S, lasts_s),
         clock=clock,
     )
 

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from omega.kernel.effects import Effect
+from omega.kernel.scope import SCHEDULER
 from omega.kernel.verdict import Ask, Gate
 from omega.warden.approvals import roles_of
 
@@ -118,7 +119,7 @@ class Question:
             "attrs": {
                 "tenant": _entity("Tenant", self.tenant),
                 "name": self.principal_name,
-                "delegated": bool(self.actors),
+                "delegated": any(actor != SCHEDULER for actor in self.actors),
                 "actor": self.actors[0] if self.actors else "",
                 "actors": list(self.actors),
             },

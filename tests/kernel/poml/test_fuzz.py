@@ -11,17 +11,22 @@ from typing import Any
 
 import pytest
 
+from kernel.poml.leaves import EVERY
 from omega.kernel.errors import CODES, DefinitionError
 from omega.kernel.flow import Flow, flow
-from omega.kernel.poml import Document, diff, format, from_flow, parse, problems_of, to_flow
+from omega.kernel.poml import Document, diff, draw, format, from_flow, parse, problems_of, to_flow
 
-EXAMPLES = [path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[3] / "examples/poml").glob("*.poml"))]
+EXAMPLES = [path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[3] / "examples/poml").glob("*.poml"))] + [EVERY]
 PIECES = [
     "a", "b -> [c, d]", "->", "[", "]", "{", "}", ": ", ",", "\n", "\n  ", "- ", "? ", "&x ", "*x", "<<: ", "!!str ", "!t ",
     "|\n", ">-\n", "'", '"', "#", " # c", "---\n", "...\n", "%YAML 1.1\n", "\t", "null", "~", "true", "1", "-0", "1e9", "1e999",
     ".nan", "0x1f", "poml: 2.0.0", "nodes:", "connect:", "flow: leaves:add", "tool: a/b", "when: out > 1", "retry: 3",
     "timeout: 30s", '\\', '\\u0041', "\xe9", "\U0001f600", "\u2028", "\ufeff", "\x00", "\x85", "\r\n", "[[[[[[[[", "{a: {a: ",
     "sub: a", "then: a", "cases: {x: a}", "by: a", "env: X", "types:", "input:", "secrets:", "servers:",
+    "loop: a", "while: out > 1", "most: 3", "batch: a", "size: 2", "scatter: a", "queue: q", "reduce: a", "start: 0", "gather: [a, b]",
+    "reducer: a", "saga: a -> b", "undo: a", "optimize: [a, b]", "goal: cost", "explore: 0.1", "tuned: a", "parameters: {by: 1}",
+    "learn: a", "human: {approval: owner}", "human: {form: {type: object}}", "human: {signal: go}", "agent: {instructions: x}",
+    "tools: [a]", "module: m@1.0.0", "rate: 10/s", "breaker: 3", "attempt: true", "delay: 1s", "poml: 2.7.0", "poml: 1.0.0",
 ]  # fmt: skip
 FAST_S = float(os.environ.get("OMEGA_FUZZ_S", "2"))
 SLOW_S = 120.0
@@ -47,6 +52,7 @@ def fed(text: str) -> bool:
         lines = text.count("\n") + text.count("\r") + 2
         assert all(problem.code in CODES and 1 <= problem.line <= lines and problem.column >= 1 for problem in problems), text
         return False
+    assert draw.tree(document) and draw.mermaid(document).startswith("flowchart LR\n"), text
     there_and_back(document)
     laid_out = format(text)
     assert format(laid_out) == laid_out == document.text, text
@@ -103,6 +109,19 @@ def test_two_seconds_of_nonsense() -> None:
 @pytest.mark.slow
 def test_two_minutes_of_nonsense() -> None:
     fuzz(SLOW_S, 2)
+
+
+@pytest.mark.promise("POML-05")
+@pytest.mark.soak
+def test_an_hour_of_nonsense() -> None:
+    """An hour of CPU with a seed that is told when it fails; OMEGA_FUZZ_SOAK_S makes it shorter."""
+    seed = random.SystemRandom().randrange(2**32)
+    try:
+        tried, documents = fuzz(float(os.environ.get("OMEGA_FUZZ_SOAK_S", "3600")), seed)
+    except BaseException:
+        print(f"seed {seed}")
+        raise
+    print(f"seed {seed}: {tried} texts, {documents} of them documents")
 
 
 @pytest.mark.parametrize(

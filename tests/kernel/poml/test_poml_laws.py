@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.poml.leaves import add, counted, double, odd, refer, resolve, shout, total, word
+from kernel.poml.leaves import add, all_more, back, counted, double, odd, opened, plus, refer, resolve, shifted, shout, small, total, word
+from omega.kernel.adapt import optimize
+from omega.kernel.attempts import attempt
 from omega.kernel.compose import cache, fallback, foreach, parallel, race, retry, sequence, switch, timeout, when
+from omega.kernel.errors import DefinitionError
 from omega.kernel.expressions import Expression
 from omega.kernel.flow import Flow
-from omega.kernel.poml import diff, format, from_flow, parse, to_flow
+from omega.kernel.learning import tuned
+from omega.kernel.people import approval, wait_for
+from omega.kernel.poml import SCHEMA_FILE, diff, format, from_flow, parse, to_flow
 from omega.kernel.poml.connect import Chain, Fork, Name, parse_chain
 from omega.kernel.poml.layout import lay_out, plain_of, tree_of
 from omega.kernel.poml.problems import Problems
 from omega.kernel.poml.tree import Branch, read
+from omega.kernel.repeat import batch, gather, gathered, loop, reduce, scatter
+from omega.kernel.sagas import saga
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples/poml").glob("*.poml"))
+SCHEMA = jsonschema.Draft202012Validator(json.loads((files("omega.kernel.poml") / SCHEMA_FILE).read_text()))
 AnyFlow = Flow[Any, Any]
 Expression("true")  # loads the compiler of expressions now, not inside a strategy
 LAWS = settings(max_examples=60, deadline=None)
@@ -34,11 +46,11 @@ def composed(parts: st.SearchStrategy[AnyFlow]) -> st.SearchStrategy[AnyFlow]:
         st.builds(retry, parts, st.integers(1, 100), backoff_s=st.sampled_from([0, 0.5, 0.25, 7, 0.1])),
         st.builds(timeout, parts, st.sampled_from([0.001, 0.5, 1.5, 30, 90, 3600, 1 / 3]), otherwise=st.none() | parts),
         st.builds(lambda flow, rest: fallback(flow, *rest), parts, pairs),
-        st.builds(cache, parts, ttl_s=st.sampled_from([1, 3600, 0.2])),
+        st.builds(lambda flow, ttl: or_first(lambda one: cache(one, ttl_s=ttl), flow), parts, st.sampled_from([1, 3600, 0.2])),
     )
     joined = st.one_of(
         st.builds(lambda flows: sequence(*flows), pairs),
-        st.builds(lambda flows: race(*flows), pairs),
+        st.builds(lambda flows: or_first(lambda one: race(one, *flows[1:]), flows[0]), pairs),
         st.builds(lambda flows: parallel(*flows) | total, pairs),
         st.builds(when, st.just("out > 3") | st.just(odd), then=parts, otherwise=st.none() | parts),
         st.builds(
@@ -46,13 +58,67 @@ def composed(parts: st.SearchStrategy[AnyFlow]) -> st.SearchStrategy[AnyFlow]:
         ),
         st.builds(lambda flow, most: counted | foreach(flow, at_once=most) | total, parts, st.sampled_from([1, 64])),
     )
-    both = st.one_of(wrapped, joined)
+    both = st.one_of(wrapped, joined, heeding(parts, pairs), repeated(parts, pairs))
     return (
         both | st.builds(lambda flow, name: flow.named(name), both, NAMES) | st.builds(lambda flow: flow.named("v", version="2.0.0"), both)
     )
 
 
-INTS = st.recursive(st.sampled_from([add, double, add.named("more"), double.named("add")]), composed, max_leaves=8)
+def or_first(make: Callable[..., AnyFlow], part: AnyFlow, *more: Any) -> AnyFlow:
+    """What `make` gives, or the part alone where the combinator refuses it (a race of waits, a saga that would not be undone)."""
+    try:
+        return make(part, *more)
+    except DefinitionError:
+        return part
+
+
+def heeding(parts: st.SearchStrategy[AnyFlow], pairs: st.SearchStrategy[list[AnyFlow]]) -> st.SearchStrategy[AnyFlow]:
+    """Wrappers that heed time, others, and what comes after."""
+    rates = st.sampled_from(["10/s", "1/5s", "300/m", "2/250ms", "1/1.5h"])
+    return st.one_of(
+        st.builds(lambda flow, wait: flow.delayed(wait), parts, st.sampled_from([0.5, 60, 1 / 3])),
+        st.builds(lambda flow, rate, patience: flow.rate_limited(rate, patience=patience), parts, rates, st.sampled_from([0, "1h", "90s"])),
+        st.builds(lambda flow, rate: flow.rate_limited(rate, per="key", key="out"), parts, rates),
+        st.builds(
+            lambda flow, failures, limit, other: flow.breaker(failures=failures, within=limit, otherwise=other),
+            parts,
+            st.integers(1, 9),
+            st.sampled_from(["1m", "5s"]),
+            st.none() | parts,
+        ),
+        st.builds(lambda flow: attempt(flow) | opened, parts),
+        st.builds(lambda flow, rest: or_first(lambda one: saga((one, back), *rest), flow), parts, pairs),
+        st.builds(
+            lambda flow, others, goal: or_first(lambda one: optimize(one, *others, goal=goal, score=small), flow),
+            parts,
+            pairs,
+            st.sampled_from(["cost", "latency", {"cost": 0.5, "quality": 0.5}]),
+        ),
+        st.builds(lambda settings: tuned(shifted, settings), st.fixed_dictionaries({"by": st.integers(-3, 3)})),
+    )
+
+
+def repeated(parts: st.SearchStrategy[AnyFlow], pairs: st.SearchStrategy[list[AnyFlow]]) -> st.SearchStrategy[AnyFlow]:
+    """What does the same again, and what brings results together."""
+    asked = st.just("out < 3") | st.just(odd)
+    return st.one_of(
+        st.builds(lambda flow, ask, most: loop(flow, while_=ask, most=most), parts, asked, st.sampled_from([1, 100])),
+        st.builds(lambda size: counted | batch(all_more, size=size) | total, st.integers(1, 3)),
+        st.builds(
+            lambda flow, queue: or_first(lambda one: counted | scatter(one, queue=queue) | total, flow),
+            parts,
+            st.sampled_from(["", "slow"]),
+        ),
+        st.builds(lambda start: counted | (reduce(plus) if start is None else reduce(plus, start=start)), st.none() | st.integers(0, 3)),
+        st.builds(lambda flows: gather(*flows, reducer=total), pairs),
+        st.builds(lambda flows: gather(*flows, reducer=plus), pairs),
+        st.builds(lambda flows: gather(*flows, reducer=plus, start=5), pairs),
+        st.builds(lambda flow: gathered(counted | foreach(flow), reducer=plus, start=0), parts),
+    )
+
+
+BASE = [add, double, add.named("more"), double.named("add"), approval("owner", "really?", of=int, within="8h"), wait_for("go", int, of=int)]
+INTS = st.recursive(st.sampled_from(BASE), composed, max_leaves=8)
 
 
 def bare(flow: AnyFlow) -> AnyFlow:
@@ -70,6 +136,7 @@ def test_flow_to_document_and_back_is_the_same_flow(flow: AnyFlow) -> None:
     assert from_flow(bare(again), refer=refer).text == document.text, "and what was written once is written so again"
     assert from_flow(again) is document
     assert format(document.text) == document.text
+    assert next(SCHEMA.iter_errors(document.plain), None) is None, "what is written fits the published schema"
 
 
 @pytest.mark.promise("POML-01")

@@ -12,11 +12,25 @@ import jsonschema
 import pytest
 import yaml
 
-from kernel.poml.leaves import refer, resolve
+from kernel.poml.leaves import EVERY, add, double, refer, resolve
 from omega.kernel.errors import DefinitionError
 from omega.kernel.flow import flow
-from omega.kernel.poml import SCHEMA_FILE, Problem, check, diff, format, from_flow, parse, problems_of, servers_of, to_flow, tree
-from omega.kernel.poml import reader as reading
+from omega.kernel.groups import group
+from omega.kernel.poml import (
+    SCHEMA_FILE,
+    Problem,
+    check,
+    diff,
+    format,
+    from_flow,
+    kinds,
+    parse,
+    problems_of,
+    reader,
+    servers_of,
+    to_flow,
+    tree,
+)
 from omega.kernel.servers import Server
 
 ROOT = Path(__file__).parents[3]
@@ -98,13 +112,72 @@ def test_declared_input_is_checked_when_it_arrives() -> None:
         made.input.read({})
 
 
-def test_agents_and_people_are_kept_and_said_not_to_run() -> None:
-    text = HEAD + "nodes:\n  a: {agent: {instructions: sort, model: fast}, retry: 3}\n  b: {human: {ask: which}}\nconnect: a -> b\n"
+def test_a_module_is_kept_and_said_not_to_be_installed() -> None:
+    text = HEAD + "nodes:\n  a: {module: acme/resize@1.2.0:thumb, effect: read, input: {type: object}, approve: owner}\n"
     document = parse(text, name="it.poml")
     assert document.text == text
-    first, second = check(document, resolve)
-    assert (first.code, first.line, second.code, second.line) == ("OMG-L011", 4, "OMG-L011", 5)
-    assert "cannot run yet" in first.message
+    (problem,) = check(document, resolve)
+    assert (problem.code, problem.line) == ("OMG-L011", 4)
+    assert "acme/resize is not installed" in problem.message
+
+
+def test_people_are_asked_for_a_yes_a_form_or_a_signal() -> None:
+    text = format(
+        HEAD
+        + """types: {Correction: {type: object, properties: {account: {type: string}}}}
+nodes:
+  yes: {human: {approval: owner, message: really?, within: 8h}, input: {type: object}}
+  fill: {human: {form: Correction, message: which account?, role: clerk}}
+  paid: {human: {signal: paid, within: 2d}, output: {type: object}}
+connect: yes -> fill -> paid
+"""
+    )
+    made = to_flow(parse(text), resolve)
+    kinds = [leaf.body for leaf in made.leaves()]
+    assert [each.kind for each in kinds] == ["approval", "form", "signal"]
+    assert [(each.message, each.role, each.within_s) for each in kinds] == [
+        ("really?", "owner", 28800.0), ("which account?", "clerk", 0.0), ("", "", 172800.0),
+    ]  # fmt: skip
+    assert [leaf.name for leaf in made.leaves()] == ["yes", "fill", "paid"]
+    rewritten = from_flow(made.named("other"))
+    assert to_flow(rewritten, resolve).named("it").digest == made.digest
+    assert "{human: {signal: paid, within: 2d}, output: {type: object}}" in rewritten.text
+
+
+# -- versions of the format
+
+
+@pytest.mark.promise("POML-12")
+@pytest.mark.parametrize("version", ["2.0.1", "2.1.0", "2.99.3"])
+def test_a_later_minor_version_is_read_while_it_uses_nothing_new(version: str) -> None:
+    document = parse(TWO.replace("2.0.0", version) + "connect: a -> b\n")
+    assert document.text.startswith(f"poml: {version}\n"), "and keeps what it says"
+
+
+@pytest.mark.promise("POML-12")
+@pytest.mark.parametrize(
+    ("text", "column", "what"),
+    [
+        ("nodes: {a: {flow: leaves:add, hedge: 3}}\n", 31, "key of flow node 'a': 'hedge'"),
+        ("nodes: {a: {quantum: leaves:add}}\n", 13, "kind of node 'a': 'quantum'"),
+        ("nodes: {a: {flow: leaves:add}}\nbudget: 1\n", 1, "key of a document 'budget'"),
+    ],
+)
+def test_what_a_later_minor_version_has_added_is_named_with_its_place(text: str, column: int, what: str) -> None:
+    problem = only(HEAD.replace("2.0.0", "2.3.0") + text)
+    assert (problem.code, problem.column, problem.suggestion) == ("OMG-L010", column, "")
+    assert problem.message == f"{what} is not known to this release, which reads 2.0; the document is 2.3"
+
+
+@pytest.mark.promise("POML-12")
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("1.9.0", "converted by hand"), ("0.1.0", "converted by hand"), ("3.0.0", "a newer release"), ("two", "2.0.0"), ("2.0", "2.0.0")],
+)
+def test_another_major_version_is_not_read_any_further(version: str, expected: str) -> None:
+    problem = only(f"poml: {version}\nwhatever: it says\n")
+    assert (problem.code, problem.line, problem.column) == ("OMG-L010", 1, 7)
+    assert expected in problem.expected
 
 
 # -- the museum of bad documents: text, code, line, column, part of the message, suggestion
@@ -122,6 +195,14 @@ BAD = {
     "key twice": (TWO + "  a: {flow: leaves:add}\nconnect: a -> b\n", "OMG-L003", 6, 3, "second time", ""),
     "unknown key": (TWO + "conect: a -> b\nconnect: a -> b\n", "OMG-L003", 6, 1, "unknown key of a document 'conect'", "connect"),
     "unknown option": (HEAD + "nodes: {a: {flow: leaves:add, retries: 3}}\n", "OMG-L003", 3, 31, "'retries'", "retry"),
+    "comma": (
+        HEAD + "nodes: {a: {when: out.all(x, x > 1), then: b}, b: {flow: leaves:add}}\nconnect: a\n",
+        "OMG-L003",
+        3,
+        30,
+        "comma cut off",
+        "",
+    ),
     "unknown kind": (HEAD + "nodes:\n  a: {flw: leaves:add}\n", "OMG-L003", 4, 7, "kind of node 'a'", "flow"),
     "two kinds": (HEAD + "nodes:\n  a: {flow: leaves:add, tool: a/b}\n", "OMG-L003", 4, 3, "flow and tool", ""),
     "no name": ("poml: 2.0.0\nnodes: {a: {flow: leaves:add}}\n", "OMG-L003", 1, 1, "`name` is missing", ""),
@@ -166,7 +247,21 @@ BAD = {
     "bracket": (TWO + "connect: a -> [b\n", "OMG-L009", 6, 17, "not closed", ""),
     "end": (TWO + "connect: a ->\n", "OMG-L009", 6, 14, "ends here", ""),
     "old format": ("poml: 1.9.0\nname: it\nnodes: {a: {flow: leaves:add}}\n", "OMG-L010", 1, 7, "'1.9.0'", "2.0.0"),
-    "new format": ("poml: 2.1.0\nname: it\nnodes: {a: {flow: leaves:add}}\n", "OMG-L010", 1, 7, "'2.1.0'", "2.0.0"),
+    "new format": ("poml: 3.1.0\nname: it\nnodes: {a: {flow: leaves:add}}\n", "OMG-L010", 1, 7, "'3.1.0'", "2.0.0"),
+    "two questions": (HEAD + "nodes: {a: {human: {approval: owner, signal: go}}}\n", "OMG-L003", 3, 20, "approval and signal", ""),
+    "no question": (HEAD + "nodes: {a: {human: {message: well}}}\n", "OMG-L003", 3, 20, "asked for nothing", ""),
+    "odd question": (HEAD + "nodes: {a: {human: {signal: go, role: owner}}}\n", "OMG-L003", 3, 20, "role does not go", ""),
+    "rate": (HEAD + "nodes: {a: {flow: leaves:add, rate: often}}\n", "OMG-L003", 3, 37, "'often' is no rate", ""),
+    "no attempt": (HEAD + "nodes: {a: {flow: leaves:add, attempt: false}}\n", "OMG-L003", 3, 40, "made or left out", ""),
+    "no while": (HEAD + "nodes: {a: {loop: b}, b: {flow: leaves:add}}\nconnect: a\n", "OMG-L003", 3, 12, "`while` is missing", ""),
+    "goal": (
+        HEAD + "nodes: {a: {optimize: [b, c], goal: speed}, b: {flow: x:y}, c: {flow: x:y}}\nconnect: a\n",
+        "OMG-L003",
+        3,
+        37,
+        "'speed'",
+        "",
+    ),
 }
 
 
@@ -219,6 +314,32 @@ UNMADE = {
     "no cel": (HEAD + "nodes: {a: {when: out >, then: b}, b: {flow: leaves:add}}\nconnect: a\n", "OMG-F004", 3, "out >"),
     "retried write": (HEAD + "nodes: {a: {flow: leaves:send, retry: 2}}\n", "OMG-F003", 3, "never retried by itself"),
     "unknown type": (HEAD + "nodes: {a: {tool: a/b, output: Tikcet}}\ntypes: {Ticket: {type: object}}\n", "OMG-L004", 3, "'Tikcet'"),
+    "schemas": (
+        HEAD
+        + "nodes:\n  a: {tool: s/t, output: {type: object, properties: {n: {}}}}\n  b: {tool: s/u, input: {type: object, required: [m]}}\n"
+        + "connect: a -> b\n",
+        "OMG-L006",
+        6,
+        "a (line 4) gives dict[str, Any], b (line 5) takes dict[str, Any]: m is wanted, and not among what is given",
+    ),
+    "saga": (
+        HEAD + "nodes:\n  a: {saga: b}\n  b: {flow: leaves:add, undo: c}\n  c: {flow: leaves:word}\nconnect: a\n",
+        "OMG-L006",
+        5,
+        "undoing b hands on tuple[int, int] (its input and output), c takes int",
+    ),
+    "parameters": (
+        HEAD + "nodes:\n  a: {tuned: b, parameters: {by: far}}\n  b: {flow: leaves:shifted}\nconnect: a\n",
+        "OMG-L003",
+        4,
+        "node a: by: input should be a valid integer",
+    ),
+    "loop": (
+        HEAD + "nodes:\n  a: {loop: b, while: out == 1}\n  b: {flow: leaves:word}\nconnect: a\n",
+        "OMG-L006",
+        4,
+        "b gives str, b takes int",
+    ),
     "no schema": (HEAD + "nodes: {a: {tool: a/b, output: {type: objekt}}}\n", "OMG-L003", 3, "no JSON Schema"),
 }
 
@@ -247,7 +368,7 @@ def test_everything_wrong_is_told_at_once() -> None:
 
 def test_the_error_names_the_first_and_counts_the_rest() -> None:
     with pytest.raises(DefinitionError) as caught:
-        parse("poml: 3.0.0\nnane: it\n", name="it.poml")
+        parse("poml: 2.0.0\nnane: it\nnods: it\n", name="it.poml")
     assert str(caught.value).startswith("OMG-L003 it.poml:1:1: the key `name` is missing")
     assert str(caught.value).endswith("(and 3 more)")
 
@@ -270,7 +391,7 @@ def test_a_million_nodes_are_refused_quickly() -> None:
 
 def test_many_small_values_are_refused_quickly() -> None:
     within(4, HEAD + "nodes: [" + "1," * 490_000 + "]", "OMG-L002")
-    within(4, HEAD + "nodes:\n" + "".join(f"  n{number}: {{flow: a:b}}\n" for number in range(reading.MAX_NODES + 1)), "OMG-L002")
+    within(4, HEAD + "nodes:\n" + "".join(f"  n{number}: {{flow: a:b}}\n" for number in range(reader.MAX_NODES + 1)), "OMG-L002")
 
 
 def test_texts_made_to_be_slow_are_not() -> None:
@@ -315,12 +436,24 @@ SCHEMA: dict[str, Any] = json.loads((PACKAGE / SCHEMA_FILE).read_text(encoding="
 
 def test_the_schema_is_one_and_knows_the_same_keys_as_the_reader() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert set(SCHEMA["properties"]) == set(reading._TOP)
-    for kind, (_, fields, required) in reading._KINDS.items():
+    assert set(SCHEMA["properties"]) == set(reader._TOP)
+    for kind, (_, fields, required) in kinds.KINDS.items():
         node = SCHEMA["$defs"][kind]
-        options = set(reading._OPTIONS) - (set() if kind in reading.LEAVES else {"approve"})
-        assert set(node["properties"]) == {kind} | set(fields) | options | set(reading._COMMON), kind
+        options = set(kinds.OPTIONS) - (set() if kind in kinds.LEAVES else {"approve"})
+        assert set(node["properties"]) == {kind} | set(fields) | options | set(kinds.COMMON), kind
         assert set(node["required"]) == {kind, *required}, kind
+
+
+def test_a_document_with_every_kind_and_every_option() -> None:
+    text = format(EVERY)
+    document = parse(text)
+    assert {node.kind for node in document.nodes.values()} == set(kinds.KINDS) - {"tool", "module", "learn"}
+    assert {name for node in document.nodes.values() for name, _ in node.options} == set(kinds.OPTIONS) - {"approve"}
+    jsonschema.validate(document.plain, SCHEMA)
+    made = to_flow(document, resolve)
+    assert from_flow(made).text == text
+    written = from_flow(made.named("other"), refer=refer)
+    assert to_flow(written, resolve).named("every").digest == made.digest
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -429,3 +562,11 @@ def test_differences_by_structure() -> None:
         ("changed", "connect"),
     ]
     assert diff(before, parse("# other layout\n" + TWO + "connect:   a->b\n")) == []
+
+
+def test_a_leaf_that_demands_more_than_its_module_says_is_not_written_down() -> None:
+    """Read again, the document would ask for less."""
+    bound = group("safe", add).with_policy(needs="ledger:write")["add"]
+    with pytest.raises(DefinitionError, match=r"OMG-L012 add .* is not what .*leaves:add names: needs differ"):
+        from_flow((double | bound).named("both"))
+    assert from_flow((double | add).named("both")).text.count("flow: ") == 2

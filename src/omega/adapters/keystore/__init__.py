@@ -1,58 +1,91 @@
 """The key store: a folder of private keys that belongs to one user and is made on first use.
 
-Three keys, one file each: `passport` and `log` sign (Ed25519), `seal` is the root under which data keys are wrapped. Each file is one line,
+Three keys, one file each: `passport` and `log` sign, `seal` is the root under which data keys are wrapped; `log-pq`, a second signature of
+the log, is made when somebody asks for it. Each file is one line:
 
-    omega-key 1 ed25519 <base64 of 32 bytes>
+    passport.key       omega-key 1 ed25519 <base64 of 32 bytes>          or ml-dsa-65, or a key that lies elsewhere:
+                       omega-key 1 reference <base64 of its address>     pkcs11:..., awskms:...: see `omega.adapters.kms`
+    seal.key           omega-key 1 secret <base64 of 32 bytes>           or sealed to a key that is kept elsewhere:
+                       omega-key 1 sealed <base64>                       see `Unsealing`
+    passport.next.key  the key that will sign next: made ahead of its time, so that everybody knows it before it signs
+    passport.retired   omega-public 1 <base64 of the public key> <Unix seconds until which its signatures count>, one line per key
 
-Trust in the folder is decided anew at every open: the folder has mode 700, its files 600, all belong to the effective user, none is a
-symbolic link. Anything else is refused (OMG-T003), not repaired: who could read a key may have done so.
-
-A key is born whole or not at all: 32 random bytes go to a temporary file made with O_EXCL, which is synced and then hard-linked to its
-name. `link` fails when the name exists, so of two processes that race one wins and both use the winner's key.
+Rotation writes the old public key among the retired, then renames the next key over the old one: whenever it is interrupted, either key
+signs and both count, and the old private key is gone with its file. How files are trusted and written: `files`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import errno
 import os
-import stat
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omega.kernel.errors import StorageError
+from omega.adapters.keystore.files import check_folder, locked, make_file, make_folder, read_private, refused, replace_file, sync_folder
+from omega.kernel.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
     from omega.kernel.ports import Signer
 
 SIGNING: Final = "ed25519"
+LASTING: Final = "ml-dsa-65"
+REFERENCE: Final = "reference"
 SECRET: Final = "secret"  # noqa: S105  (the word in the file, not a secret)
+SEALED: Final = "sealed"
 
 KINDS: Final = {"passport": SIGNING, "log": SIGNING, "seal": SECRET}
-"""The keys of an installation and what each is for."""
+"""The keys that every installation has, and what each is for."""
+
+OPTIONAL: Final = {"log-pq": LASTING}
+"""Keys that an installation has when somebody asked for them."""
+
+SIGNERS: Final = (SIGNING, LASTING, REFERENCE)
 
 KEY_SIZE: Final = 32
-MAX_FILE: Final = 256
-"""Largest key file read, in bytes: a key takes about 70."""
+MAX_FILE: Final = 4096
+"""Largest key file read, in bytes: a key takes about 70, a sealed one two thousand, an address some hundred."""
+
+MAX_RETIRED: Final = 64
+"""Retired keys remembered for one purpose: with one rotation a month, five years of a log's."""
+
+MAX_RETIRED_FILE: Final = MAX_RETIRED * 3_000
 
 _MAGIC: Final = "omega-key"
+_PUBLIC: Final = "omega-public"
 _VERSION: Final = "1"
-_PRIVATE: Final = 0o077
+
+Opener = Callable[[str, str], "Signer"]
+"""Gives the signer of a name whose key lies at an address. Raises OmegaError."""
+
+Unsealing = Callable[[bytes], bytes]
+"""Opens what a sealed key file holds. Raises OmegaError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The keys of one purpose: the signer that signs, the one that will sign next, and (public key, until) of those that signed before."""
+
+    current: Signer
+    upcoming: Signer | None
+    retired: tuple[tuple[bytes, int], ...]
 
 
 class FileSigner:
-    """Signs with one Ed25519 key of the store. Implements `omega.kernel.ports.Signer`."""
+    """Signs with one key of the store, Ed25519 or ML-DSA-65. Implements `omega.kernel.ports.Signer`."""
 
-    def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
+    def __init__(self, name: str, key: Ed25519PrivateKey | MLDSA65PrivateKey) -> None:
         self.name = name
         self.public = key.public_key().public_bytes_raw()
         self._key = key
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte Ed25519 signature of `message` (RFC 8032)."""
+        """The signature of `message`: 64 bytes (RFC 8032), or 3309 with ML-DSA-65 (FIPS 204)."""
         return self._key.sign(message)
 
     def __repr__(self) -> str:
@@ -62,138 +95,208 @@ class FileSigner:
 class Keystore:
     """The keys of one installation. Open it with `Keystore.open`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, opener: Opener | None = None, unsealing: Unsealing | None = None) -> None:
         self.folder = folder
-        self._signers: dict[str, FileSigner] = {}
+        self._opener = opener
+        self._unsealing = unsealing
+        self._signers: dict[tuple[str, bytes], Signer] = {}
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Keystore:
+    def open(cls, folder: str | os.PathLike[str], *, opener: Opener | None = None, unsealing: Unsealing | None = None) -> Keystore:
         """The store in `folder`, made with all its keys when it is not there.
 
-        Raises StorageError OMG-T003 when folder or files are not this user's alone, and OMG-S002 when they cannot be made.
+        `opener` serves keys that lie elsewhere, `unsealing` a sealed root. Raises StorageError OMG-T003 when folder or files are not this
+        user's alone, and OMG-S002 when they cannot be made.
         """
-        store = cls(Path(folder))
+        store = cls(Path(folder), opener, unsealing)
         try:
             os.makedirs(store.folder.parent, mode=0o700, exist_ok=True)
-            _make_folder(store.folder)
-            _check_folder(store.folder)
+            make_folder(store.folder)
+            check_folder(store.folder)
             for name, kind in KINDS.items():
-                _ensure_key(store.folder, name, kind)
+                store._ensure(f"{name}.key", kind)
         except OSError as error:
             raise StorageError("OMG-S002", f"the key folder {store.folder} cannot be made: {error.strerror}") from error
         return store
 
     def signer(self, name: str) -> Signer:
-        """The signer of `passport` or `log`. Raises StorageError (OMG-T003) when its file cannot be trusted or read."""
-        if name not in self._signers:
-            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        """The signer of `passport`, `log` or `log-pq`. Raises StorageError (OMG-T003) when its file cannot be trusted or read."""
+        return self._signer(name, f"{name}.key")
 
-            seed = self._read(name, SIGNING)
-            self._signers[name] = FileSigner(name, Ed25519PrivateKey.from_private_bytes(seed))
-        return self._signers[name]
+    def has(self, name: str) -> bool:
+        """Whether the store holds a key of that name."""
+        return os.path.lexists(self.folder / f"{name}.key")
+
+    def add(self, name: str) -> Signer:
+        """Make one of the keys that are not made by themselves (`log-pq`), unless it is there. Raises StorageError (OMG-T003)."""
+        if name not in OPTIONAL:
+            raise StorageError("OMG-T003", f"the key store has no use for a key named {name[:80]}")
+        check_folder(self.folder)
+        self._ensure(f"{name}.key", OPTIONAL[name])
+        return self.signer(name)
 
     def secret(self, name: str) -> bytes:
-        """The 32 bytes of `seal`. Raises StorageError (OMG-T003) when its file cannot be trusted or read."""
-        return self._read(name, SECRET)
+        """The 32 bytes of `seal`. Raises StorageError (OMG-T003) when its file cannot be trusted, read or unsealed."""
+        kind, body = self._read(name, f"{name}.key", (SECRET, SEALED))
+        if kind == SEALED:
+            if self._unsealing is None:
+                raise refused(f"the key {name} is sealed, and nothing here can open it")
+            body = self._unsealing(body)
+            if len(body) != KEY_SIZE:
+                raise refused(f"the key {name} was sealed with {len(body)} bytes in it")
+        return body
 
-    def _read(self, name: str, kind: str) -> bytes:
-        if KINDS.get(name) != kind:
-            raise StorageError("OMG-T003", f"the key store has no {kind} key named {name}")
-        _check_folder(self.folder)
-        return _decode(_read_private(_path(self.folder, name)), name, kind)
+    def put_sealed(self, name: str, sealed: bytes) -> None:
+        """Keep `seal` as `sealed`, in place of its plain bytes. The caller has opened it again before. Raises StorageError (OMG-T003)."""
+        self._read(name, f"{name}.key", (SECRET, SEALED))
+        replace_file(self.folder / f"{name}.key", _line(SEALED, sealed))
 
+    # -- rotation
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.key"
+    def standing(self, name: str) -> Standing:
+        """The keys of `passport` or `log` as they stand. Raises StorageError (OMG-T003)."""
+        ahead = f"{name}.next.key"
+        upcoming = self._signer(name, ahead) if os.path.lexists(self.folder / ahead) else None
+        return Standing(self.signer(name), upcoming, self._retired(name))
 
+    def stamp(self, name: str) -> tuple[int, ...]:
+        """Changes whenever the keys of `name` do: cheap enough to be asked every second."""
+        found: list[int] = []
+        for suffix in ("key", "next.key", "retired"):
+            try:
+                seen = os.lstat(self.folder / f"{name}.{suffix}")
+            except FileNotFoundError:
+                found += [0, 0]
+            else:
+                found += [seen.st_ino, seen.st_mtime_ns]
+        return tuple(found)
 
-def _make_folder(folder: Path) -> None:
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        return
-    _sync_folder(folder.parent)
+    def prepare(self, name: str, address: str = "") -> Signer:
+        """The key that will sign next: a new one, or the one at `address`; the one prepared before when there is one already.
 
+        Raises StorageError (OMG-T003), InputError (OMG-X001) when another address is prepared than the one wanted, and whatever opening it
+        raises.
+        """
+        self._purpose(name)
+        check_folder(self.folder)
+        ahead = f"{name}.next.key"
+        if address:
+            self._opened(name, address)  # what does not sign is not prepared
+            made = make_file(self.folder / ahead, _line(REFERENCE, address.encode()))
+        else:
+            made = self._ensure(ahead, SIGNING)
+        if not made and address and self._read(name, ahead, SIGNERS) != (REFERENCE, address.encode()):
+            raise InputError("OMG-X001", f"another key of {name} is prepared already", advice="omega keys rotate it, or omega keys drop it")
+        return self._signer(name, ahead)
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that is a link, is another user's, or is open to group or others."""
-    try:
-        found = os.lstat(folder)
-    except FileNotFoundError:
-        raise _refused(f"{folder} is gone") from None
-    if stat.S_ISLNK(found.st_mode):
-        raise _refused(f"{folder} is a symbolic link")
-    if not stat.S_ISDIR(found.st_mode):
-        raise _refused(f"{folder} is not a folder")
-    _check_owner(folder, found)
-
-
-def _check_owner(path: Path, found: os.stat_result) -> None:
-    if found.st_uid != os.geteuid():
-        raise _refused(f"{path} belongs to user {found.st_uid}, not to user {os.geteuid()}")
-    if stat.S_IMODE(found.st_mode) & _PRIVATE:
-        raise _refused(f"{path} has mode {stat.S_IMODE(found.st_mode):03o}: others can reach it")
-
-
-def _ensure_key(folder: Path, name: str, kind: str) -> None:
-    """Make the key `name` unless it is there."""
-    path = _path(folder, name)
-    if os.path.lexists(path):
-        return
-    draft = folder / f".{name}.{os.getpid()}.{os.urandom(8).hex()}"
-    line = f"{_MAGIC} {_VERSION} {kind} {base64.b64encode(os.urandom(KEY_SIZE)).decode()}\n"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+    def drop(self, name: str) -> None:
+        """Forget the key that was prepared. Raises InputError (OMG-X001) when there is none."""
         try:
-            os.link(draft, path, follow_symlinks=False)
-        except FileExistsError:
-            return  # another process was first: its key is the key
-    finally:
-        os.unlink(draft)
-    _sync_folder(folder)
+            os.unlink(self.folder / f"{name}.next.key")
+        except FileNotFoundError:
+            raise InputError("OMG-X001", f"no key of {name[:80]} is prepared") from None
+        sync_folder(self.folder)
+
+    def promote(self, name: str, *, until_s: int, now_s: int) -> Signer:
+        """Let the prepared key sign from now on; what the old one signed counts until `until_s`, and the old private key is destroyed.
+
+        Raises InputError (OMG-X001) when none is prepared, StorageError (OMG-T003).
+        """
+        self._purpose(name)
+        check_folder(self.folder)
+        with locked(self.folder):
+            ahead = self.folder / f"{name}.next.key"
+            if not os.path.lexists(ahead):
+                raise InputError("OMG-X001", f"no key of {name} is prepared", advice=f"omega keys prepare {name}")
+            successor = self._signer(name, ahead.name)
+            old = self.signer(name).public
+            kept = [each for each in self._retired(name) if each[1] > now_s and each[0] not in (old, successor.public)]
+            if len(kept) >= MAX_RETIRED:
+                raise refused(f"{name} has {MAX_RETIRED} retired keys that still count")
+            lines = (f"{_PUBLIC} {_VERSION} {base64.b64encode(raw).decode()} {until}\n" for raw, until in (*kept, (old, until_s)))
+            replace_file(self.folder / f"{name}.retired", "".join(lines).encode())
+            os.replace(ahead, self.folder / f"{name}.key")
+            sync_folder(self.folder)
+        return successor
+
+    # -- files
+
+    def _purpose(self, name: str) -> None:
+        if KINDS.get(name) != SIGNING:
+            raise InputError("OMG-X001", f"{name[:80]!r} is no key that is rotated", advice="rotate passport or log")
+
+    def _signer(self, name: str, file: str) -> Signer:
+        kind, body = self._read(name, file, SIGNERS)
+        found = self._signers.get((name, body))
+        if found is None:
+            found = self._signers[name, body] = self._made(name, kind, body)
+        return found
+
+    def _made(self, name: str, kind: str, body: bytes) -> Signer:
+        if kind == REFERENCE:
+            return self._opened(name, body.decode("utf-8", "replace"))
+        if kind == LASTING:
+            from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
+
+            return FileSigner(name, MLDSA65PrivateKey.from_seed_bytes(body))
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return FileSigner(name, Ed25519PrivateKey.from_private_bytes(body))
+
+    def _opened(self, name: str, address: str) -> Signer:
+        if self._opener is None:
+            raise refused(f"the key {name} lies elsewhere, and nothing here can reach it")
+        return self._opener(name, address)
+
+    def _retired(self, name: str) -> tuple[tuple[bytes, int], ...]:
+        path = self.folder / f"{name}.retired"
+        if not os.path.lexists(path):
+            return ()
+        check_folder(self.folder)
+        raw = read_private(path, MAX_RETIRED_FILE)
+        lines = raw.decode("ascii", "replace").splitlines() if len(raw) <= MAX_RETIRED_FILE else [""]
+        return tuple(_public(line, name) for line in lines)
+
+    def _ensure(self, file: str, kind: str) -> bool:
+        """Make a key unless it is there; whether it was made."""
+        path = self.folder / file
+        return not os.path.lexists(path) and make_file(path, _line(kind, os.urandom(KEY_SIZE)))
+
+    def _read(self, name: str, file: str, kinds: tuple[str, ...]) -> tuple[str, bytes]:
+        wanted = {**KINDS, **OPTIONAL}.get(name, "")
+        if wanted not in kinds:
+            raise StorageError("OMG-T003", f"the key store has no {kinds[0]} key named {name}")
+        check_folder(self.folder)
+        return _decode(read_private(self.folder / file, MAX_FILE), name, kinds)
 
 
-def _read_private(path: Path) -> bytes:
-    """The bytes of a key file, checked on the open file so that nothing can be swapped in between."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        why = "is a symbolic link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
-        raise _refused(f"{path} {why}") from error
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise _refused(f"{path} is not a file")
-        _check_owner(path, found)
-        return file.read(MAX_FILE + 1)
+def _line(kind: str, body: bytes) -> bytes:
+    return f"{_MAGIC} {_VERSION} {kind} {base64.b64encode(body).decode()}\n".encode()
 
 
-def _decode(raw: bytes, name: str, kind: str) -> bytes:
-    words = raw.split() if len(raw) <= MAX_FILE else []
-    if len(words) != 4 or words[0] != _MAGIC.encode():
-        raise _refused(f"the file of key {name} is damaged")
-    if words[1] != _VERSION.encode():
+def _decode(raw: bytes, name: str, kinds: tuple[str, ...]) -> tuple[str, bytes]:
+    """Kind and bytes of a key file."""
+    words = raw.decode("ascii", "replace").split() if len(raw) <= MAX_FILE else []
+    if len(words) != 4 or words[0] != _MAGIC:
+        raise refused(f"the file of key {name} is damaged")
+    if words[1] != _VERSION:
         raise StorageError("OMG-S003", f"the file of key {name} has a newer format")
+    body = _unbase64(words[3])
+    whole = len(body) == KEY_SIZE if words[2] not in (REFERENCE, SEALED) else bool(body)
+    if words[2] not in kinds or not whole:
+        raise refused(f"the file of key {name} is damaged")
+    return words[2], body
+
+
+def _public(line: str, name: str) -> tuple[bytes, int]:
+    words = line.split()
+    if len(words) != 4 or words[:2] != [_PUBLIC, _VERSION] or not words[3].isdigit() or not _unbase64(words[2]):
+        raise refused(f"the list of retired keys of {name} is damaged")
+    return _unbase64(words[2]), int(words[3])
+
+
+def _unbase64(text: str) -> bytes:
     try:
-        key = base64.b64decode(words[3], validate=True)
+        return base64.b64decode(text, validate=True)
     except binascii.Error:
-        key = b""
-    if words[2] != kind.encode() or len(key) != KEY_SIZE:
-        raise _refused(f"the file of key {name} is damaged")
-    return key
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _refused(cause: str) -> StorageError:
-    return StorageError("OMG-T003", cause)
+        return b""

@@ -8,78 +8,26 @@ that moment and starts the next engine with `from_snapshot`. No threads, no cloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from omega.kernel.errors import FlowError, InputError, OmegaError, StorageError
-from omega.kernel.journal import MAX_PAYLOAD, MAX_POSITION, Row, Status
-from omega.kernel.ports import Batch, Committed, Head, Letter, Line, Sequencer
-
-CREATED_LEASE_US = 60_000_000
-"""How long the maker of an execution owns it before it renews, in microseconds."""
-
-SEAL_OVERHEAD = 1 << 10
-"""Bytes by which a sealed payload may exceed MAX_PAYLOAD: nonce, tag and header of the seal."""
-
-VERBS = frozenset({"approve", "cancel", "resolve", "signal"})
-"""What an engine can be asked for by letter."""
-
-MAX_LETTER = 1 << 20
-MAX_DOCUMENT = 4 << 20
-
-_ENDED = frozenset(status.value for status in Status if status.ended)
+from omega.adapters.memory.state import Log, Snapshot
+from omega.adapters.sql.batches import measure, stale, unknown
+from omega.adapters.sql.forks import check_origin
+from omega.adapters.sql.letters import document_values, letter_values
+from omega.adapters.sql.lines import Listing, born, changed, matches, ready_us, unowned, wanted
+from omega.adapters.sql.queue import Counts
+from omega.kernel.errors import OmegaError, StorageError
+from omega.kernel.journal import Row, Status
+from omega.kernel.ports import Batch, Committed, Letter, Line, Search, Sequencer, Taken, Want
+from omega.kernel.queueing import choose
 
 
-@dataclass(slots=True)
-class Counts:
-    """What became durable: commits (calls that a disk would have synchronised once), batches, rows, leaves."""
-
-    commits: int = 0
-    batches: int = 0
-    rows: int = 0
-    leaves: int = 0
-
-
-@dataclass(slots=True)
-class Log:
-    """One tenant's log: its leaves, the sequencer's state, and every signed note as (size, note)."""
-
-    leaves: list[bytes] = field(default_factory=list)
-    state: bytes = b""
-    notes: list[tuple[int, bytes]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """Everything durable, as plain data."""
-
-    installation: str = "ins_memory"
-    engine: int = 0
-    lines: dict[str, Line] = field(default_factory=dict)
-    rows: dict[str, dict[int, Row]] = field(default_factory=dict)
-    keys: dict[str, bytes] = field(default_factory=dict)
-    logs: dict[str, Log] = field(default_factory=dict)
-    inbox: dict[int, Letter] = field(default_factory=dict)
-    last_letter: int = 0
-    documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
-
-    def copy(self) -> Snapshot:
-        """A copy that shares nothing which changes: rows, lines and letters are immutable, what holds them is copied."""
-        return replace(
-            self,
-            lines=dict(self.lines),
-            rows={name: dict(rows) for name, rows in self.rows.items()},
-            keys=dict(self.keys),
-            logs={name: Log(list(log.leaves), log.state, list(log.notes)) for name, log in self.logs.items()},
-            inbox=dict(self.inbox),
-            documents=dict(self.documents),
-        )
-
-
-class MemoryStore:
+class MemoryStore(Listing):
     """Store and Reader in one, for one engine. `owner` names that engine in lines and leases, `now_us` is its wall clock."""
 
     def __init__(
@@ -90,15 +38,19 @@ class MemoryStore:
         now_us: Callable[[], int],
         on_append: Callable[[Batch], None] | None = None,
         start: Snapshot | None = None,
+        beside: MemoryStore | None = None,
     ) -> None:
+        """Begin with a copy of `start`, whose engine is gone, or share everything with the live store `beside`, as engines on one
+        database do."""
         self.owner = owner
         self.counts = Counts()
         self.on_append = on_append
         self._sequencer = sequencer
         self._now_us = now_us
-        self._durable = Snapshot() if start is None else start.copy()
+        self._durable: Snapshot = beside._durable if beside is not None else start.copy() if start is not None else Snapshot()
+        if beside is None:
+            self._durable.lines = {name: unowned(line) for name, line in self._durable.lines.items()}
         self._durable.engine += 1
-        self._durable.lines = {name: _unowned(line) for name, line in self._durable.lines.items()}
         self._waiting: list[Batch] = []
         self._poisoned: dict[tuple[str, int], OmegaError] = {}
         self._seen_letter = 0
@@ -163,40 +115,84 @@ class MemoryStore:
         if line.owner not in ("", owner) and line.lease_us > now_us:
             details = {"owner": line.owner, "lease_us": line.lease_us}
             raise StorageError("OMG-R010", f"{execution} is run by {line.owner}", details=details)
-        self._durable.lines[execution] = replace(line, epoch=line.epoch + 1, owner=owner, lease_us=lease_us)
+        self._durable.woken.pop(execution, None)
+        self._keep(replace(line, epoch=line.epoch + 1, owner=owner, lease_us=lease_us))
         return line.epoch + 1
 
     async def renew(self, execution: str, epoch: int, lease_us: int) -> None:
         """Own `execution` until `lease_us`. Raises StorageError (OMG-S006) when the epoch has moved on, InputError (OMG-I003)."""
         line = self._line(execution)
         if line.epoch != epoch:
-            raise _stale(execution, epoch, line.epoch)
-        self._durable.lines[execution] = replace(line, lease_us=lease_us)
+            raise stale(execution, epoch, line.epoch)
+        self._keep(replace(line, lease_us=lease_us))
 
     async def release(self, execution: str) -> None:
         """Give back what this store's owner holds."""
         line = self._durable.lines.get(execution)
         if line is not None and line.owner == self.owner:
-            self._durable.lines[execution] = _unowned(line)
+            self._keep(unowned(line))
+
+    async def take(self, want: Want) -> list[Taken]:
+        """See `kernel.ports.Store.take`."""
+        self._drain()
+        chosen = choose(self._durable.waiting(want), self._durable.loads(want), want.limits, want.most)
+        taken = [self._begin(execution, want) for execution in chosen]
+        self.counts.commits += bool(taken)
+        return taken
+
+    def _begin(self, execution: str, want: Want) -> Taken:
+        line = self._line(execution)
+        tries, epoch = line.tries + 1, line.epoch + 1
+        self._durable.lines[execution] = replace(
+            line, status=str(Status.RUNNING), epoch=epoch, owner=want.owner, lease_us=want.lease_us, tries=tries, updated_us=want.now_us
+        )
+        self._durable.woken.pop(execution, None)
+        limits = want.limits.get(line.queue)
+        if limits is not None and limits.rate is not None:
+            self._durable.begun.setdefault(line.queue, []).append(want.now_us)
+        return Taken(execution=execution, epoch=epoch, digest=line.digest, queue=line.queue, tries=tries)
+
+    async def wake(self, executions: Sequence[str], now_us: int) -> None:
+        """See `kernel.ports.Store.wake`."""
+        self._drain()
+        for execution in executions:
+            self._durable.wake(execution, now_us)
+        self.counts.commits += bool(executions)
+
+    async def next_due(self, queues: Sequence[str], now_us: int) -> int | None:
+        """See `kernel.ports.Store.next_due`."""
+        moments = (ready_us(line) for line in self._durable.lines.values() if line.queue in queues)
+        return min((moment for moment in moments if moment > now_us), default=None)
+
+    async def compact(self, tenant: str, ended_before_us: int, limit: int) -> int:
+        """See `kernel.ports.Store.compact`."""
+        self._drain()
+        chosen = list(self._durable.compactable(tenant, ended_before_us))[:limit]
+        for execution in chosen:
+            held = self._durable.rows.get(execution, {})
+            self._durable.rows[execution] = {seq: msgspec.structs.replace(row, payload=None) for seq, row in held.items()}
+            self._durable.keys.pop(execution, None)
+            self._durable.compacted.add(execution)
+        self.counts.commits += bool(chosen)
+        return len(chosen)
 
     # Reader
 
-    def lines(self, *, tenant: str | None = None, status: str | None = None, limit: int = 50) -> list[Line]:
-        """Executions, the newest first, at most `limit`."""
-        found = [
-            line
-            for line in reversed(self._durable.lines.values())
-            if (tenant is None or line.tenant == tenant) and (status is None or line.status == status)
-        ]
-        return found[: max(0, limit)]
+    def search(self, search: Search) -> list[Line]:
+        """The executions of one page, the newest first; nothing when the page begins after an execution that is not there."""
+        names = list(self._durable.lines)
+        if search.older_than:
+            names = names[: names.index(search.older_than)] if search.older_than in self._durable.lines else []
+        found = (self._durable.lines[name] for name in reversed(names))
+        return list(islice((line for line in found if matches(line, search)), wanted(search)))
 
     def line(self, execution: str) -> Line | None:
         """The line of one execution."""
         return self._durable.lines.get(execution)
 
     def rows(self, execution: str) -> list[Row]:
-        """The journal of one execution in order; empty when there is none of that id."""
-        return [row for _, row in sorted(self._durable.rows.get(execution, {}).items())]
+        """The journal of one execution in order, a fork's with the rows it shares first; empty when there is none of that id."""
+        return self._durable.history(execution)
 
     def key(self, execution: str) -> bytes | None:
         """The wrapped data key of an execution."""
@@ -220,17 +216,21 @@ class MemoryStore:
 
     def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
         """Leave a letter about `execution`; gives its number. Raises InputError: OMG-I003 for an unknown execution, OMG-X001 for a verb."""
-        if verb not in VERBS:
-            raise InputError("OMG-X001", f"an engine cannot be asked to {verb!r}", details={"verbs": sorted(VERBS)})
-        plain = _plain(body)
+        _, _, text, _ = letter_values(execution, verb, body, at_us)
         self._line(execution)
         number = self._durable.last_letter = self._durable.last_letter + 1
+        plain = msgspec.json.decode(text, type=dict[str, Any])  # as it comes from a disk
         self._durable.inbox[number] = Letter(number=number, execution=execution, verb=verb, body=plain, at_us=at_us)
         return number
 
     def letters(self, after: int = 0) -> list[Letter]:
-        """Letters with a number above `after`, the oldest first."""
-        return [letter for number, letter in sorted(self._durable.inbox.items()) if number > after]
+        """Letters with a number above `after` about executions that this engine owns or nobody does, the oldest first."""
+        now_us = self._now_us()
+        return [
+            letter
+            for number, letter in sorted(self._durable.inbox.items())
+            if number > after and _may_answer(self._durable.lines.get(letter.execution), self.owner, now_us)
+        ]
 
     def settle(self, number: int) -> None:
         """Remove a letter that was acted on."""
@@ -245,8 +245,7 @@ class MemoryStore:
 
     def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None:
         """Store a document in place of the one of that name. Raises FlowError (OMG-R003) when it is too large."""
-        if len(body) > MAX_DOCUMENT:
-            raise FlowError("OMG-R003", f"the document {kind}/{name} has {len(body)} bytes, {MAX_DOCUMENT} are allowed")
+        document_values(kind, name, body, at_us)
         self._durable.documents[kind, name] = bytes(body)
 
     def document(self, kind: str, name: str) -> bytes | None:
@@ -272,14 +271,7 @@ class MemoryStore:
     def _admit(self, batch: Batch) -> None:
         """Refuse what could never be written, before anything waits."""
         self._check_open()
-        for row in batch.rows:
-            if row.execution != batch.execution:
-                raise StorageError("OMG-S006", f"a row of {row.execution} cannot be written with a batch of {batch.execution}")
-            if row.payload is not None and len(row.payload) > MAX_PAYLOAD + SEAL_OVERHEAD:
-                raise FlowError("OMG-R003", f"the value of {row.position} has {len(row.payload)} bytes, {MAX_PAYLOAD} are allowed")
-            if len(row.position) > MAX_POSITION:
-                cause = f"a position of {batch.execution} has {len(row.position)} characters, {MAX_POSITION} are allowed"
-                raise FlowError("OMG-R016", cause)
+        measure(batch)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -312,6 +304,10 @@ class MemoryStore:
             self.on_append(batch)
         self._durable.lines[batch.execution] = line
         self._durable.rows.setdefault(batch.execution, {}).update(fresh)
+        for execution in batch.wake:
+            woken = self._durable.lines.get(execution)
+            if woken is not None and woken.tenant == batch.tenant:
+                self._durable.wake(execution, self._now_us())
         if batch.key is not None:
             self._durable.keys[batch.execution] = batch.key
         if grown is not None:
@@ -330,48 +326,29 @@ class MemoryStore:
         if head is not None and head.create:
             if batch.execution in self._durable.lines:
                 raise StorageError("OMG-R010", f"there is already an execution {batch.execution}", advice="choose another id")
-            return self._made(batch, head)
+            check_origin(batch, head, self._origin)
+            return born(batch, head, owner=self.owner, at_us=head.at_us or self._now_us())
         line = self._line(batch.execution)
         if line.tenant != batch.tenant:
-            raise _unknown(batch.execution)
+            raise unknown(batch.execution)
         if line.epoch != batch.epoch:
-            raise _stale(batch.execution, batch.epoch, line.epoch)
-        return line if head is None else self._changed(line, head)
+            raise stale(batch.execution, batch.epoch, line.epoch)
+        if head is None:
+            return line
+        return changed(line, head, woken_us=self._durable.woken.get(batch.execution, 0), at_us=head.at_us or self._now_us())
 
-    def _made(self, batch: Batch, head: Head) -> Line:
-        at_us = head.at_us or self._now_us()
-        line = Line(
-            execution=batch.execution,
-            tenant=batch.tenant,
-            flow=head.flow,
-            version=head.version,
-            status=str(head.status),
-            principal=head.principal,
-            target=head.target,
-            epoch=batch.epoch,
-            owner=self.owner,
-            lease_us=at_us + CREATED_LEASE_US,
-            started_us=at_us,
-            updated_us=at_us,
-        )
-        return _unowned(line) if head.status in _ENDED else line
+    def _origin(self, execution: str) -> tuple[str, str] | None:
+        line = self._durable.lines.get(execution)
+        return None if line is None else (line.tenant, line.origin)
 
-    def _changed(self, line: Line, head: Head) -> Line:
-        changed = replace(
-            line,
-            status=str(head.status),
-            flow=head.flow or line.flow,
-            version=head.version or line.version,
-            principal=head.principal or line.principal,
-            target=head.target or line.target,
-            updated_us=head.at_us or self._now_us(),
-        )
-        return _unowned(changed) if head.status in _ENDED else changed
+    def _keep(self, line: Line) -> None:
+        self._durable.lines[line.execution] = line
+        self.counts.commits += 1
 
     def _line(self, execution: str) -> Line:
         line = self._durable.lines.get(execution)
         if line is None:
-            raise _unknown(execution)
+            raise unknown(execution)
         return line
 
 
@@ -382,24 +359,5 @@ def _fresh_rows(batch: Batch, held: Mapping[int, Row]) -> dict[int, Row]:
     return fresh
 
 
-def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body as it comes out of JSON, so that a letter read here is the letter read from a disk."""
-    try:
-        text = msgspec.json.encode(dict(body))
-    except (TypeError, ValueError) as error:
-        raise FlowError("OMG-R002", f"the body of a letter is not plain data: {error}") from error
-    if len(text) > MAX_LETTER:
-        raise FlowError("OMG-R003", f"the letter has {len(text)} bytes, {MAX_LETTER} are allowed")
-    return msgspec.json.decode(text, type=dict[str, Any])
-
-
-def _unowned(line: Line) -> Line:
-    return replace(line, owner="", lease_us=0)
-
-
-def _unknown(execution: str) -> InputError:
-    return InputError("OMG-I003", f"there is no execution {execution}")
-
-
-def _stale(execution: str, epoch: int, current: int) -> StorageError:
-    return StorageError("OMG-S006", f"{execution} is at epoch {current}, not {epoch}", details={"epoch": epoch, "current": current})
+def _may_answer(line: Line | None, owner: str, now_us: int) -> bool:
+    return line is None or line.owner in ("", owner) or line.lease_us <= now_us

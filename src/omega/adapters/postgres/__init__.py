@@ -2,5 +2,6 @@
 
 from omega.adapters.postgres.records import PostgresInbox, PostgresReader
 from omega.adapters.postgres.store import PostgresStore
+from omega.adapters.postgres.wakeups import PostgresWakeups
 
-__all__ = ["PostgresInbox", "PostgresReader", "PostgresStore"]
+__all__ = ["PostgresInbox", "PostgresReader", "PostgresStore", "PostgresWakeups"]

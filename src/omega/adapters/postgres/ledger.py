@@ -8,8 +8,10 @@ may have claimed anything meanwhile.
 
 The log. A tenant's leaves get their places while the tenant's line in `logs` is locked FOR UPDATE, so one engine at a time extends a
 log, and holds it for as long as it writes and flushes. That is the one point where engines wait for each other, and only those that add
-leaves for the same tenant. Locks on logs are taken after those on executions and in the order of their names; a claim holds one lock only:
-there is no circle.
+leaves for the same tenant. Locks on logs are taken after those on executions and in the order of their names; lines that are changed, one's
+own and those that are woken, are locked after that and in the order of their numbers; a claim holds one lock only: there is no circle.
+
+Wake-ups. Whatever makes an execution due announces its queue in the same transaction (`NOTIFY`), so that it is heard when it can be seen.
 """
 
 from __future__ import annotations
@@ -18,33 +20,64 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from omega.adapters.postgres import partitions
 from omega.adapters.postgres.link import Connection
-from omega.adapters.postgres.records import WORK_CHANNEL
-from omega.adapters.sql.batches import CREATED_LEASE_US, ENDED, stale, unknown
+from omega.adapters.postgres.turns import MAX_LOOKS, Turns, less
+from omega.adapters.postgres.wakeups import WORK_CHANNEL
+from omega.adapters.sql.batches import ENDED, stale, unknown
+from omega.adapters.sql.forks import MAX_FORK_DEPTH, check_origin
+from omega.adapters.sql.lines import COLUMNS, born, values_of
 from omega.adapters.sql.queue import Entry, Refusals
 from omega.kernel.errors import OmegaError, StorageError
-from omega.kernel.ports import Batch, Committed, Head, Sequencer
+from omega.kernel.ports import Batch, Committed, Head, Sequencer, Taken, Want
 
 WRITE_S = 60.0
 """Longest wait for one statement of the writer, in seconds. What became of it is then unknown, so the store stops."""
 
-_CREATE = """
-INSERT INTO executions (execution, tenant, flow, version, status, principal, target, epoch, owner, lease_us, started_us, updated_us)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-    $10::bigint[], $11::bigint[], $12::bigint[])
-ON CONFLICT (execution) DO NOTHING RETURNING execution, number"""
+_NAMED = ("flow", "version", "principal", "target", "digest")
+_TYPES = {"priority": "int", "tries": "int", "labels": "text"} | dict.fromkeys(
+    ("epoch", "lease_us", "started_us", "updated_us", "due_us", "origin_rows"), "bigint"
+)
+_GIVEN = ", ".join(f"${place}::{_TYPES.get(name, 'text')}[]" for place, name in enumerate(COLUMNS, 1))
+_PICKED = ", ".join(f"h.{name}::jsonb" if name == "labels" else f"h.{name}" for name in COLUMNS)
+_CREATE = f"""
+INSERT INTO executions ({", ".join(COLUMNS)}) SELECT {_PICKED} FROM unnest({_GIVEN}) AS h ({", ".join(COLUMNS)})
+ON CONFLICT (execution) DO NOTHING RETURNING execution, number"""  # noqa: S608 - names are ours
 _FENCE = """
-SELECT execution, number, executions.tenant, epoch, coalesce(logs.size, 0) AS size
+SELECT execution, number, executions.tenant, epoch, coalesce(logs.size, 0) AS size, queue
 FROM executions LEFT JOIN logs ON logs.tenant = executions.tenant
 WHERE execution = ANY($1::text[]) FOR KEY SHARE OF executions"""
+_ORIGINS = """
+WITH RECURSIVE line AS (
+    SELECT execution, tenant, origin, 1 AS depth FROM executions WHERE execution = ANY($1::text[])
+    UNION ALL
+    SELECT e.execution, e.tenant, e.origin, line.depth + 1 FROM line JOIN executions AS e ON e.execution = line.origin
+    WHERE line.origin <> '' AND line.depth <= $2)
+SELECT execution, tenant, origin FROM line"""
+_IN_ORDER = """
+SELECT FROM executions WHERE number = ANY($1::bigint[]) OR execution = ANY($2::text[]) ORDER BY number FOR NO KEY UPDATE"""
 _CHANGE = """
-UPDATE executions SET status = h.status, updated_us = h.at_us,
-    flow = coalesce(nullif(h.flow, ''), executions.flow), version = coalesce(nullif(h.version, ''), executions.version),
-    principal = coalesce(nullif(h.principal, ''), executions.principal), target = coalesce(nullif(h.target, ''), executions.target),
-    owner = CASE WHEN h.ended THEN '' ELSE executions.owner END, lease_us = CASE WHEN h.ended THEN 0 ELSE executions.lease_us END
-FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[])
-    AS h (number, status, at_us, flow, version, principal, target, ended)
-WHERE executions.number = h.number"""
+WITH held AS MATERIALIZED (SELECT number FROM executions WHERE number = ANY($1::bigint[]) ORDER BY number FOR NO KEY UPDATE)
+UPDATE executions AS e SET status = h.status, updated_us = h.at_us,
+    flow = coalesce(nullif(h.flow, ''), e.flow), version = coalesce(nullif(h.version, ''), e.version),
+    principal = coalesce(nullif(h.principal, ''), e.principal), target = coalesce(nullif(h.target, ''), e.target),
+    digest = coalesce(nullif(h.digest, ''), e.digest),
+    owner = CASE WHEN h.status = 'running' THEN e.owner ELSE '' END, lease_us = CASE WHEN h.status = 'running' THEN e.lease_us ELSE 0 END,
+    tries = CASE WHEN h.status = 'running' THEN e.tries ELSE 0 END,
+    due_us = CASE WHEN h.ended THEN 0 WHEN h.due_us IS NULL THEN e.due_us
+        WHEN e.woken_us > 0 AND (h.due_us = 0 OR h.due_us > e.woken_us) THEN e.woken_us ELSE h.due_us END
+FROM held JOIN unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bool[],
+    $10::bigint[]) AS h (number, status, at_us, flow, version, principal, target, digest, ended, due_us) ON h.number = held.number
+WHERE e.number = held.number"""
+_WAKE = """
+WITH held AS MATERIALIZED (
+    SELECT number, w.now_us FROM executions AS e JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS w (execution, tenant, now_us)
+        ON e.execution = w.execution AND (w.tenant IS NULL OR e.tenant = w.tenant)
+    WHERE e.status NOT IN ('done', 'failed', 'cancelled') ORDER BY number FOR NO KEY UPDATE OF e)
+UPDATE executions AS e SET due_us = CASE WHEN e.due_us = 0 OR e.due_us > held.now_us THEN held.now_us ELSE e.due_us END,
+    woken_us = CASE WHEN e.woken_us = 0 OR e.woken_us > held.now_us THEN held.now_us ELSE e.woken_us END
+FROM held WHERE e.number = held.number RETURNING e.queue"""
+_HINT = "SELECT pg_notify($1, queue) FROM unnest($2::text[]) AS queue"
 _KEYS = """
 INSERT INTO keys (execution, wrapped) SELECT * FROM unnest($1::bigint[], $2::bytea[])
 ON CONFLICT (execution) DO UPDATE SET wrapped = excluded.wrapped"""
@@ -60,16 +93,23 @@ UPDATE logs SET size = g.size, state = g.state FROM unnest($4::text[], $5::bigin
 WHERE logs.tenant = g.tenant"""
 
 _HELD = "SELECT number, epoch, owner, lease_us FROM executions WHERE execution = $1 FOR UPDATE"
-_OWN = "UPDATE executions SET epoch = epoch + 1, owner = $2, lease_us = $3 WHERE number = $1"
-_NEXT = """
-WITH next AS MATERIALIZED (
-    SELECT number FROM executions WHERE status = 'running' AND lease_us <= $3 ORDER BY lease_us, number LIMIT 1 FOR UPDATE SKIP LOCKED)
-UPDATE executions SET epoch = epoch + 1, owner = $1, lease_us = $2 FROM next WHERE executions.number = next.number
-RETURNING execution, epoch"""
+_OWN = "UPDATE executions SET epoch = epoch + 1, owner = $2, lease_us = $3, woken_us = 0 WHERE number = $1"
 _RENEW = "UPDATE executions SET lease_us = $3 WHERE execution = $1 AND epoch = $2 RETURNING 1"
 _RELEASE = """
-WITH given AS (UPDATE executions SET owner = '', lease_us = 0 WHERE owner = $1 AND ($2::text IS NULL OR execution = $2) RETURNING 1)
-SELECT pg_notify($3, '') WHERE EXISTS (SELECT FROM given)"""
+WITH given AS (
+    UPDATE executions SET owner = '', lease_us = 0 WHERE owner = $1 AND ($2::text IS NULL OR execution = $2) RETURNING queue, due_us)
+SELECT pg_notify($3, queue) FROM (SELECT DISTINCT queue FROM given WHERE due_us > 0 AND queue <> '') AS queues"""
+_COMPACTABLE = """
+SELECT number FROM executions AS e
+WHERE tenant = $1 AND updated_us < $2 AND status IN ('done', 'failed', 'cancelled') AND NOT compacted
+    AND NOT EXISTS (SELECT FROM executions AS f WHERE f.origin = e.execution AND f.origin <> '' AND NOT f.compacted)
+    AND NOT EXISTS (SELECT FROM executions AS p WHERE p.execution = e.parent AND p.status NOT IN ('done', 'failed', 'cancelled'))
+ORDER BY updated_us LIMIT $3 FOR UPDATE SKIP LOCKED"""
+_COMPACT = (
+    "UPDATE journal SET payload = NULL WHERE execution = ANY($1::bigint[]) AND payload IS NOT NULL",
+    "DELETE FROM keys WHERE execution = ANY($1::bigint[])",
+    "UPDATE executions SET compacted = true WHERE number = ANY($1::bigint[])",
+)
 
 
 class SpoiledError(Exception):
@@ -84,6 +124,7 @@ class Fence:
     tenant: str
     epoch: int
     size: int = 0
+    queue: str = ""
     born: bool = False
 
 
@@ -99,11 +140,22 @@ class Log:
 class Ledger:
     """One transaction at a time on the writer's connection; used by the writer's task alone."""
 
-    def __init__(self, connection: Connection, *, owner: str, sequencer: Sequencer, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, connection: Connection, *, owner: str, sequencer: Sequencer, now_us: Callable[[], int], room: partitions.Room
+    ) -> None:
         self._connection = connection
         self._owner = owner
         self._sequencer = sequencer
         self._now_us = now_us
+        self._turns = Turns(self._fetch)
+        self._orphans: dict[str, OmegaError] = {}
+        self._room = room
+        self._newest = 0
+
+    @property
+    def cramped(self) -> bool:
+        """Whether the journal should be extended before long; see `partitions`."""
+        return self._newest >= self._room.extend_at
 
     async def write(self, entries: Sequence[Entry], refusals: Refusals) -> int:
         """One transaction for the batches of `entries`; gives the number of leaves written.
@@ -142,11 +194,6 @@ class Ledger:
             await self._fetch(_OWN, number, owner, lease_us)
         return int(epoch) + 1
 
-    async def claim_next(self, owner: str, lease_us: int, now_us: int) -> tuple[str, int] | None:
-        """Own the running execution that has been without an owner for longest: its id and new epoch, or None when there is none."""
-        found = await self._fetch(_NEXT, owner, lease_us, now_us)
-        return (found[0][0], found[0][1]) if found else None
-
     async def renew(self, execution: str, epoch: int, lease_us: int) -> None:
         """Move the end of a lease. Raises StorageError (OMG-S006) when the epoch is no longer ours, InputError (OMG-I003)."""
         if not await self._fetch(_RENEW, execution, epoch, lease_us):
@@ -157,32 +204,85 @@ class Ledger:
         """Give back an execution, or all, that this ledger's owner holds, and announce it; nothing happens when it holds none."""
         await self._fetch(_RELEASE, self._owner, execution, WORK_CHANNEL)
 
+    async def take(self, want: Want) -> list[Taken]:
+        """Own what may run now, chosen fairly and within the limits; see `kernel.ports.Store.take`."""
+        taken: list[Taken] = []
+        again = True
+        for _ in range(MAX_LOOKS):
+            if not again or not want.digests or len(taken) >= want.most:
+                break
+            async with self._connection.transaction():
+                more, again = await self._turns.take(less(want, taken))
+            taken += more
+        return taken
+
+    async def wake(self, executions: Sequence[str], now_us: int) -> None:
+        """Make each due, see `kernel.ports.Store.wake`."""
+        async with self._connection.transaction():
+            count = len(executions)
+            await self._hint(await self._wake(list(executions), [None] * count, [now_us] * count))
+
+    async def compact(self, tenant: str, ended_before_us: int, limit: int) -> int:
+        """Destroy payloads and keys, see `kernel.ports.Store.compact`."""
+        async with self._connection.transaction():
+            numbers = [number for (number,) in await self._fetch(_COMPACTABLE, tenant, ended_before_us, limit)]
+            for statement in _COMPACT if numbers else ():
+                await self._fetch(statement, numbers)
+        return len(numbers)
+
+    async def retire(self, ended_before_us: int) -> int:
+        """Drop whole partitions of the journal, see `partitions.drop`."""
+        return await partitions.drop(self._connection, ended_before_us)
+
+    async def extend(self) -> None:
+        """Make room in the journal for the executions to come."""
+        async with self._connection.transaction():
+            self._room = await partitions.extend(self._connection, self._newest)
+
     async def _look(self, entries: Sequence[Entry], refusals: Refusals) -> dict[str, Fence]:
         """Make the lines of new executions, lock those of the others; gives what is known of each."""
         births: dict[str, Batch] = {}
         names: set[str] = set()
+        self._orphans = await self._check_origins([entry.batch for entry in entries if entry.batch is not None])
         for batch in (entry.batch for entry in entries if entry.batch is not None):
-            if batch.head is not None and batch.head.create and not refusals.refused(batch):
+            if batch.head is not None and batch.head.create and not (refusals.refused(batch) or batch.execution in self._orphans):
                 births.setdefault(batch.execution, batch)
             names.add(batch.execution)
         known: dict[str, Fence] = {}
         if births:
-            for name, number in await self._create(births.values()):
-                known[name] = Fence(number, births[name].tenant, births[name].epoch, born=True)
+            for name, number in await self._create(births):
+                batch = births[name]
+                known[name] = Fence(number, batch.tenant, batch.epoch, queue=batch.head.queue if batch.head else "", born=True)
+                self._newest = max(self._newest, number)
+            if self._newest >= self._room.end:  # more births in one group than there was room for: rare, and only slower
+                self._room = await partitions.extend(self._connection, self._newest)
         if asked := sorted(names - known.keys()):
-            for name, number, tenant, epoch, size in await self._fetch(_FENCE, asked):
-                known[name] = Fence(number, tenant, epoch, size)
+            for name, number, tenant, epoch, size, queue in await self._fetch(_FENCE, asked):
+                known[name] = Fence(number, tenant, epoch, size, queue)
         return known
 
-    async def _create(self, births: Iterable[Batch]) -> list[Any]:
-        rows = [self._line(batch, batch.head) for batch in births if batch.head is not None]
-        return await self._fetch(_CREATE, *map(list, zip(*rows, strict=True)))
+    async def _check_origins(self, batches: Sequence[Batch]) -> dict[str, OmegaError]:
+        """The forks among `batches` that may not be made, and why."""
+        forks = [(batch, head) for batch in batches if (head := batch.head) is not None and head.create and head.origin]
+        if not forks:
+            return {}
+        found = await self._fetch(_ORIGINS, [head.origin for _, head in forks], MAX_FORK_DEPTH)
+        lines = {execution: (tenant, origin) for execution, tenant, origin in found}
+        refused: dict[str, OmegaError] = {}
+        for batch, head in forks:
+            try:
+                check_origin(batch, head, lines.get)
+            except OmegaError as error:
+                refused[batch.execution] = error
+        return refused
 
-    def _line(self, batch: Batch, head: Head) -> tuple[Any, ...]:
-        at_us = head.at_us or self._now_us()
-        ended = head.status in ENDED
-        names = (batch.execution, batch.tenant, head.flow, head.version, head.status, head.principal, head.target)
-        return (*names, batch.epoch, "" if ended else self._owner, 0 if ended else at_us + CREATED_LEASE_US, at_us, at_us)
+    async def _create(self, births: dict[str, Batch]) -> list[Any]:
+        lines = [
+            born(batch, batch.head, owner=self._owner, at_us=batch.head.at_us or self._now_us())
+            for batch in births.values()
+            if batch.head is not None
+        ]
+        return await self._fetch(_CREATE, *map(list, zip(*map(values_of, lines), strict=True)))
 
     def _judge(self, entry: Entry, known: dict[str, Fence], refusals: Refusals) -> Fence | None:
         """The fence of a batch that may be written; None, with the error noted, for one that may not."""
@@ -190,6 +290,8 @@ class Ledger:
             return None
         try:
             refusals.check(entry.batch)
+            if entry.batch.execution in self._orphans and entry.batch.head is not None and entry.batch.head.create:
+                raise self._orphans[entry.batch.execution]
             return _admit(entry.batch, known.get(entry.batch.execution))
         except OmegaError as error:
             refusals.note(entry, error)
@@ -219,15 +321,32 @@ class Ledger:
             await self._fetch(_JOURNAL, *map(list, zip(*rows, strict=True)))
         if keys:
             await self._fetch(_KEYS, list(keys), list(keys.values()))
+        woken = [(name, batch.tenant, self._now_us()) for batch, _ in batches for name in batch.wake]
+        due = {fence.queue for batch, fence in batches if batch.head is not None and batch.head.due_us}
+        if woken:
+            await self._fetch(_IN_ORDER, list(heads), [name for name, _, _ in woken])
         if heads:
             changes = [(number, *values) for number, values in heads.items()]
             await self._fetch(_CHANGE, *map(list, zip(*changes, strict=True)))
+        if woken:
+            due |= await self._wake(*map(list, zip(*woken, strict=True)))
+        await self._hint(due)
 
     def _merge(self, before: tuple[Any, ...] | None, head: Head) -> tuple[Any, ...]:
-        """Two changes of one line as one: (status, at_us, flow, version, principal, target, ended)."""
-        _, _, flow, version, principal, target, ended = before or ("", 0, "", "", "", "", False)
-        names = (head.flow or flow, head.version or version, head.principal or principal, head.target or target)
-        return (head.status, head.at_us or self._now_us(), *names, ended or head.status in ENDED)
+        """Two changes of one line as one: (status, at_us, flow, version, principal, target, digest, ended, due_us)."""
+        *named, ended, due_us = before[2:] if before else ("", "", "", "", "", False, None)
+        names = [getattr(head, name) or old for name, old in zip(_NAMED, named, strict=True)]
+        due_us = due_us if head.due_us is None else head.due_us
+        return (head.status, head.at_us or self._now_us(), *names, ended or head.status in ENDED, due_us)
+
+    async def _wake(self, executions: list[str], tenants: list[str | None], moments: list[int]) -> set[str]:
+        """Make executions due; gives their queues."""
+        return {queue for (queue,) in await self._fetch(_WAKE, executions, tenants, moments)}
+
+    async def _hint(self, queues: set[str]) -> None:
+        """Announce that something in `queues` became due, to be heard when this transaction is on disk."""
+        if named := sorted(queues - {""}):
+            await self._fetch(_HINT, WORK_CHANNEL, named)
 
     async def _grow(self, logs: dict[str, Log]) -> int:
         """Store the fresh leaves of each tenant and the checkpoint over them; gives their number."""

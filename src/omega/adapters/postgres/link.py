@@ -17,8 +17,9 @@ What the server's errors mean is decided here and nowhere else:
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from omega.kernel.errors import OmegaError, StorageError
@@ -35,11 +36,17 @@ READ_S = 30.0
 """Longest wait for the answer to one query, in seconds."""
 
 STALLED_MS = 10_000
-"""How long the server lets a transaction sit idle before it ends it: an engine that is paused with a tenant's log locked holds up
-all others for no longer than this, and learns of it when it wakes (OMG-S004)."""
+"""Longest time that the server lets a transaction sit idle before it ends it: an engine that is paused with a tenant's log locked holds up
+all others for no longer than this, and learns of it when it wakes (OMG-S004). Engines with short leases have less (`stalled_ms`)."""
+
+SHORTEST_STALL_MS = 500
+"""Least such time: a busy machine takes that long between two statements."""
 
 LOCK_MS = 25_000
 """How long a statement waits for a lock: longer than STALLED_MS, so that a paused neighbour is ended first."""
+
+ALL_TENANTS = "*"
+"""The tenant of a connection that may see them all: an engine's, which writes for every tenant of its installation."""
 
 _MAX_NAME = 63
 _VALUE_CLASSES = ("22", "23", "54")
@@ -58,10 +65,14 @@ class Link:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` there and wait for it here. Raises StorageError (OMG-S004) when the link is closed."""
+        return self.start(work).result()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run `work` there. Raises StorageError (OMG-S004) when the link is closed."""
         if self._loop.is_closed():
             work.close()
             raise StorageError("OMG-S004", "the store is closed")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     @property
     def closed(self) -> bool:
@@ -84,9 +95,12 @@ class Link:
 class Session:
     """One connection that comes back by itself: for reads, letters and documents, one statement at a time. Used in the link's loop."""
 
-    def __init__(self, dsn: str, name: str, *, on_connect: Callable[[Connection], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, dsn: str, name: str, *, tenant: str = ALL_TENANTS, on_connect: Callable[[Connection], Awaitable[None]] | None = None
+    ) -> None:
         self._dsn = dsn
         self._name = name
+        self._tenant = tenant
         self._on_connect = on_connect
         self._connection: Connection = None
         self._lock = asyncio.Lock()
@@ -103,6 +117,11 @@ class Session:
             except failures() as error:
                 raise failed(error) from error
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that nobody has ended, as far as is known here."""
+        return self._connection is not None and not self._connection.is_closed()
+
     async def close(self) -> None:
         """Let go of the connection."""
         async with self._lock:
@@ -111,25 +130,28 @@ class Session:
                 await let_go(connection)
 
     async def _ready(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            connection = await connect(self._dsn, self._name)
+        if not self.connected:
+            connection = await connect(self._dsn, self._name, tenant=self._tenant)
             if self._on_connect is not None:
                 await self._on_connect(connection)
             self._connection = connection
         return self._connection
 
 
-async def connect(dsn: str, name: str) -> Connection:
+async def connect(dsn: str, name: str, *, tenant: str = ALL_TENANTS, settings: Mapping[str, str] | None = None) -> Connection:
     """A connection on which a COMMIT that returns is on disk. Raises StorageError (OMG-S002) when there is none to be had.
 
-    `name` is what the server's list of sessions shows. A server that does not flush at all, or only follows another one, is refused.
+    `name` is what the server's list of sessions shows, `tenant` whose lines the connection sees (see `schema`), `settings` what else the
+    session is told. A server that does not flush at all, or only follows another one, is refused.
     """
     asyncpg = library()
     settings = {
-        "application_name": name[:_MAX_NAME],
         "idle_in_transaction_session_timeout": str(STALLED_MS),
+        **(settings or {}),
+        "application_name": name[:_MAX_NAME],
         "lock_timeout": str(LOCK_MS),
         "jit": "off",
+        "omega.tenant": tenant,
     }
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_S, command_timeout=READ_S, server_settings=settings)
@@ -143,6 +165,12 @@ async def connect(dsn: str, name: str) -> Connection:
     except failures() as error:
         raise _unusable(error) from error
     return connection
+
+
+def stalled_ms(lease_us: int) -> int:
+    """How long a writer whose leases last `lease_us` may hold a transaction idle, in milliseconds: a third of a lease, so that whoever
+    takes over what it ran is held up by less than the lease that it had to wait for."""
+    return min(STALLED_MS, max(SHORTEST_STALL_MS, lease_us // 3_000))
 
 
 async def let_go(connection: Connection) -> None:

@@ -5,30 +5,28 @@ Each read is one statement and sees one moment. Each call waits in the caller's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from omega.adapters.postgres import schema
-from omega.adapters.postgres.link import Connection, Link, Session
+from omega.adapters.postgres.link import ALL_TENANTS, Connection, Link, Session
 from omega.adapters.sql.batches import unknown
-from omega.adapters.sql.letters import document_values, letter_values
+from omega.adapters.sql.letters import document_values, letter_values, letters_of
+from omega.adapters.sql.lines import COLUMNS, Listing, conditions, line_of, wanted
 from omega.kernel.errors import OmegaError
 from omega.kernel.journal import Row
-from omega.kernel.ports import Letter, Line
-
-MAX_LINES = 10_000
-"""Most executions one call of `lines` gives."""
+from omega.kernel.ports import Letter, Line, Search
 
 INBOX_CHANNEL = "omega_inbox"
 """Where a new letter is announced. The announcement says nothing: whoever hears it looks."""
 
-WORK_CHANNEL = "omega_work"
-"""Where an execution that was given back is announced."""
-
-_LINE = "SELECT execution, tenant, flow, version, status, principal, target, epoch, owner, lease_us, started_us, updated_us FROM executions"
+_LINE = f"SELECT {', '.join(COLUMNS)} FROM executions"  # noqa: S608 - names are ours
+_LABEL = "labels @> jsonb_build_object({}::text, {}::text)"
+_EARLIEST = """
+SELECT min(moment) FROM unnest($1::text[]) AS q (queue) CROSS JOIN LATERAL (
+    SELECT min(ready_us) AS moment FROM executions AS e WHERE e.queue = q.queue AND due_us > 0 AND ready_us > $2) AS next"""
 _ROWS = (
     "SELECT seq, kind, position, meta, payload FROM journal"
     " WHERE execution = (SELECT number FROM executions WHERE execution = $1) ORDER BY seq"
@@ -43,7 +41,7 @@ _PUT = (
 )
 
 
-class Records:
+class Records(Listing):
     """Queries on one session. Implements `kernel.ports.Reader`. Every method raises StorageError (OMG-S004) when the server fails."""
 
     def __init__(self, link: Link, session: Session) -> None:
@@ -55,13 +53,16 @@ class Records:
         """The id that this database got when its tables were made."""
         return str(self._ask("SELECT value FROM meta WHERE key = 'installation'")[0][0])
 
-    def lines(self, *, tenant: str | None = None, status: str | None = None, limit: int = 50) -> list[Line]:
-        """Executions, the newest first, at most `limit`."""
-        wanted = {"tenant": tenant, "status": status}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{name} = ${number}" for number, name in enumerate(given, 2))
-        sql = f"{_LINE}{' WHERE ' if where else ''}{where} ORDER BY number DESC LIMIT $1"
-        return [_line(values) for values in self._ask(sql, max(0, min(limit, MAX_LINES)), *given.values())]
+    def search(self, search: Search) -> list[Line]:
+        """The executions of one page, the newest first; nothing when the page begins after an execution that is not there."""
+        values: list[Any] = []
+        parts: list[str] = []
+        for condition, wants in conditions(search, label=_LABEL):
+            parts.append(condition.format(*(f"${place}" for place in range(len(values) + 1, len(values) + len(wants) + 1))))
+            values += wants
+        where = f" WHERE {' AND '.join(parts)}" if parts else ""
+        found = self._ask(f"{_LINE}{where} ORDER BY number DESC LIMIT ${len(values) + 1}", *values, wanted(search))
+        return [_line(each) for each in found]
 
     def line(self, execution: str) -> Line | None:
         """The line of one execution."""
@@ -69,9 +70,10 @@ class Records:
         return _line(found[0]) if found else None
 
     def rows(self, execution: str) -> list[Row]:
-        """The journal of one execution in order; empty when there is none of that id."""
-        found = self._ask(_ROWS, execution)
-        return [Row(execution, seq, kind, position, meta, payload) for seq, kind, position, meta, payload in found]
+        """The journal of one execution in order; empty when there is none of that id. A fork begins with its origin's."""
+        own = [Row(execution, seq, kind, position, meta, payload) for seq, kind, position, meta, payload in self._ask(_ROWS, execution)]
+        origin = self._ask("SELECT origin, origin_rows FROM executions WHERE execution = $1 AND origin <> ''", execution)
+        return [*self.rows(origin[0][0])[: origin[0][1]], *own] if origin else own
 
     def key(self, execution: str) -> bytes | None:
         """The wrapped data key of an execution, or None when it has none (any more)."""
@@ -92,12 +94,15 @@ class Records:
         return [name for (name,) in self._ask("SELECT tenant FROM logs UNION SELECT tenant FROM executions ORDER BY 1")]
 
     def letters(self, after: int = 0) -> list[Letter]:
-        """Letters with a number above `after`, the oldest first. Their bodies come from another process: data to check, not to trust."""
+        """Letters with a number above `after`, the oldest first."""
         found = self._ask("SELECT number, execution, verb, body, at_us FROM inbox WHERE number > $1 ORDER BY number", after)
-        return [
-            Letter(number=number, execution=execution, verb=verb, body=msgspec.json.decode(body, type=dict[str, Any]), at_us=at_us)
-            for number, execution, verb, body, at_us in found
-        ]
+        return letters_of(found)
+
+    async def next_due(self, queues: Sequence[str], now_us: int) -> int | None:
+        """See `kernel.ports.Store.next_due`."""
+        found = await asyncio.wrap_future(self._link.start(self._session.ask(_EARLIEST, list(queues), now_us)))
+        moment: int | None = found[0][0]
+        return moment
 
     def document(self, kind: str, name: str) -> bytes | None:
         """One document, or None."""
@@ -168,10 +173,13 @@ class PostgresReader(Records):
     """A Reader on a connection of its own."""
 
     @classmethod
-    def open(cls, dsn: str) -> PostgresReader:
-        """Read the database at `dsn`. Raises StorageError (OMG-S002, OMG-S003) or IntegrityError (OMG-S005), see `schema.check`."""
+    def open(cls, dsn: str, *, tenant: str = ALL_TENANTS) -> PostgresReader:
+        """Read the database at `dsn`, of one tenant or of all.
+
+        Raises StorageError (OMG-S002, OMG-S003) or IntegrityError (OMG-S005), see `schema.check`.
+        """
         link = Link()
-        reader = cls(link, Session(dsn, "omega reader"))
+        reader = cls(link, Session(dsn, "omega reader", tenant=tenant))
         reader.check()
         return reader
 
@@ -180,13 +188,16 @@ class PostgresInbox(Correspondence):
     """Writes letters and documents into a database that engines may be using."""
 
     @classmethod
-    def open(cls, dsn: str) -> PostgresInbox:
-        """Raises what `PostgresReader.open` raises."""
+    def open(cls, dsn: str, *, tenant: str = ALL_TENANTS) -> PostgresInbox:
+        """Write to the executions of one tenant, or of all. Documents belong to no tenant: they are written by whoever may write to all.
+
+        Raises what `PostgresReader.open` raises.
+        """
         link = Link()
-        inbox = cls(link, Session(dsn, "omega inbox"))
+        inbox = cls(link, Session(dsn, "omega inbox", tenant=tenant))
         inbox.check()
         return inbox
 
 
 def _line(values: Any) -> Line:
-    return Line(**dict(values.items()))
+    return line_of(dict(values.items()))

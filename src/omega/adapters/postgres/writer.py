@@ -117,18 +117,24 @@ class Writer:
                     await (self._do(part[0]) if is_chore else self._write(part))
                     del left[: len(part)]
                     tell(part)
+            if self._ledger.cramped:
+                await self._ledger.extend()
         except failures() as error:
             self._stop(failed(error).cause, left)
         except Exception as error:  # noqa: BLE001 - whatever went wrong: nobody may wait for ever, nothing more may be acknowledged
             self._stop(f"the writer failed: {type(error).__name__}", left)
 
-    async def _do(self, entry: Entry) -> None:
+    async def _do(self, entry: Entry, attempt: int = 1) -> None:
         try:
             entry.result = await entry.chore(self._ledger) if entry.chore is not None else None
         except OmegaError as error:
             entry.error = error
-            return
-        self.counts.commits += 1
+        except failures() as error:
+            if self._connection.is_closed() or not is_retried(error) or attempt > MAX_ATTEMPTS:
+                raise
+            await self._do(entry, attempt + 1)
+        else:
+            self.counts.commits += entry.result != []  # a look that took nothing wrote nothing
 
     async def _write(self, entries: Sequence[Entry], attempt: int = 1) -> None:
         """One transaction for all of `entries`; when one of them spoils it, one for each."""

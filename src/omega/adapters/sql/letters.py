@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from omega.kernel.errors import FlowError, InputError
+from omega.kernel.ports import Letter
 
-VERBS = frozenset({"approve", "cancel", "resolve", "signal"})
+VERBS = frozenset({"answer", "approve", "cancel", "redrive", "resolve", "signal"})
 """What an engine can be asked for."""
 
 MAX_LETTER = 1 << 20
@@ -40,3 +41,11 @@ def document_values(kind: str, name: str, body: bytes, at_us: int) -> tuple[str,
     if len(body) > MAX_DOCUMENT:
         raise FlowError("OMG-R003", f"the document {kind}/{name} has {len(body)} bytes, {MAX_DOCUMENT} are allowed")
     return kind, name, body, at_us
+
+
+def letters_of(rows: Iterable[Any]) -> list[Letter]:
+    """Rows (number, execution, verb, body, at_us) as letters. Their bodies come from another process: data to check, not to trust."""
+    return [
+        Letter(number=number, execution=execution, verb=verb, body=msgspec.json.decode(body, type=dict[str, Any]), at_us=at_us)
+        for number, execution, verb, body, at_us in rows
+    ]

@@ -13,14 +13,20 @@ loop, in chunks 47 ms.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from omega.adapters.sql.batches import CREATED_LEASE_US, ENDED, stale, unknown
+from omega.adapters.sql.batches import ENDED, stale, unknown
+from omega.adapters.sql.forks import check_origin
+from omega.adapters.sql.lines import COLUMNS, born, named, values_of
+from omega.adapters.sql.rota import rated
 from omega.adapters.sqlite.schema import INLINE_LIMIT
+from omega.adapters.sqlite.turns import Turns
 from omega.kernel.errors import StorageError
-from omega.kernel.ports import Batch, Committed, Head, Sequencer
+from omega.kernel.journal import Status
+from omega.kernel.ports import NEVER, Batch, Committed, Head, Sequencer, Taken, Want
+from omega.kernel.queueing import choose
 
 MAX_FENCES = 65_536
 """Executions whose epoch is remembered; past this all are looked up anew, so that memory stays bounded."""
@@ -39,6 +45,24 @@ def _inserts(head: str, columns: int) -> dict[int, str]:
 _JOURNAL_WIDTH, _LEAF_WIDTH = 7, 3
 _JOURNAL = _inserts("INSERT INTO journal (execution, seq, kind, position, meta, payload, blob)", _JOURNAL_WIDTH)
 _LEAVES = _inserts("INSERT INTO leaves (tenant, idx, body)", _LEAF_WIDTH)
+_BORN = f"INSERT INTO executions ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names are ours
+_SET_DUE = "UPDATE executions SET due_us = CASE WHEN woken_us > 0 AND (?1 = 0 OR ?1 > woken_us) THEN woken_us ELSE ?1 END WHERE number = ?2"
+_BEGIN = (
+    "UPDATE executions SET status = 'running', epoch = epoch + 1, owner = ?2, lease_us = ?3, updated_us = ?4, tries = tries + 1,"
+    " woken_us = 0"
+    " WHERE execution = ?1 RETURNING number, tenant, epoch, digest, queue, tries"
+)
+_WAKE = (
+    "UPDATE executions SET due_us = CASE WHEN due_us = 0 OR due_us > ?2 THEN ?2 ELSE due_us END,"
+    " woken_us = CASE WHEN woken_us = 0 OR woken_us > ?2 THEN ?2 ELSE woken_us END"
+    " WHERE execution = ?1 AND status NOT IN ('done', 'failed', 'cancelled') AND (?3 IS NULL OR tenant = ?3)"
+)
+_COMPACTABLE = (
+    "SELECT number FROM executions AS e WHERE tenant = ? AND updated_us < ? AND status IN ('done', 'failed', 'cancelled') AND compacted = 0"
+    " AND NOT EXISTS (SELECT 1 FROM executions AS f WHERE f.origin = e.execution AND f.origin <> '' AND f.compacted = 0)"
+    " AND NOT EXISTS (SELECT 1 FROM executions AS p WHERE p.execution = e.parent AND p.status NOT IN ('done', 'failed', 'cancelled'))"
+    " ORDER BY updated_us LIMIT ?"
+)
 
 
 class OustedError(Exception):
@@ -76,12 +100,21 @@ class Ledger:
         self._fences: dict[str, Fence] = {}
         self._logs: dict[str, Log] = {}
         self._rows: list[Any] = []
+        self._turns = Turns(connection)
+        self._changes = 0
         self.grown = 0
+        self.erased = False
         """Bytes that were added to the write-ahead log since it was last emptied, roughly."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the transaction has changed anything, so that its end waits for the disk."""
+        return self._connection.total_changes > self._changes
 
     def begin(self) -> None:
         """Open a transaction. Raises OustedError when the folder has a newer engine."""
         self._execute("BEGIN IMMEDIATE")
+        self._changes = self._connection.total_changes
         if self._execute("SELECT value FROM meta WHERE key = 'engine'").fetchone() != (self._engine,):
             raise OustedError
 
@@ -98,6 +131,8 @@ class Ledger:
         fence = self._admit(batch)
         if batch.head is not None and not batch.head.create:
             self._change(fence, batch.head)
+        for execution in batch.wake:
+            self._execute(_WAKE, (execution, self._now_us(), batch.tenant))
         if batch.key is not None:
             self._execute("INSERT OR REPLACE INTO keys (execution, wrapped) VALUES (?, ?)", (fence.number, batch.key))
         number, rows, inline = fence.number, self._rows, INLINE_LIMIT
@@ -135,7 +170,9 @@ class Ledger:
         number, tenant, epoch, holder, until = found
         if holder not in ("", owner) and until > now_us:
             raise StorageError("OMG-R010", f"{execution} is run by {holder}", details={"owner": holder, "lease_us": until})
-        self._execute("UPDATE executions SET epoch = ?, owner = ?, lease_us = ? WHERE number = ?", (epoch + 1, owner, lease_us, number))
+        self._execute(
+            "UPDATE executions SET epoch = ?, owner = ?, lease_us = ?, woken_us = 0 WHERE number = ?", (epoch + 1, owner, lease_us, number)
+        )
         self._fences[execution] = Fence(number, tenant, epoch + 1)
         return int(epoch) + 1
 
@@ -146,9 +183,49 @@ class Ledger:
             raise stale(execution, epoch, fence.epoch)
         self._execute("UPDATE executions SET lease_us = ? WHERE number = ?", (lease_us, fence.number))
 
-    def release(self, execution: str, owner: str) -> None:
-        """Give an execution back before its lease ends; nothing happens when `owner` does not hold it."""
-        self._execute("UPDATE executions SET owner = '', lease_us = 0 WHERE execution = ? AND owner = ?", (execution, owner))
+    def release(self, execution: str) -> None:
+        """Give an execution back before its lease ends; nothing happens when this engine does not hold it."""
+        self._execute("UPDATE executions SET owner = '', lease_us = 0 WHERE execution = ? AND owner = ?", (execution, self._owner))
+
+    def take(self, want: Want) -> list[Taken]:
+        """Own what may run now, chosen fairly and within the limits; see `kernel.ports.Store.take`."""
+        taken = self._take(want)
+        if len(taken) < want.most and self._turns.rota.midway(want):
+            taken += self._take(replace(want, most=want.most - len(taken)))
+        return taken
+
+    def wake(self, executions: Sequence[str], now_us: int) -> None:
+        """Make each due, see `kernel.ports.Store.wake`."""
+        for execution in executions:
+            self._execute(_WAKE, (execution, now_us, None))
+
+    def compact(self, tenant: str, ended_before_us: int, limit: int) -> int:
+        """Destroy payloads and keys, see `kernel.ports.Store.compact`."""
+        numbers = self._execute(_COMPACTABLE, (tenant, ended_before_us, limit)).fetchall()
+        for number in numbers:
+            self._execute("DELETE FROM blobs WHERE id IN (SELECT blob FROM journal WHERE execution = ? AND blob IS NOT NULL)", number)
+            self._execute("UPDATE journal SET payload = NULL, blob = NULL WHERE execution = ?", number)
+            self._execute("DELETE FROM keys WHERE execution = ?", number)
+            self._execute("UPDATE executions SET compacted = 1 WHERE number = ?", number)
+            self.grown += PAGES_PER_COMMIT
+            self.erased = True
+        return len(numbers)
+
+    def _take(self, want: Want) -> list[Taken]:
+        chosen = choose(self._turns.waiting(want), self._turns.loads(want), want.limits, want.most)
+        taken = [self._begin(execution, want) for execution in chosen]
+        for queue, since_us in rated(want).items():
+            begun = [(queue, want.now_us) for each in taken if each.queue == queue]
+            if begun:
+                self._execute("DELETE FROM begun WHERE queue = ? AND at_us <= ?", (queue, since_us))
+                self._connection.executemany("INSERT INTO begun (queue, at_us) VALUES (?, ?)", begun)
+        return taken
+
+    def _begin(self, execution: str, want: Want) -> Taken:
+        values = (execution, want.owner, want.lease_us, want.now_us)
+        number, tenant, epoch, digest, queue, tries = self._execute(_BEGIN, values).fetchone()
+        self._fences[execution] = Fence(number, tenant, epoch)
+        return Taken(execution=execution, epoch=epoch, digest=digest, queue=queue, tries=tries)
 
     def run(self, sql: str, values: tuple[Any, ...]) -> int:
         """One statement of the inbox or the documents inside the transaction; gives the last row id."""
@@ -168,27 +245,27 @@ class Ledger:
         return fence
 
     def _create(self, batch: Batch, head: Head) -> Fence:
-        at_us = head.at_us or self._now_us()
-        names = (batch.execution, batch.tenant, head.flow, head.version, head.status, head.principal, head.target)
-        ended = head.status in ENDED
-        held = (batch.epoch, "" if ended else self._owner, 0 if ended else at_us + CREATED_LEASE_US, at_us, at_us)
-        sql = (
-            "INSERT INTO executions (execution, tenant, flow, version, status, principal, target, epoch, owner, lease_us, started_us,"
-            " updated_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        )
-        number = self._execute(sql, (*names, *held)).lastrowid
+        check_origin(batch, head, self._origin)
+        line = born(batch, head, owner=self._owner, at_us=head.at_us or self._now_us())
+        number = self._execute(_BORN, values_of(line)).lastrowid
         fence = self._fences[batch.execution] = Fence(number or 0, batch.tenant, batch.epoch)
         return fence
 
+    def _origin(self, execution: str) -> tuple[str, str] | None:
+        found: tuple[str, str] | None = self._execute("SELECT tenant, origin FROM executions WHERE execution = ?", (execution,)).fetchone()
+        return found
+
     def _change(self, fence: Fence, head: Head) -> None:
-        """Set the status, and every other field that the head fills; an execution that ended is owned by nobody."""
-        named = {"flow": head.flow, "version": head.version, "principal": head.principal, "target": head.target}
-        fields: dict[str, Any] = {"status": head.status, "updated_us": head.at_us or self._now_us()}
-        fields |= {name: value for name, value in named.items() if value}
+        """Set the status, and every other field that the head fills, as `adapters.sql.lines.changed` does."""
+        fields: dict[str, Any] = {"status": head.status, "updated_us": head.at_us or self._now_us(), **named(head)}
+        if head.status != Status.RUNNING:
+            fields |= {"owner": "", "lease_us": 0, "tries": 0}
         if head.status in ENDED:
-            fields |= {"owner": "", "lease_us": 0}
+            fields["due_us"] = NEVER
         columns = ", ".join(f"{name} = ?" for name in fields)
         self._execute(f"UPDATE executions SET {columns} WHERE number = ?", (*fields.values(), fence.number))  # noqa: S608 - names are ours
+        if head.due_us is not None and head.status not in ENDED:
+            self._execute(_SET_DUE, (head.due_us, fence.number))
 
     def _known(self, execution: str) -> Fence:
         fence = self._find(execution)

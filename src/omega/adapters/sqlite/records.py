@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from omega.adapters.sql.letters import letters_of
+from omega.adapters.sql.lines import COLUMNS, Listing, conditions, line_of, wanted
 from omega.adapters.sqlite.schema import damage, opening_error
 from omega.kernel.journal import Row
-from omega.kernel.ports import Letter, Line
+from omega.kernel.ports import Letter, Line, Search
 
-MAX_LINES = 10_000
-"""Most executions one call of `lines` gives."""
-
-_LINE = "SELECT execution, tenant, flow, version, status, principal, target, epoch, owner, lease_us, started_us, updated_us FROM executions"
-_LINE_FIELDS = Line.__dataclass_fields__.keys()
+_LINE = f"SELECT {', '.join(COLUMNS)} FROM executions"  # noqa: S608 - names are ours
+_LABEL = "EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = {} AND label.value = {})"
+_EARLIEST = "SELECT min(ready_us) FROM executions WHERE queue = ? AND due_us > 0 AND ready_us > ?"
 _ROWS = (
     "SELECT seq, kind, position, meta, coalesce(payload, body) FROM journal LEFT JOIN blobs ON blobs.id = journal.blob"
     " WHERE journal.execution = (SELECT number FROM executions WHERE execution = ?) ORDER BY seq"
 )
 
 
-class Records:
+class Records(Listing):
     """Queries on one read-only connection; each call is one statement and sees one moment. Implements `kernel.ports.Reader`.
 
     Every method raises IntegrityError (OMG-S005) on damaged pages and StorageError (OMG-S004) when the disk fails.
@@ -40,13 +39,15 @@ class Records:
         """The id that this folder got when it was made."""
         return str(self._ask("SELECT value FROM meta WHERE key = 'installation'")[0][0])
 
-    def lines(self, *, tenant: str | None = None, status: str | None = None, limit: int = 50) -> list[Line]:
-        """Executions, the newest first, at most `limit`."""
-        sql = f"{_LINE} WHERE (?1 IS NULL OR tenant = ?1)"
-        if status is not None:
-            sql += " AND status = ?2"
-        found = self._ask(f"{sql} ORDER BY number DESC LIMIT ?3", (tenant, status, max(0, min(limit, MAX_LINES))))
-        return [_line(values) for values in found]
+    def search(self, search: Search) -> list[Line]:
+        """The executions of one page, the newest first; nothing when the page begins after an execution that is not there."""
+        where = ""
+        values: list[Any] = []
+        for condition, wants in conditions(search, label=_LABEL):
+            where += f"{' AND ' if where else ' WHERE '}{condition.replace('{}', '?')}"
+            values += wants
+        found = self._ask(f"{_LINE}{where} ORDER BY number DESC LIMIT ?", (*values, wanted(search)))
+        return [_line(each) for each in found]
 
     def line(self, execution: str) -> Line | None:
         """The line of one execution."""
@@ -54,9 +55,11 @@ class Records:
         return _line(found[0]) if found else None
 
     def rows(self, execution: str) -> list[Row]:
-        """The journal of one execution in order, large payloads included; empty when there is none of that id."""
+        """The journal of one execution in order, large payloads included; empty when there is none. A fork begins with its origin's."""
         found = self._ask(_ROWS, (execution,))
-        return [Row(execution, seq, kind, position, meta, payload) for seq, kind, position, meta, payload in found]
+        own = [Row(execution, seq, kind, position, meta, payload) for seq, kind, position, meta, payload in found]
+        origin = self._ask("SELECT origin, origin_rows FROM executions WHERE execution = ? AND origin <> ''", (execution,))
+        return [*self.rows(origin[0][0])[: origin[0][1]], *own] if origin else own
 
     def key(self, execution: str) -> bytes | None:
         """The wrapped data key of an execution, or None when it has none (any more)."""
@@ -78,12 +81,9 @@ class Records:
         return [name for (name,) in self._ask("SELECT tenant FROM logs UNION SELECT tenant FROM executions ORDER BY 1")]
 
     def letters(self, after: int = 0) -> list[Letter]:
-        """Letters with a number above `after`, the oldest first. Their bodies come from another process: data to check, not to trust."""
-        found = self._ask("SELECT number, execution, verb, body, at_us FROM inbox WHERE number > ? ORDER BY number", (after,))
-        return [
-            Letter(number=number, execution=execution, verb=verb, body=msgspec.json.decode(body, type=dict[str, Any]), at_us=at_us)
-            for number, execution, verb, body, at_us in found
-        ]
+        """Letters with a number above `after`, the oldest first."""
+        sql = "SELECT number, execution, verb, body, at_us FROM inbox WHERE number > ? ORDER BY number"
+        return letters_of(self._ask(sql, (after,)))
 
     def inbox_changed(self) -> bool:
         """Whether a letter came since the last call: one pragma while nothing was written, one look at the end of the inbox otherwise."""
@@ -95,6 +95,11 @@ class Records:
         changed = newest > self._seen_letter
         self._seen_letter = max(newest, self._seen_letter)
         return changed
+
+    async def next_due(self, queues: Sequence[str], now_us: int) -> int | None:
+        """See `kernel.ports.Store.next_due`."""
+        moments = [self._ask(_EARLIEST, (queue, now_us))[0][0] for queue in set(queues)]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def document(self, kind: str, name: str) -> bytes | None:
         """One document, or None."""
@@ -117,4 +122,4 @@ class Records:
 
 
 def _line(values: tuple[Any, ...]) -> Line:
-    return Line(**dict(zip(_LINE_FIELDS, values, strict=True)))
+    return line_of(dict(zip(COLUMNS, values, strict=True)))

@@ -2,6 +2,7 @@
 
     meta         format version, engine epoch, installation id
     executions   one line per execution; `number` is its short name inside this file
+    begun        when executions of queues with a rate were taken up
     journal      the rows, in the order they were written; (execution, seq) is unique
     blobs        payloads above INLINE_LIMIT, so that journal pages stay dense
     keys         the wrapped data key of each execution: destroying it destroys the payloads
@@ -59,9 +60,31 @@ CREATE TABLE executions (
     owner TEXT NOT NULL,
     lease_us INTEGER NOT NULL,
     started_us INTEGER NOT NULL,
-    updated_us INTEGER NOT NULL
+    updated_us INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    key TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    due_us INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    parent TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    origin_rows INTEGER NOT NULL,
+    woken_us INTEGER NOT NULL DEFAULT 0,
+    compacted INTEGER NOT NULL DEFAULT 0,
+    ready_us INTEGER GENERATED ALWAYS AS (max(due_us, lease_us)) VIRTUAL
 ) STRICT;
 CREATE INDEX executions_by_status ON executions (status, number);
+CREATE INDEX executions_by_parent ON executions (parent, number) WHERE parent <> '';
+CREATE INDEX executions_by_origin ON executions (origin) WHERE origin <> '';
+CREATE INDEX executions_by_end ON executions (tenant, updated_us) WHERE status IN ('done', 'failed', 'cancelled') AND compacted = 0;
+CREATE INDEX executions_running ON executions (queue, lease_us) WHERE status = 'running' AND queue <> '';
+CREATE INDEX executions_by_turn ON executions (queue, digest, priority, tenant, ready_us) WHERE due_us > 0;
+CREATE INDEX executions_by_key ON executions (queue, digest, priority, tenant, key, ready_us) WHERE due_us > 0;
+CREATE INDEX executions_by_moment ON executions (queue, ready_us) WHERE due_us > 0;
+CREATE TABLE begun (queue TEXT NOT NULL, at_us INTEGER NOT NULL) STRICT;
+CREATE INDEX begun_by_moment ON begun (queue, at_us);
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY,
     execution INTEGER NOT NULL,
@@ -92,7 +115,7 @@ CREATE TABLE documents (
 ) STRICT, WITHOUT ROWID;
 """
 
-_TABLES = frozenset({"meta", "executions", "journal", "blobs", "keys", "leaves", "logs", "checkpoints", "inbox", "documents"})
+_TABLES = frozenset({"meta", "executions", "journal", "blobs", "keys", "leaves", "logs", "checkpoints", "inbox", "documents", "begun"})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNUSABLE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOLFS})
 

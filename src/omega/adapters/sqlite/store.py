@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import os
 import sqlite3
@@ -11,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from omega.adapters.sql.batches import measure, unknown
-from omega.adapters.sql.letters import document_values, letter_values
+from omega.adapters.sql.batches import unknown
+from omega.adapters.sql.desk import Desk
+from omega.adapters.sql.letters import document_values, letter_values, letters_of
 from omega.adapters.sql.queue import Entry
 from omega.adapters.sqlite import inbox, schema
 from omega.adapters.sqlite.folder import DATABASE, EngineLock, prepare
@@ -21,26 +21,46 @@ from omega.adapters.sqlite.records import Records
 from omega.adapters.sqlite.writer import Counts, Writer
 from omega.kernel.errors import IntegrityError, OmegaError
 from omega.kernel.ids import new_id
-from omega.kernel.ports import Batch, Committed, Sequencer
+from omega.kernel.ports import Letter, Sequencer
 
-_END_LEASES = "UPDATE executions SET owner = '', lease_us = 0 WHERE status IN ('running', 'waiting', 'in doubt') AND owner <> ''"
+_LETTERS = (
+    "SELECT i.number, i.execution, verb, body, at_us FROM inbox AS i LEFT JOIN executions AS e ON e.execution = i.execution"
+    " WHERE i.number > ? AND (e.number IS NULL OR e.owner IN ('', ?) OR e.lease_us <= ?) ORDER BY i.number"
+)
+_END_LEASES = (
+    "UPDATE executions SET owner = '', lease_us = 0 WHERE status IN ('running', 'waiting', 'in doubt', 'queued', 'dead') AND owner <> ''"
+)
 
 
-class SqliteStore(Records):
-    """The system of record in one folder. One instance at a time, in one process; readers and letter writers may be many.
+class SqliteStore(Desk, Records):
+    """The system of record in one folder. One instance at a time, in one process; readers and letter writers may be many."""
 
-    `commit`, `claim`, `renew` and `flush` may be awaited from any event loop; the rest is synchronous. A cancelled `commit` is written
-    nevertheless: only its answer is lost.
-    """
+    _writer: Writer
 
-    def __init__(self, folder: Path, lock: EngineLock, reading: sqlite3.Connection, writer: Writer, *, owner: str, engine: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lock: EngineLock,
+        reading: sqlite3.Connection,
+        writer: Writer,
+        *,
+        owner: str,
+        engine: int,
+        now_us: Callable[[], int],
+    ) -> None:
         super().__init__(reading, folder)
         self.owner = owner
+        self._now_us = now_us
         self.engine = engine
         """The engine epoch: one higher each time the folder is opened for writing."""
         self._lock = lock
         self._writer = writer
         self._closed = False
+
+    @property
+    def counts(self) -> Counts:
+        """What was written since this store was opened, and how often the write-ahead log was folded."""
+        return self._writer.counts
 
     @classmethod
     def open(cls, folder: Path, *, sequencer: Sequencer, owner: str, now_us: Callable[[], int]) -> SqliteStore:
@@ -63,43 +83,7 @@ class SqliteStore(Records):
             lock.release()
             raise
         ledger = Ledger(writing, engine=engine, owner=owner, sequencer=sequencer, now_us=now_us)
-        return cls(folder, lock, reading, Writer(writing, ledger), owner=owner, engine=engine)
-
-    @property
-    def counts(self) -> Counts:
-        """What was written since this store was opened."""
-        return self._writer.counts
-
-    async def commit(self, batch: Batch) -> Committed:
-        """See `kernel.ports.Store.commit`."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Committed] = loop.create_future()
-        self._writer.submit(Entry(batch=batch, future=future, loop=loop, size=measure(batch)))
-        return await future
-
-    def behind(self, batch: Batch) -> None:
-        """See `kernel.ports.Store.behind`. Blocks only while the queue is full."""
-        self._writer.submit(Entry(batch=batch, size=measure(batch)))
-
-    async def claim(self, execution: str, *, owner: str, lease_us: int, now_us: int) -> int:
-        """See `kernel.ports.Store.claim`."""
-        epoch: int = await self._chore(lambda ledger: ledger.claim(execution, owner, lease_us, now_us))
-        return epoch
-
-    async def renew(self, execution: str, epoch: int, lease_us: int) -> None:
-        """Own `execution` until `lease_us`. Raises StorageError (OMG-S006) when the epoch has moved on, InputError (OMG-I003)."""
-        await self._chore(lambda ledger: ledger.renew(execution, epoch, lease_us))
-
-    async def release(self, execution: str) -> None:
-        """Give back what this store's owner holds; an execution that ends is given back by its last head."""
-        await self._chore(lambda ledger: ledger.release(execution, self.owner))
-
-    async def flush(self) -> None:
-        """Return when everything handed to `behind` so far is on disk or refused."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._writer.submit(Entry(future=future, loop=loop))
-        await future
+        return cls(folder, lock, reading, Writer(writing, ledger), owner=owner, engine=engine, now_us=now_us)
 
     def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
         """A letter from this process; as `SqliteInbox.post`."""
@@ -107,6 +91,10 @@ class SqliteStore(Records):
         if self.line(execution) is None:
             raise unknown(execution)
         return int(self._wait(lambda ledger: ledger.run(inbox.POST, values)))
+
+    def letters(self, after: int = 0) -> list[Letter]:
+        """Letters with a number above `after` about executions that this engine owns or nobody does, the oldest first."""
+        return letters_of(self._ask(_LETTERS, (after, self.owner, self._now_us())))
 
     def settle(self, number: int) -> None:
         """Remove a letter that was acted on."""
@@ -137,12 +125,6 @@ class SqliteStore(Records):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    async def _chore(self, chore: Callable[[Ledger], Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._writer.submit(Entry(chore=chore, future=future, loop=loop))
-        return await future
 
     def _wait(self, chore: Callable[[Ledger], Any]) -> Any:
         """Run a chore in the writer and wait for it here: for the rare small write whose caller is not a coroutine."""

@@ -157,6 +157,7 @@ class Writer:
             for entry in entries:
                 self._stage(entry, staged)
             leaves = ledger.commit()
+            changed = ledger.changed
         except _OWN_FAULTS as error:
             ledger.rollback()
             if len(entries) == 1:
@@ -166,7 +167,7 @@ class Writer:
                     entry.error = None
                     self._write([entry])
             return
-        self._count(staged, leaves)
+        self._count(staged, leaves, changed=changed)
 
     def _stage(self, entry: Entry, staged: list[Entry]) -> None:
         try:
@@ -183,28 +184,31 @@ class Writer:
     def _refuse(self, entry: Entry, error: Exception) -> None:
         self._refusals.note(entry, error if isinstance(error, OmegaError) else _refusal(entry, error))
 
-    def _count(self, staged: list[Entry], leaves: int) -> None:
+    def _count(self, staged: list[Entry], leaves: int, *, changed: bool) -> None:
         counts = self.counts
-        if any(entry.batch is not None or entry.chore is not None for entry in staged):
-            counts.commits += 1
+        counts.commits += changed
         batches = [entry.batch for entry in staged if entry.batch is not None]
         counts.batches += len(batches)
         counts.rows += sum(len(batch.rows) for batch in batches)
         counts.leaves += leaves
 
     def _fold(self) -> None:
-        """Empty the write-ahead log into the database between two groups; a reader in the way puts it off to the next time."""
-        grown = self._ledger.grown
-        if grown < FOLD_BYTES or (self._queue.entries and grown < 4 * FOLD_BYTES):
+        """Empty the write-ahead log into the database between two groups; a reader in the way puts it off to the next time.
+
+        After an erasure at once, and cut to nothing: keys that were destroyed must not stand in it until they are written over.
+        """
+        grown, erased = self._ledger.grown, self._ledger.erased
+        if not erased and (grown < FOLD_BYTES or (self._queue.entries and grown < 4 * FOLD_BYTES)):
             return
         try:
             self._connection.execute("PRAGMA busy_timeout=0")
-            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            busy, *_ = self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if erased else 'RESTART'})").fetchone()
             self._connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
         except sqlite3.Error as error:
             self._stop(f"the write-ahead log cannot be folded: {error}", [])
             return
         self._ledger.grown = FOLD_BYTES // 2 if busy else 0
+        self._ledger.erased = erased and bool(busy)
         self.counts.folds += 1
 
     def _stop(self, cause: str, entries: list[Entry]) -> None:

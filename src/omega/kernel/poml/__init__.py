@@ -20,7 +20,7 @@ The laws that hold it together, each a property test:
 """
 
 from omega.kernel.poml.build import Resolve, check, servers_of, to_flow
-from omega.kernel.poml.compare import Change, diff
+from omega.kernel.poml.compare import Change, diff, one_line
 from omega.kernel.poml.document import SCHEMA_FILE, SCHEMA_VERSION, Document, Node, ToolServer, Typed
 from omega.kernel.poml.layout import format
 from omega.kernel.poml.problems import Problem, problems_of
@@ -42,6 +42,7 @@ __all__ = [
     "diff",
     "format",
     "from_flow",
+    "one_line",
     "parse",
     "problems_of",
     "reference",

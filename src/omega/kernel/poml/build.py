@@ -11,16 +11,17 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, get_origin
 
-from omega.kernel import compose
+from omega.kernel import adapt, attempts, compose, learning, people, repeat, sagas
+from omega.kernel.agents import agent
 from omega.kernel.compose import AnyFlow
-from omega.kernel.definition import Flow, In, Out, Tool
-from omega.kernel.errors import DefinitionError, OmegaError
-from omega.kernel.flow import tool
+from omega.kernel.definition import Flow, In, Out, Tool, tool
+from omega.kernel.errors import DefinitionError, InputError, OmegaError
 from omega.kernel.poml.connect import Chain, Fork, Name
 from omega.kernel.poml.document import Document, Node, ToolServer, Typed
 from omega.kernel.poml.problems import Mark, Problem, Problems, TooMany, quoted, refusal
+from omega.kernel.poml.schemas import misfit
 from omega.kernel.servers import Server, server
-from omega.kernel.types import Type, assignable, show, type_of
+from omega.kernel.types import ANY, Type, assignable, show, type_of
 
 Resolve = Callable[[str], AnyFlow]
 """Gives the flow that `module:name` refers to. Raises LookupError or an OmegaError when there is none."""
@@ -34,6 +35,10 @@ _JSON_TYPES: dict[str, Any] = {
     "object": dict[str, Any],
     "string": str,
 }
+
+
+PLAIN_TYPES: dict[str, Any] = {show(each): each for each in _JSON_TYPES.values()} | {"Any": Any}
+"""The Python types that a document may name without giving a schema."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -52,7 +57,7 @@ def to_flow(document: Document, resolve: Resolve) -> AnyFlow:
     """The flow that `document` describes; `resolve` finds the Python flows it refers to.
 
     Raises DefinitionError with every problem and its line: OMG-L006 types that do not fit (both ends are named), L008 a reference that
-    leads nowhere, L011 a node that cannot run yet, OMG-F003 and F004 as for the same combinator written in Python.
+    leads nowhere, L011 a module that is not installed, OMG-F003 and F004 as for the same combinator written in Python.
     """
     problems = Problems(document.file)
     flow: AnyFlow | None = None
@@ -116,6 +121,9 @@ class _Builder:
             code = "OMG-L006" if error.code == "OMG-F001" else error.code
             self.problems.add(code, at, error.cause, expected=error.advice if error.code != "OMG-F001" else "types that fit")
             raise _Failed from error
+        except InputError as error:  # a value in the document that the flow it is for does not take
+            self.problems.add("OMG-L003", at, error.cause, expected="a value of the type that the flow takes")
+            raise _Failed from error
 
     # -- expressions
 
@@ -125,6 +133,7 @@ class _Builder:
             if not left[1].output.fits(right[1].input):
                 self.mismatch(left, right, at)
                 raise _Failed
+            self.schemas(left, right, at)
         return compose.sequence(*parts)
 
     def stage(self, stage: Name | Fork, at: Mark) -> AnyFlow:
@@ -135,12 +144,25 @@ class _Builder:
             raise _Failed
         return flow
 
+    def schemas(self, left: tuple[Name | Fork, AnyFlow], right: tuple[Name | Fork, AnyFlow], at: Mark) -> None:
+        """Where one of the two is known by its schema alone, the schemas must fit."""
+        gives, takes = left[1].output, right[1].input
+        if gives.given_schema is None and takes.given_schema is None:
+            return
+        found = misfit(gives.schema(), takes.schema())
+        if found:
+            ends = f"{self.end(left[0])} gives {gives.name}, {self.end(right[0])} takes {takes.name}: {found}"
+            self.problems.add("OMG-L006", at, ends, expected="schemas that fit, or a node between the two that converts")
+            raise _Failed
+
     def mismatch(self, left: tuple[Name | Fork, AnyFlow], right: tuple[Name | Fork, AnyFlow], at: Mark) -> None:
         ends = [
             f"{self.end(stage)} {verb} {kind.name}"
             for stage, verb, kind in ((left[0], "gives", left[1].output), (right[0], "takes", right[1].input))
         ]
-        self.problems.add("OMG-L006", at, ", ".join(ends), expected="types that fit, or a node between the two that converts")
+        twice = left[1].output.name == right[1].input.name  # a schema under `types`, and the Python type of that name
+        wanted = "one meaning of the name: leave it out of `types`" if twice else "types that fit, or a node between the two that converts"
+        self.problems.add("OMG-L006", at, ", ".join(ends), expected=wanted)
 
     def end(self, stage: Name | Fork) -> str:
         """A stage as an error names it: with the lines of its nodes."""
@@ -174,16 +196,32 @@ class _Builder:
                 flow = compose.fallback(flow, *(self.chain(chain, node.at) for chain in value))
             elif option == "cache":
                 flow = compose.cache(flow, ttl_s=value["ttl"], reads=value.get("reads", False))
+            elif option != "approve":
+                flow = self.heeding(flow, option, value, node)
         return flow
+
+    def heeding(self, flow: AnyFlow, option: str, value: Any, node: Node) -> AnyFlow:
+        """The options that heed time, others, and what comes after."""
+        if option == "delay":
+            return repeat.delay(flow, value)
+        if option == "rate":
+            more = {name: each for name, each in value.items() if name != "limit"}
+            return adapt.rate_limited(flow, value["limit"], **more)
+        if option == "breaker":
+            more = {name: self.chain(each, node.at) if name == "otherwise" else each for name, each in value.items()}
+            return adapt.breaker(flow, **more)
+        if option == "attempt":
+            return attempts.attempt(flow)
+        return sagas.undoable(flow, self.chain(value, node.at))
 
     def python(self, node: Node) -> AnyFlow:
         try:
             found: Any = self.resolve(node.value)
         except (LookupError, OmegaError) as error:
             cause = error.cause if isinstance(error, OmegaError) else "no such flow"
-            self.problems.add(
-                "OMG-L008", node.at, f"node {node.key}: {quoted(node.value)}: {cause}", expected="module:flow that can be imported"
-            )
+            named = quoted(node.value)
+            named = cause if cause.startswith(named) else f"{named}: {cause}"
+            self.problems.add("OMG-L008", node.at, f"node {node.key}: {named}", expected="module:flow that can be imported")
             raise _Failed from error
         if not isinstance(found, Flow):
             self.problems.add("OMG-L008", node.at, f"node {node.key}: {quoted(node.value)} is no flow", expected="a function with @flow")
@@ -201,14 +239,14 @@ class _Builder:
             flow,
             body=body,
             input=flow.input if source is None else self.type(source),
-            output=flow.output if result is None else self.type(result),
+            output=flow.output if result is None else self.result(result),
             _digest=[],
         )
 
     def when(self, node: Node) -> AnyFlow:
         otherwise = node.fields.get("otherwise")
         return compose.when(
-            self.question(node),
+            self.question(node, node.value),
             then=self.chain(node.fields["then"], node.at),
             otherwise=None if otherwise is None else self.chain(otherwise, node.at),
         )
@@ -216,10 +254,10 @@ class _Builder:
     def switch(self, node: Node) -> AnyFlow:
         default = node.fields.get("default")
         cases = {case: self.chain(chain, node.at) for case, chain in node.fields["cases"].items()}
-        return compose.switch(self.question(node), cases, default=None if default is None else self.chain(default, node.at))
+        return compose.switch(self.question(node, node.value), cases, default=None if default is None else self.chain(default, node.at))
 
-    def question(self, node: Node) -> str | AnyFlow:
-        return self.chain(node.value, node.at) if isinstance(node.value, Chain) else str(node.value)
+    def question(self, node: Node, asked: Any) -> str | AnyFlow:
+        return self.chain(asked, node.at) if isinstance(asked, Chain) else str(asked)
 
     def each(self, node: Node) -> AnyFlow:
         return compose.foreach(self.chain(node.value, node.at), at_once=node.fields.get("at_once", compose.AT_ONCE))
@@ -230,25 +268,126 @@ class _Builder:
     def race(self, node: Node) -> AnyFlow:
         return compose.race(*(self.chain(chain, node.at) for chain in node.value))
 
-    def waiting(self, node: Node) -> AnyFlow:
-        expected = "a flow or tool node; the document is kept as it is"
-        self.problems.add("OMG-L011", node.at, f"node {node.key} is of kind {node.kind}, which cannot run yet", expected=expected)
+    def loop(self, node: Node) -> AnyFlow:
+        return repeat.loop(
+            self.chain(node.value, node.at), while_=self.question(node, node.fields["while"]), most=node.fields.get("most", repeat.ROUNDS)
+        )
+
+    def batch(self, node: Node) -> AnyFlow:
+        return repeat.batch(self.chain(node.value, node.at), size=node.fields["size"], at_once=node.fields.get("at_once", compose.AT_ONCE))
+
+    def scatter(self, node: Node) -> AnyFlow:
+        return repeat.scatter(
+            self.chain(node.value, node.at), queue=node.fields.get("queue", ""), at_once=node.fields.get("at_once", compose.AT_ONCE)
+        )
+
+    def reduce(self, node: Node) -> AnyFlow:
+        return repeat.reduce(self.chain(node.value, node.at), start=node.fields.get("start", repeat.FIRST))
+
+    def gather(self, node: Node) -> AnyFlow:
+        start, reducer = node.fields.get("start", repeat.FIRST), self.chain(node.fields["reducer"], node.at)
+        if isinstance(node.value, Chain):
+            return repeat.gathered(self.chain(node.value, node.at), reducer, start=start)
+        return repeat.gather(*(self.chain(chain, node.at) for chain in node.value), reducer=reducer, start=start)
+
+    def saga(self, node: Node) -> AnyFlow:
+        return sagas.saga(*(self.stage(stage, node.at) for stage in node.value.stages))
+
+    def optimize(self, node: Node) -> AnyFlow:
+        score = node.fields.get("score")
+        return adapt.optimize(
+            *(self.chain(chain, node.at) for chain in node.value),
+            goal=node.fields.get("goal", "cost"),
+            explore=node.fields.get("explore", 0.1),
+            score=None if score is None else self.chain(score, node.at),
+        )
+
+    def tuned(self, node: Node) -> AnyFlow:
+        try:
+            return learning.tuned(self.chain(node.value, node.at), node.fields["parameters"])
+        except InputError as error:
+            self.problems.add("OMG-L003", node.at, f"node {node.key}: {error.cause}", expected="parameters that the flow takes")
+            raise _Failed from error
+
+    def learn(self, node: Node) -> AnyFlow:
+        given = {name: node.fields[name] for name in ("held_out", "level", "seed", "at_once") if name in node.fields}
+        given |= {"metric": self.chain(node.fields["metric"], node.at)} if "metric" in node.fields else {}
+        return learning.learn(self.chain(node.value, node.at), **given)
+
+    def human(self, node: Node) -> AnyFlow:
+        asked, name = node.value, node.fields.get("name", node.key)
+        source = ANY if "input" not in node.fields else self.type(node.fields["input"])
+        result = ANY if "output" not in node.fields else self.result(node.fields["output"])
+        message, within = asked.get("message", ""), asked.get("within", 0)
+        if "approval" in asked:
+            made = people.approval(asked["approval"], message, within=within, name=name)
+            result = source if "input" not in node.fields else self.result(node.fields["input"])
+        elif "form" in asked:
+            result = self.result(asked["form"])
+            made = people.form(Any, message=message, role=asked.get("role", ""), within=within, name=name)
+        else:
+            made = people.wait_for(asked["signal"], within=within, name=name)
+        return replace(made, input=source, output=result, _digest=[])
+
+    def agent(self, node: Node) -> AnyFlow:
+        asked, source, result = dict(node.value), node.fields.get("input"), node.fields.get("output")
+        tools = [self.chain(chain, node.at) for chain in asked.pop("tools", ())]
+        return agent(
+            node.fields.get("name", node.key),
+            **asked,
+            tools=tools,
+            input=ANY if source is None else self.type(source),
+            output=str if result is None else self.result(result),
+        )
+
+    def module(self, node: Node) -> AnyFlow:
+        name = str(node.value).partition("@")[0]
+        self.problems.add(
+            "OMG-L011", node.at, f"node {node.key}: the module {name} is not installed", expected="a module that is installed here"
+        )
         raise _Failed
 
     # -- types
 
     def type(self, typed: Typed) -> Type:
-        """A declared type: a JSON Schema here or by name, or the plain Python types by theirs."""
+        """A declared type: a JSON Schema here or by name; else a plain Python type, or one of the document's flows, by its name."""
         schema = typed.schema or self.document.types.get(typed.name)
         if schema is None:
-            known = {show(each): each for each in _JSON_TYPES.values()} | {"Any": Any}
+            if typed.name in PLAIN_TYPES:
+                return type_of(PLAIN_TYPES[typed.name])
+            known = self.types_of_flows()
             if typed.name in known:
-                return type_of(known[typed.name])
-            self.problems.unknown("OMG-L004", typed.at, "type", typed.name, [*self.document.types, *known])
+                return known[typed.name]
+            self.problems.unknown("OMG-L004", typed.at, "type", typed.name, {*self.document.types, *known, *PLAIN_TYPES})
             raise _Failed
         self.check_schema(schema, typed)
         kind = schema.get("type")
         return Type(_JSON_TYPES.get(kind, Any) if isinstance(kind, str) else Any, schema, typed.name)
+
+    def types_of_flows(self) -> dict[str, Type]:
+        """The types that the document's Python flows take and give, by name; a name that two of them have is nobody's."""
+        found: dict[str, Type] = {}
+        unclear: set[str] = set()
+        for node in self.document.nodes.values():
+            for kind in self.ends_of(node):
+                if found.setdefault(kind.name, kind).annotation != kind.annotation:
+                    unclear.add(kind.name)
+        return {name: kind for name, kind in found.items() if name not in unclear}
+
+    def ends_of(self, node: Node) -> tuple[Type, ...]:
+        """What a node's Python flow takes and gives; nothing where there is none, which is told where the node is made."""
+        if node.kind != "flow":
+            return ()
+        try:
+            found: Any = self.resolve(node.value)
+        except (LookupError, OmegaError):
+            return ()
+        return (found.input, found.output) if isinstance(found, Flow) else ()
+
+    def result(self, typed: Typed) -> Type:
+        """The declared type of what comes from outside: its schema says what it is, so it joins by schema, not by Python type."""
+        kind = self.type(typed)
+        return kind if kind.given_schema is None else Type(Any, kind.given_schema, kind.name)
 
     def check_schema(self, schema: Mapping[str, Any], typed: Typed) -> None:
         import jsonschema  # noqa: PLC0415 - a document that gives no schema need not wait for it
@@ -296,6 +435,16 @@ _MAKERS: dict[str, Callable[[_Builder, Node], AnyFlow]] = {
     "foreach": _Builder.each,
     "parallel": _Builder.parallel,
     "race": _Builder.race,
-    "agent": _Builder.waiting,
-    "human": _Builder.waiting,
+    "loop": _Builder.loop,
+    "batch": _Builder.batch,
+    "scatter": _Builder.scatter,
+    "reduce": _Builder.reduce,
+    "gather": _Builder.gather,
+    "saga": _Builder.saga,
+    "optimize": _Builder.optimize,
+    "tuned": _Builder.tuned,
+    "learn": _Builder.learn,
+    "agent": _Builder.agent,
+    "module": _Builder.module,
+    "human": _Builder.human,
 }

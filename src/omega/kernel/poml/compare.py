@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from omega.kernel.poml.document import Document
+from omega.kernel.poml.layout import lay_out_value
 
 _MISSING = object()
-_OPTIONS = ("retry", "timeout", "fallback", "cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,18 @@ def diff(before: Document, after: Document) -> list[Change]:
     return list(_compare("", _meaning(before), _meaning(after)))
 
 
+def one_line(value: Any, most: int = 80) -> str:
+    """A side of a change as a document says it, on one line."""
+    said = " ".join(lay_out_value(value).split())
+    return said if len(said) <= most else f"{said[: most - 3]}..."
+
+
 def _meaning(document: Document) -> dict[str, Any]:
     """Plain data in which spelling does not count: expressions in their one form, the order of options as a value of its own."""
     data = document.plain
     data["connect"] = str(document.connect)
     for key, node in document.nodes.items():
-        order = [name for name, _ in node.options if name in _OPTIONS]
+        order = [name for name, _ in node.options if name != "approve"]
         if len(order) > 1:
             data["nodes"][key] = data["nodes"][key] | {"(order of options)": ", ".join(order)}
     return data

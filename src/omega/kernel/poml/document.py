@@ -12,7 +12,10 @@ from omega.kernel.poml.problems import Mark
 from omega.kernel.poml.tree import Branch
 
 SCHEMA_VERSION = "2.0.0"
-"""The version of the document format that this release writes; it reads every 2.0.x."""
+"""The version of the document format that this release writes."""
+
+READ_MINOR = 0
+"""The newest minor version of format 2 that this release knows; a document of a later one is read when it uses nothing that is new."""
 
 SCHEMA_FILE = "schema-2.0.0.json"
 """The published JSON Schema, a resource of this package."""

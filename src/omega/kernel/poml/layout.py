@@ -21,7 +21,7 @@ WIDTH = 120
 SECTIONS = frozenset({"nodes", "types", "servers", "secrets"})
 """Top-level keys whose entries always stand one a line."""
 
-_PLAIN = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}|\d{1,9}(?:ms|s|m|h)|[A-Za-z_][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*")
+_PLAIN = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}|\d{1,9}(?:ms|s|m|h|d)|[A-Za-z_][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*")
 _TAKEN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 """Words that some reader of YAML takes for something else than text."""
 
@@ -46,6 +46,11 @@ def lay_out(root: Branch) -> str:
     while lines and not lines[0]:
         lines.pop(0)
     return "\n".join(lines or ["{}"]) + "\n"
+
+
+def lay_out_value(value: Any) -> str:
+    """Plain data on one line, as it stands in a document; texts of several lines as JSON."""
+    return _one_line(tree_of(value), flow=False) or json.dumps(value, ensure_ascii=False)
 
 
 def tree_of(value: Any) -> Value:

@@ -3,6 +3,8 @@
 Subclass the suite in a test module and give the fixtures it asks for; needs pytest and Hypothesis, which `omega` itself does not install.
 """
 
+from omega.testing.conformance.batches import FullStore, NoteSequencer
+from omega.testing.conformance.blobs import BlobsConformance
 from omega.testing.conformance.effector import EffectorCase, EffectorConformance
 from omega.testing.conformance.small import (
     ClockConformance,
@@ -11,9 +13,11 @@ from omega.testing.conformance.small import (
     SequencerConformance,
     SignerConformance,
 )
-from omega.testing.conformance.store import FullStore, NoteSequencer, StoreConformance
+from omega.testing.conformance.store import StoreConformance
+from omega.testing.conformance.wakeups import WakeupsConformance
 
 __all__ = [
+    "BlobsConformance",
     "ClockConformance",
     "EffectorCase",
     "EffectorConformance",
@@ -24,4 +28,5 @@ __all__ = [
     "SequencerConformance",
     "SignerConformance",
     "StoreConformance",
+    "WakeupsConformance",
 ]

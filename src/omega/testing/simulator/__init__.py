@@ -9,6 +9,9 @@ After the last life this must hold:
     rows have no gaps, each position is settled once         the log verifies, and its digests are those of the journal
     a replay is identical and touches nothing                an engine whose lease was taken over appends and touches nothing
 
+`Fleet` is the same for many: several workers on one store that are killed, paused, cut off and misled about the time, and whose wake-ups
+get lost (`omega.testing.simulator.fleet`).
+
 A violation names its plan (seed, disk, deaths), and `simulate(scenario, plan, expected)` runs that plan again, as does
 `python -m omega.testing.simulator --seed N` for a seed of the soak.
 """
@@ -19,6 +22,7 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from omega.testing.simulator.fleet import Findings, Fleet, fleets
 from omega.testing.simulator.life import Death, Life, Plan, Told
 from omega.testing.simulator.scenario import EVERYTHING, Scenario
 from omega.testing.simulator.takeover import takeovers
@@ -27,6 +31,8 @@ from omega.testing.simulator.witness import Violation
 __all__ = [
     "EVERYTHING",
     "Death",
+    "Findings",
+    "Fleet",
     "Plan",
     "Scenario",
     "Told",
@@ -34,6 +40,7 @@ __all__ = [
     "crash_everywhere",
     "crash_twice",
     "every_crash",
+    "fleets",
     "simulate",
     "soak",
     "takeovers",
@@ -76,10 +83,10 @@ def crash_twice(scenario: Scenario, expected: Told, dice: random.Random, *, seed
 
 
 def soak(seeds: Iterable[int], scenario: Scenario = EVERYTHING) -> dict[str, Any]:
-    """For each seed one run with a crash, one with several, and one takeover, all where the seed puts them; the counts, with every
+    """For each seed one run with a crash, one with several, one takeover and one fleet, all as the seed has it; the counts, with every
     violation."""
     expected = uninterrupted(scenario)
-    counts: dict[str, Any] = {"seeds": 0, "runs": 0, "crashes": 0, "touches": 0, "violations": []}
+    counts: dict[str, Any] = {"seeds": 0, "runs": 0, "crashes": 0, "touches": 0, "fates": {}, "recovered_s": 0.0, "violations": []}
     for seed in seeds:
         counts["seeds"] += 1
         for told in _runs(scenario, expected, seed):
@@ -87,7 +94,17 @@ def soak(seeds: Iterable[int], scenario: Scenario = EVERYTHING) -> dict[str, Any
             counts["crashes"] += max(0, len(told.appends) - 1)
             counts["touches"] += told.touches
             counts["violations"].extend(f"{told.plan}: {problem}" for problem in told.problems)
+        _add_fleet(counts, Fleet(seed).run())
     return counts
+
+
+def _add_fleet(counts: dict[str, Any], found: Findings) -> None:
+    counts["runs"] += 1
+    counts["touches"] += found.touches
+    counts["recovered_s"] = max(counts["recovered_s"], found.recovered_s)
+    for fate, times in found.fates.items():
+        counts["fates"][fate] = counts["fates"].get(fate, 0) + times
+    counts["violations"].extend(f"fleet {found.seed}: {problem}" for problem in found.problems)
 
 
 def _runs(scenario: Scenario, expected: Told, seed: int) -> Iterator[Told]:

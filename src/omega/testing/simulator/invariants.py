@@ -27,6 +27,14 @@ def settled_by_name(rows: Iterable[Row]) -> Counter[str]:
 
 def check_journal(lab: Lab, execution: str) -> Iterator[str]:
     """Rows without gaps, each position settled once, every gated row with its leaf, the log sound over the journals."""
+    yield from check_rows(lab, execution, [leaf for leaf in lab.leaves() if leaf.execution == execution])
+    report = lab.verify()
+    if not report.sound:
+        yield f"the log does not verify: {[finding.record() for finding in report.findings][:3]}"
+
+
+def check_rows(lab: Lab, execution: str, leaves: list[Leaf]) -> Iterator[str]:
+    """As `check_journal`, for one execution and its `leaves` alone."""
     rows = lab.store.rows(execution)
     try:
         digest_of(rows)
@@ -34,10 +42,7 @@ def check_journal(lab: Lab, execution: str) -> Iterator[str]:
         yield error.cause
     twice = Counter(row.position for row in rows if row.kind in _SETTLING)
     yield from (f"{position} was settled {count} times" for position, count in twice.items() if count > 1)
-    yield from _check_leaves(rows, [leaf for leaf in lab.leaves() if leaf.execution == execution])
-    report = lab.verify()
-    if not report.sound:
-        yield f"the log does not verify: {[finding.record() for finding in report.findings][:3]}"
+    yield from _check_leaves(rows, leaves)
     line = lab.store.line(execution)
     last = rows[-1] if rows else None
     if line is not None and last is not None and (last.kind == Kind.FINISHED) != Status(line.status).ended:

@@ -10,7 +10,7 @@ from typing import Any
 from omega.kernel.errors import OmegaError
 from omega.kernel.journal import Status, name_of
 from omega.kernel.ports import Outcome
-from omega.runtime.recovery import LEASE_US
+from omega.runtime.lease import LEASE_US
 from omega.testing.lab import PORTS, Lab, sequencer
 from omega.testing.simulator.invariants import check_journal, same
 from omega.testing.simulator.life import EXECUTION, MAX_DECISIONS, Life, Plan, Told, bury, decide_for

@@ -1,0 +1,1 @@
+"""What adapters that send and receive have in common."""

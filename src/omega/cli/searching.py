@@ -1,0 +1,113 @@
+"""Commands that search: `runs` and `dead`; and the options by which a search is told, which the bulk commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from omega.cli.commands import common
+from omega.cli.output import Answer, Session, ago, seconds, table
+from omega.host.account import summary
+from omega.host.reading import Archive
+from omega.host.searching import FIELDS, read_search, read_where
+from omega.kernel.journal import Status
+from omega.kernel.ports import Line, Search
+
+MAX_SHOWN = 10_000
+
+WHERE = f"FIELD=VALUE; fields: {', '.join(FIELDS)}; may be repeated"
+
+
+def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options by which a list of executions is narrowed."""
+    for option in (
+        click.option("--where", "where", multiple=True, metavar="FIELD=VALUE", help=f"the same as pairs ({', '.join(FIELDS)})"),
+        click.option("--until", metavar="MOMENT", help="started before: how long ago, or a date"),
+        click.option("--since", metavar="MOMENT", help='started since: "2h" ago, "7d", or a date'),
+        click.option("--by", metavar="WHO", help="only those started by person:NAME or agent:NAME"),
+        click.option("--parent", metavar="ID", help="only children of that execution"),
+        click.option("--label", multiple=True, metavar="NAME=VALUE", help="only with that label; may be repeated"),
+        click.option("--key", metavar="KEY", help="only of that partition of its queue"),
+        click.option("--queue", metavar="NAME", help="only of that queue"),
+        click.option("--flow", metavar="NAME", help="only of that flow"),
+        click.option(
+            "--status", multiple=True, type=click.Choice([status.value for status in Status]), help="only those that stand like this"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def search_of(given: dict[str, Any], now_us: int) -> Search:
+    """The search that the options of `narrowing` mean; takes them out of `given`. Raises InputError (OMG-X001)."""
+    pairs: list[tuple[str, str]] = read_where(given.pop("where", ()))
+    for name in ("status", "flow", "queue", "key", "label", "parent", "by", "since", "until"):
+        found = given.pop(name, None)
+        many: Sequence[str] = found if isinstance(found, tuple) else () if found is None else (found,)
+        pairs += [(name, each) for each in many]
+    return read_search(pairs, now_us=now_us)
+
+
+@click.command()
+@narrowing
+@click.option("--after", metavar="ID", default="", help="the page after that execution: the last one of the page before")
+@click.option("--limit", type=click.IntRange(1, MAX_SHOWN), default=20, show_default=True, help="how many, the newest first")
+@common
+@click.pass_obj
+def runs(session: Session, /, after: str, limit: int, **given: Any) -> Answer:
+    """List and search what is recorded, the newest first."""
+    with Archive.open(session.home) as archive:
+        now = archive.world.clock.now_us()
+        search = replace(search_of(given, now), older_than=after, limit=limit)
+        found = archive.reader.search(search)
+        told = [summary(line, in_hands=archive.in_hands(line)) for line in found]
+    statuses = f" with status {' or '.join(search.status)}" if search.status else ""
+    lines = rows_of(found, told, now) or [f"nothing is recorded{statuses}"]
+    if len(found) == limit:
+        lines.append(f"the newest {limit}; more with --limit, or --after {found[-1].execution}")
+    return Answer({"runs": told, "next": found[-1].execution if len(found) == limit else None}, lines)
+
+
+@click.command()
+@click.option("--queue", metavar="NAME", help="only of that queue")
+@click.option("--limit", type=click.IntRange(1, MAX_SHOWN), default=20, show_default=True, help="how many, the newest first")
+@common
+@click.pass_obj
+def dead(session: Session, queue: str | None, limit: int) -> Answer:
+    """List what was given up after too many tries, with the reason of each."""
+    from omega.host.outlook import reason_of
+
+    with Archive.open(session.home) as archive:
+        now = archive.world.clock.now_us()
+        found = archive.reader.search(Search(status=(Status.DEAD,), queue=queue or "", limit=limit))
+        told = [summary(line, in_hands=False) | {"reason": reason_of(archive, line)} for line in found]
+    rows = [
+        [line.execution, f"{line.flow} {line.version}", line.queue, ago(line.updated_us, now), each["reason"]]
+        for line, each in zip(found, told, strict=True)
+    ]
+    lines = table(rows, indent="") or ["nothing was given up"]
+    if found:
+        lines.append(f"do  omega redrive {found[0].execution}" if len(found) == 1 else "do  omega redrive ID, or omega redrive --where ...")
+    return Answer({"runs": told}, lines)
+
+
+def rows_of(found: Sequence[Line], told: Sequence[dict[str, Any]], now: int) -> list[str]:
+    """Executions as a table."""
+    rows = []
+    for line, each in zip(found, told, strict=True):
+        state = "interrupted" if each["interrupted"] else line.status
+        took = f"took {seconds(each['took_s'])}" if Status(line.status).ended else _due(line, now)
+        rows.append([line.execution, f"{line.flow} {line.version}", state, line.principal, ago(line.started_us, now), took])
+    return table(rows, indent="", right=(5,))
+
+
+def _due(line: Line, now: int) -> str:
+    """When something that has not ended is taken up next, as far as it is known."""
+    if not line.queue or line.status == Status.RUNNING:
+        return ""
+    if line.due_us > now:
+        return f"in {seconds((line.due_us - now) / 1_000_000)}"
+    return f"in {line.queue}" if line.status == Status.QUEUED else ""

@@ -1,0 +1,122 @@
+"""What an operator has arranged: queues, schedules, how long payloads are kept. Each is a document of the store under its own name.
+
+Arranging is a flow like any other: admitted by the gate, journaled, sealed. So who changed a limit, and when, is in the log, and nothing in
+here can be changed beside it. What a document of a kind may say is that kind's business (`Reading`); here it is only kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from omega.kernel.context import Context
+from omega.kernel.definition import flow
+from omega.kernel.effects import Receipt, Request
+from omega.kernel.errors import InputError
+from omega.kernel.verdict import Permit
+
+MAX_NAME = 64
+"""Longest name of an arrangement in characters."""
+
+Reading = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+"""Checks the document of one kind: its name and body; gives the body as it is kept. Raises InputError (OMG-I001)."""
+
+
+class Documents(Protocol):
+    """Where documents are read."""
+
+    def document(self, kind: str, name: str) -> bytes | None: ...
+
+    def documents(self, kind: str) -> list[tuple[str, bytes]]: ...
+
+
+class Shelf(Documents, Protocol):
+    """Where documents are written too."""
+
+    def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None: ...
+
+    def drop_document(self, kind: str, name: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep(Request):
+    """Keep `body` as the arrangement `name` of `kind`, in place of an earlier one."""
+
+    port: ClassVar[str] = "arrangements"
+    kind: str
+    name: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop(Request):
+    """Forget the arrangement `name` of `kind`."""
+
+    port: ClassVar[str] = "arrangements"
+    kind: str
+    name: str
+
+
+class ArrangementsEffector:
+    """Serves `Keep` and `Drop` on the documents of a store; `readings` says which kinds there are and what each may hold."""
+
+    port = Keep.port
+
+    def __init__(self, shelf: Shelf, readings: Mapping[str, Reading], now_us: Callable[[], int]) -> None:
+        self._shelf, self._readings, self._now_us = shelf, readings, now_us
+
+    async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
+        """Gives what is kept now (None after a drop).
+
+        Raises InputError: OMG-I001 for what its kind does not admit, OMG-I003 for something to drop that is not there.
+        """
+        permit.spend(self.port)
+        if isinstance(request, Keep):
+            body = self._reading(request.kind)(checked_name(request.name), request.body)
+            self._shelf.put_document(request.kind, request.name, json.dumps(dict(body)).encode(), self._now_us())
+            return dict(body), Receipt()
+        if isinstance(request, Drop):
+            self._reading(request.kind)
+            if not self._shelf.drop_document(request.kind, request.name):
+                raise InputError("OMG-I003", f"there is no {request.kind} {request.name[:MAX_NAME]}")
+            return None, Receipt()
+        raise InputError("OMG-I001", f"arrangements are kept and dropped, there is no {type(request).__name__}")
+
+    def _reading(self, kind: str) -> Reading:
+        found = self._readings.get(kind)
+        if found is None:
+            raise InputError("OMG-I001", f"nothing is arranged as {kind[:MAX_NAME]!r} (known: {', '.join(sorted(self._readings))})")
+        return found
+
+
+@flow(name="arrange", effect="idempotent", needs="arrangements:use")
+async def arrange(ctx: Context, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Keep an arrangement: `kind`, `name`, `body`; gives what is kept."""
+    kept: dict[str, Any] = await ctx.touch(Keep(kind=str(wanted["kind"]), name=str(wanted["name"]), body=wanted["body"]))
+    return kept
+
+
+@flow(name="dissolve", effect="idempotent", needs="arrangements:use")
+async def dissolve(ctx: Context, wanted: dict[str, Any]) -> None:
+    """Forget an arrangement: `kind`, `name`."""
+    await ctx.touch(Drop(kind=str(wanted["kind"]), name=str(wanted["name"])))
+
+
+def arranged(documents: Documents, kind: str, name: str) -> dict[str, Any] | None:
+    """What is arranged under that name, or None."""
+    found = documents.document(kind, name)
+    return None if found is None else dict(json.loads(found))
+
+
+def all_arranged(documents: Documents, kind: str) -> dict[str, dict[str, Any]]:
+    """Everything of a kind by name, sorted."""
+    return {name: dict(json.loads(body)) for name, body in documents.documents(kind)}
+
+
+def checked_name(name: str) -> str:
+    """`name`, if it can name an arrangement. Raises InputError (OMG-I001)."""
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
+        raise InputError("OMG-I001", f"{name[:MAX_NAME]!r} cannot be a name: 1 to {MAX_NAME} printable characters")
+    return name

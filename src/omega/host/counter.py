@@ -1,0 +1,69 @@
+"""The counter: where the one engine of a folder takes the orders of other processes (`omega.host.orders`) and puts its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from omega.host.arrangements import arrange, dissolve
+from omega.host.orders import ANSWER, ORDER, Order
+from omega.host.storage import EngineStore
+from omega.host.targets import Target, load_target
+from omega.kernel.compose import AnyFlow
+from omega.kernel.errors import InputError, OmegaError
+from omega.kernel.ports import Outcome
+from omega.runtime.recovery import pin_of
+from omega.trust.sealing import Keyring
+
+OWN: Mapping[str, AnyFlow] = {f"omega:{flow.name}": flow for flow in (arrange, dissolve)}
+"""Flows of the host itself, which an order names like a target."""
+
+
+class Fulfils(Protocol):
+    """Who carries orders out: an open engine."""
+
+    async def fulfil(self, order: Order, target: Target) -> Outcome: ...
+
+
+async def serve(store: EngineStore, keyring: Keyring, engine: Fulfils, now_us: int) -> int:
+    """Carry out every order that lies there, one after the other; gives how many. Raises StorageError."""
+    orders = store.documents(ORDER)
+    for name, body in orders:
+        try:
+            outcome = await _fulfil(Order.open(name, body, keyring), engine)
+            answer = {"status": str(outcome.status), "error": None if outcome.error is None else dict(outcome.error)}
+        except OmegaError as error:
+            if error.code == "OMG-S004":
+                raise
+            answer = {"status": "failed", "error": error.record()}
+        store.put_document(ANSWER, name, json.dumps(answer).encode(), now_us)
+        store.drop_document(ORDER, name)
+    return len(orders)
+
+
+def forget_answers(store: EngineStore) -> None:
+    """Drop what nobody fetched: whoever asked an earlier engine has given up."""
+    for name, _ in store.documents(ANSWER):
+        store.drop_document(ANSWER, name)
+
+
+def own(text: str) -> Target | None:
+    """The flow of the host itself that `text` names, if it does."""
+    return Target(text, OWN[text], ()) if text in OWN else None
+
+
+async def _fulfil(order: Order, engine: Fulfils) -> Outcome:
+    target = own(order.target) or load_target(order.target)
+    if order.digest != pin_of(target.flow):
+        raise InputError(
+            "OMG-I002",
+            f"the engine at work has another version of {order.target[:200]}",
+            advice="start the worker again, so that it loads the flow as it is now",
+        )
+    return await engine.fulfil(order, target)
+
+
+def answer_of(body: bytes) -> dict[str, Any]:
+    """An answer as data: `status` and `error`."""
+    return dict(json.loads(body))

@@ -1,0 +1,50 @@
+"""The drills of `drills/`, in their short form: each is the same script that anyone can run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from servers.postgres import programs
+
+DRILLS = Path(__file__).resolve().parents[2] / "drills"
+LONGEST_S = 280.0
+KILLS = os.environ.get("OMEGA_DRILL_KILLS", "50")
+SEED = os.environ.get("OMEGA_DRILL_SEED", "1")
+
+
+def run(name: str, *arguments: str) -> None:
+    """Run a drill; everything that was wrong is the failure's text."""
+    programs()
+    command = [sys.executable, str(DRILLS / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_S)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"[-6000:]
+
+
+@pytest.mark.slow
+@pytest.mark.promise("RUN-40")
+@pytest.mark.promise("RUN-41")
+def test_killed_and_paused_workers_lose_nothing_and_double_nothing() -> None:
+    run("worker_kills.py", "--kills", KILLS, "--seed", SEED, "--lease", "1.5")
+
+
+@pytest.mark.slow
+@pytest.mark.promise("RUN-42")
+def test_a_rolling_upgrade_runs_two_versions_side_by_side() -> None:
+    run("rolling_upgrade.py")
+
+
+@pytest.mark.slow
+@pytest.mark.promise("RUN-43")
+def test_a_backup_taken_under_load_is_verified_and_gone_on_with() -> None:
+    run("backup_restore.py")
+
+
+@pytest.mark.slow
+@pytest.mark.promise("RUN-44")
+def test_workers_outlive_their_database() -> None:
+    run("database_kill.py", "--kills", "2", "--seed", SEED)
