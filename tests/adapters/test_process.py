@@ -64,11 +64,11 @@ def wait_until(condition: Callable[[], bool]) -> bool:
 def pids_in(folder: Path, count: int) -> list[int]:
     """The process ids that the members of a tree wrote into `folder`, once all `count` are there."""
 
-    def complete() -> bool:
-        return sum(1 for file in folder.iterdir() if file.read_text().endswith("\n")) >= count
+    def written() -> list[Path]:
+        return [file for file in folder.iterdir() if file.suffix != ".part"]  # those are about to be renamed
 
-    assert wait_until(complete), f"only {[file.name for file in folder.iterdir()]} started"
-    return [int(file.read_text()) for file in folder.iterdir()]
+    assert wait_until(lambda: len(written()) >= count), f"only {[file.name for file in folder.iterdir()]} started"
+    return [int(file.read_text()) for file in written()]
 
 
 # What a program gets and gives

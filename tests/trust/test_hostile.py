@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from chronicle.ledger import OPERATOR, SeededSigner
@@ -63,6 +63,7 @@ def test_parts_of_two_passports_make_no_third(parts: list[str]) -> None:
 @given(end=st.integers(0, len(GOOD) - 1), more=st.sampled_from(["", "A", ".", "=" * 4, "A" * MAX_TOKEN]))
 @settings(max_examples=60, deadline=None)
 def test_a_passport_cut_short_or_made_longer_is_refused(end: int, more: str) -> None:
+    assume(GOOD[:end] + more != GOOD)  # its last character may be the one that is added
     with pytest.raises(Denied):
         office().verify(GOOD[:end] + more, now=NOW)
 
