@@ -34,10 +34,9 @@ class RayEffector:
         permit.spend(self.port)
         if not isinstance(request, Spread):
             raise InputError("OMG-I001", f"the ray port spreads work, not {type(request).__name__}")
-        work = await asyncio.to_thread(self._connect)
         try:
             async with asyncio.timeout(request.timeout_s):
-                results = await self._gather(work, request)
+                results = await self._gather(await asyncio.to_thread(self._connect), request)
         except TimeoutError:
             raise UpstreamError("OMG-P003", f"the cluster took longer than {request.timeout_s:g} s") from None
         return results, Receipt(bytes_out=sum(map(len, request.items)), bytes_in=sum(map(len, results)))
