@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 from adapters.postgres_worker import PAUSED_LEASE_US
 from omega import Context, flow
-from omega.adapters.postgres import PostgresInbox, PostgresReader, PostgresStore
+from omega.adapters.postgres import PostgresInbox, PostgresReader, PostgresStore, link, writer
 from omega.adapters.postgres.link import connect, let_go
 from omega.adapters.postgres.store import SWEEP_S
 from omega.adapters.sql.queue import BEHIND_ROWS
@@ -27,9 +28,10 @@ from omega.host.clock import SystemClock
 from omega.kernel.errors import IntegrityError, StorageError
 from omega.kernel.journal import Kind, Row
 from omega.kernel.ports import Batch, Committed, Head, Reader
+from omega.kernel.queueing import Limits
 from omega.testing.conformance import FullStore, NoteSequencer, StoreConformance
 from omega.testing.conformance.batches import LEASE_US, START_US, TENANT, birth, note_over, refusal, rows, run, step, together
-from omega.testing.conformance.queueing import queued
+from omega.testing.conformance.queueing import QUEUE, queued, want
 from omega.testing.lab import Lab, sequencer
 from servers.postgres import PostgresServer, serve
 
@@ -130,6 +132,12 @@ def eventually(condition: Callable[[], bool], within_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.02)
+
+
+def one_head(batch: Batch) -> Head:
+    """The head of a batch that has one."""
+    assert batch.head is not None
+    return batch.head
 
 
 def assert_sound(reader: Reader, tenant: str = TENANT) -> None:
@@ -263,6 +271,65 @@ class TestSeveralEngines:
         assert answer(paused)["code"] == "OMG-S004"
         assert store.rows("exe_paused") == []
         assert_sound(store)
+
+    def test_no_statement_is_prepared_within_a_transaction(self, open_store: Callable[..., PostgresStore]) -> None:
+        """Between preparing a statement and running it no time limit of the server holds: an engine paused there would hold its locks."""
+        store = open_store()
+        connection = store._writer._connection
+        everything = "SELECT statement FROM pg_prepared_statements WHERE statement NOT LIKE '%pg_prepared_statements%'"
+
+        def prepared() -> set[str]:
+            return {text for (text,) in store._link.run(connection.fetch(everything))}
+
+        before = prepared()
+
+        async def all_that_is_written() -> None:
+            await store.commit(birth("exe_1", leaves=[b"one"]))
+            await store.commit(replace(birth("exe_2"), head=replace(one_head(birth("exe_2")), origin="exe_1", origin_rows=1)))
+            await store.commit(replace(step("exe_1", 1, leaves=[b"two"], head=Head(status="waiting", at_us=START_US)), wake=("exe_2",)))
+            await store.commit(queued("exe_3", key="repo"))
+            assert await store.take(want(limits={QUEUE: Limits(at_once=1, per_key=1, rate=2)}))
+            assert await store.claim("exe_1", owner="engine-1", lease_us=START_US + LEASE_US, now_us=START_US) == 2
+            await store.renew("exe_1", 2, START_US + 2 * LEASE_US)
+            with refusal("OMG-S006"):
+                await store.renew("exe_1", 1, START_US)
+            await store.wake(["exe_1"], START_US)
+            await store.release("exe_1")
+            await store.claim("exe_2", owner="engine-1", lease_us=START_US + LEASE_US, now_us=START_US)
+            await store.commit(step("exe_2", 2, epoch=2, head=Head(status="done", at_us=START_US)))
+            assert await store.compact(TENANT, START_US + 1, 10) == 1
+
+        run(all_that_is_written())
+        assert prepared() == before
+
+    def test_a_lock_that_is_not_to_be_had_in_time_is_asked_for_again(
+        self, dsn: str, open_store: Callable[..., PostgresStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tries = threading.Semaphore(0)
+
+        def is_retried(error: BaseException) -> bool:
+            tries.release()
+            return link.is_retried(error)
+
+        monkeypatch.setattr(link, "LOCK_MS", 50)
+        monkeypatch.setattr(writer, "is_retried", is_retried)
+        store = open_store()
+        run(store.commit(birth("exe_1", leaves=[b"one"])))
+
+        async def main() -> Committed:
+            import asyncpg
+
+            other = await asyncpg.connect(every_tenant(dsn))
+            try:
+                async with other.transaction():
+                    await other.execute("SELECT FROM logs WHERE tenant = $1 FOR UPDATE", TENANT)
+                    commit = asyncio.ensure_future(store.commit(step("exe_1", 1, leaves=[b"two"])))
+                    await asyncio.to_thread(tries.acquire, timeout=20)
+                return await commit
+            finally:
+                await other.close()
+
+        assert run(main()).leaves == (1,)
 
 
 @flow

@@ -11,6 +11,9 @@ log, and holds it for as long as it writes and flushes. That is the one point wh
 leaves for the same tenant. Locks on logs are taken after those on executions and in the order of their names; lines that are changed, one's
 own and those that are woken, are locked after that and in the order of their numbers; a claim holds one lock only: there is no circle.
 
+Pauses. The server ends a transaction whose client falls silent between two statements, but not one whose client falls silent between the
+two messages that prepare a statement and run it. So every statement is prepared before the first transaction, and each is one message.
+
 Wake-ups. Whatever makes an execution due announces its queue in the same transaction (`NOTIFY`), so that it is heard when it can be seen.
 """
 
@@ -23,6 +26,7 @@ from typing import Any
 from omega.adapters.postgres import partitions
 from omega.adapters.postgres.link import Connection
 from omega.adapters.postgres.turns import MAX_LOOKS, Turns, less
+from omega.adapters.postgres.turns import STATEMENTS as TURN_STATEMENTS
 from omega.adapters.postgres.wakeups import WORK_CHANNEL
 from omega.adapters.sql.batches import ENDED, stale, unknown
 from omega.adapters.sql.forks import MAX_FORK_DEPTH, check_origin
@@ -110,6 +114,12 @@ _COMPACT = (
     "DELETE FROM keys WHERE execution = ANY($1::bigint[])",
     "UPDATE executions SET compacted = true WHERE number = ANY($1::bigint[])",
 )
+_EPOCH = "SELECT epoch FROM executions WHERE execution = $1"
+
+_STATEMENTS = (
+    *(_CREATE, _FENCE, _ORIGINS, _IN_ORDER, _CHANGE, _WAKE, _HINT, _KEYS, _JOURNAL, _NEW_LOGS, _LOGS, _LEAVES),
+    *(_HELD, _OWN, _RENEW, _EPOCH, _RELEASE, _COMPACTABLE, *_COMPACT, *TURN_STATEMENTS),
+)
 
 
 class SpoiledError(Exception):
@@ -144,6 +154,7 @@ class Ledger:
         self, connection: Connection, *, owner: str, sequencer: Sequencer, now_us: Callable[[], int], room: partitions.Room
     ) -> None:
         self._connection = connection
+        self._prepared: dict[str, Any] = {}
         self._owner = owner
         self._sequencer = sequencer
         self._now_us = now_us
@@ -151,6 +162,11 @@ class Ledger:
         self._orphans: dict[str, OmegaError] = {}
         self._room = room
         self._newest = 0
+
+    async def prepare(self) -> None:
+        """Prepare every statement, outside of any transaction. To be called once, before anything else."""
+        for sql in _STATEMENTS:
+            self._prepared[sql] = await self._connection.prepare(sql, timeout=WRITE_S)
 
     @property
     def cramped(self) -> bool:
@@ -197,7 +213,7 @@ class Ledger:
     async def renew(self, execution: str, epoch: int, lease_us: int) -> None:
         """Move the end of a lease. Raises StorageError (OMG-S006) when the epoch is no longer ours, InputError (OMG-I003)."""
         if not await self._fetch(_RENEW, execution, epoch, lease_us):
-            found = await self._fetch("SELECT epoch FROM executions WHERE execution = $1", execution)
+            found = await self._fetch(_EPOCH, execution)
             raise stale(execution, epoch, found[0][0]) if found else unknown(execution)
 
     async def release(self, execution: str | None) -> None:
@@ -363,7 +379,7 @@ class Ledger:
         return len(leaves)
 
     async def _fetch(self, sql: str, *values: Any) -> list[Any]:
-        return list(await self._connection.fetch(sql, *values, timeout=WRITE_S))
+        return list(await self._prepared[sql].fetch(*values, timeout=WRITE_S))
 
     async def _run(self, sql: str) -> str:
         return str(await self._connection.execute(sql, timeout=WRITE_S))

@@ -10,7 +10,7 @@ one round trip to the server and two thread switches (0.2 to 0.4 ms here); a `co
 What the server's errors mean is decided here and nowhere else:
 
     class 22, 23, 54, or asyncpg's own refusal of a value     the batch is at fault, its neighbours are not
-    40001, 40P01                                              nobody is at fault: the transaction is tried again, alone
+    40001, 40P01, 55P03                                       nobody is at fault (a lock was not to be had): the transaction is tried again
     everything else                                           the database failed (OMG-S004), or cannot be used when opening (OMG-S002)
 """
 
@@ -50,7 +50,7 @@ ALL_TENANTS = "*"
 
 _MAX_NAME = 63
 _VALUE_CLASSES = ("22", "23", "54")
-_RETRIED = ("40001", "40P01")
+_RETRIED = ("40001", "40P01", "55P03")
 _EXTRA = "install the extra `server` of this package: it brings asyncpg"
 _DSN_ADVICE = "correct the address of the database, or start its server"
 

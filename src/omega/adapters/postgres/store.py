@@ -88,8 +88,10 @@ class PostgresStore(Desk, Correspondence):
         session = Session(dsn, f"omega reads {owner}", on_connect=_listener(hint))
         try:
             connection, room = link.run(_enter(dsn, owner, now_us, span, lease_us))
+            ledger = Ledger(connection, owner=owner, sequencer=sequencer, now_us=now_us, room=room)
             try:
                 link.run(session.within(schema.check))
+                link.run(_prepared(ledger))
             except OmegaError:
                 link.run(let_go(connection))
                 raise
@@ -97,7 +99,6 @@ class PostgresStore(Desk, Correspondence):
             link.run(session.close())
             link.close()
             raise
-        ledger = Ledger(connection, owner=owner, sequencer=sequencer, now_us=now_us, room=room)
         return cls(link, session, Writer(link, connection, ledger), hint, owner=owner, now_us=now_us)
 
     async def retire(self, ended_before_us: int) -> int:
@@ -146,6 +147,13 @@ def _listener(hint: Hint) -> Callable[[Connection], Awaitable[None]]:
         hint.hear()
 
     return listen
+
+
+async def _prepared(ledger: Ledger) -> None:
+    try:
+        await ledger.prepare()
+    except failures() as error:
+        raise failed(error) from error
 
 
 async def _enter(dsn: str, owner: str, now_us: Callable[[], int], span: int, lease_us: int) -> tuple[Connection, Room]:

@@ -74,6 +74,9 @@ LOOK = _look("priority, tenant")
 LOOK_BY_KEY = _look("priority, tenant, key")
 """For those that do."""
 
+STATEMENTS = (_LOCK, _RUNNING, _BEGUN, _FORGET, _NOTE, _BEGIN, LOOK, LOOK_BY_KEY)
+"""All that `Turns` runs."""
+
 Fetch = Callable[..., Awaitable[list[Any]]]
 
 
