@@ -1,6 +1,6 @@
 """The long counts: kill the engine at random moments, thousands of times, and compare what it recorded with a witness it does not know.
 
-    python bench/soak.py [--kills 1000] [--worker-kills 1000] [--seeds 2000] [--seed 1]      writes bench/soak/<date>.json
+    python bench/soak.py [--kills 1000] [--worker-kills 1000] [--seeds 2000] [--fuzz 3600] [--seed 1]      writes bench/soak/<date>.json
 
 One trial: a flow of a few items, each a pure step, an idempotent touch and a write (bench/soak_flow.py), in a process of its own. It is
 killed with SIGKILL at a random moment, started again to resume, killed again, until a start is let through. A write in doubt is settled as
@@ -14,8 +14,9 @@ a person would settle it: by looking at the target. Afterwards must hold:
 
 A trial that fails is printed with its seed, and the same seed gives the same kills (as far as the machine's timing allows).
 
-Then three workers on PostgreSQL are killed and paused under a mixed load (drills/worker_kills.py says what must hold), and the simulator of
-`omega.testing` runs its seeds: crashes, crashes during recovery and takeovers, in memory and in no time.
+At the same time three workers on PostgreSQL are killed and paused under a mixed load (drills/worker_kills.py says what must hold), the
+simulator of `omega.testing` runs its seeds (crashes, crashes during recovery and takeovers, in memory and in no time), and every fuzz test
+that is marked `soak` has its hour of CPU, at a lower priority.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -266,12 +268,26 @@ def seeds(wanted: int, first: int) -> dict[str, object]:
     return total
 
 
+def fuzz(seconds: float) -> dict[str, object]:
+    """Every fuzz test marked `soak`, for so many seconds of CPU each; what they say."""
+    if not seconds:
+        return {"cpu_s": 0, "wrong": []}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--no-header", "-rA", "-m", "soak", "-p", "no:cacheprovider", "tests"],
+        env=os.environ | {"OMEGA_FUZZ_SOAK_S": str(seconds)}, cwd=HERE.parent, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: os.nice(10) and None,
+    )  # fmt: skip
+    said = [line for line in done.stdout.splitlines() if line.startswith(("fuzz:", "PASSED", "FAILED"))]
+    return {"cpu_s": seconds, "said": said, "wrong": [done.stdout[-4_000:]] if done.returncode else []}
+
+
 def main() -> int:
     """Run what is asked for and keep the result; 1 when anything was wrong."""
     ask = argparse.ArgumentParser(description="the long counts")
     ask.add_argument("--kills", type=int, default=1_000)
     ask.add_argument("--worker-kills", type=int, default=1_000)
     ask.add_argument("--seeds", type=int, default=2_000)
+    ask.add_argument("--fuzz", type=float, default=3_600, help="seconds of CPU for each fuzz test")
     ask.add_argument("--seed", type=int, default=int(time.time()))
     ask.add_argument("--start", type=Path, help=argparse.SUPPRESS)
     ask.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help="write the result under bench/soak/")
@@ -279,25 +295,32 @@ def main() -> int:
     if given.start is not None:
         return asyncio.run(start(given.start))
     began = time.time()
-    killed, simulated = kills(given.kills, given.seed), seeds(given.seeds, given.seed)
-    workers = worker_kills(given.worker_kills, given.seed)
+    with ThreadPoolExecutor() as pool:
+        counts = [
+            pool.submit(kills, given.kills, given.seed),
+            pool.submit(worker_kills, given.worker_kills, given.seed),
+            pool.submit(seeds, given.seeds, given.seed),
+            pool.submit(fuzz, given.fuzz),
+        ]
+        killed, workers, simulated, fuzzed = (count.result() for count in counts)
     whole = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "took_s": round(time.time() - began),
         "command": f"python bench/soak.py --kills {given.kills} --worker-kills {given.worker_kills} --seeds {given.seeds}"
-        f" --seed {given.seed}",
+        f" --fuzz {given.fuzz:g} --seed {given.seed}",
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "kills": killed,
         "worker_kills": workers,
         "simulator": simulated,
+        "fuzz": fuzzed,
     }
     if given.keep:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M', time.gmtime(began))}.json"
         path.write_text(json.dumps(whole, indent=1) + "\n")
         sys.stderr.write(f"written to {path.relative_to(HERE.parent)}\n")
-    return 1 if killed["wrong"] or workers["wrong"] or simulated.get("violations") else 0
+    return 1 if killed["wrong"] or workers["wrong"] or simulated.get("violations") or fuzzed["wrong"] else 0
 
 
 if __name__ == "__main__":

@@ -119,9 +119,9 @@ def test_an_hour_of_nonsense() -> None:
     try:
         tried, documents = fuzz(float(os.environ.get("OMEGA_FUZZ_SOAK_S", "3600")), seed)
     except BaseException:
-        print(f"seed {seed}")
+        print(f"fuzz: poml, seed {seed}")
         raise
-    print(f"seed {seed}: {tried} texts, {documents} of them documents")
+    print(f"fuzz: poml, seed {seed}: {tried} texts, {documents} of them documents")
 
 
 @pytest.mark.parametrize(
