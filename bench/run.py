@@ -249,9 +249,9 @@ def traced_fsyncs() -> dict[str, Any]:
 
 
 def other_figures(quick: bool) -> list[dict[str, Any]]:
-    """The records of bench/log.py, bench/gate.py and bench/postgres.py, each measured in a process of its own."""
+    """The records of the other scripts here, each measured in a process of its own."""
     records: list[dict[str, Any]] = []
-    for name in ("log", "gate", "postgres", "storage"):
+    for name in ("recovery", "storage", "postgres", "gate", "log"):
         if not (HERE / f"{name}.py").is_file() or quick:
             continue
         say(f"bench/{name}.py")
