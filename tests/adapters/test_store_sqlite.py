@@ -513,7 +513,7 @@ class TestGroups:
             ledger.commit()
             connection.set_trace_callback(None)
         connection.close()
-        assert len(statements) == 3 + 3 + 2, "begin, engine epoch, commit; 64 + 64 + 64 rows; 4 + 4 rows"
+        assert len(statements) == 3 + 3 + 1, "begin, engine epoch, commit; 64 + 64 + 64 rows; 8 rows"
 
     @pytest.mark.parametrize("bad", ["surrogate", "text", "number"])
     def test_a_value_that_fits_no_column_harms_its_own_batch_only(self, store: SqliteStore, bad: str) -> None:

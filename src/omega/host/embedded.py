@@ -427,6 +427,8 @@ class Omega:
 
 def _harmless(watch: Watch) -> Watch:
     """`watch`, asked no more once it raises: a broken terminal must not end what it shows."""
+    if watch is unwatched:
+        return watch
     listening = True
 
     def told(moment: Moment) -> None:

@@ -126,7 +126,8 @@ class Flow(Generic[In, Out]):
     approver_role: str = ""
     egress: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    _digest: list[str] = field(default_factory=list)
+    _digest: list[Any] = field(default_factory=list)
+    """What has been worked out of the rest, once: digest, pin, outline."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -157,7 +158,7 @@ class Flow(Generic[In, Out]):
         if not self._digest:
             text = json.dumps(self.document(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
             self._digest.append(hashlib.sha256(text.encode()).hexdigest())
-        return self._digest[0]
+        return str(self._digest[0])
 
     @property
     def pin(self) -> str:
@@ -166,10 +167,11 @@ class Flow(Generic[In, Out]):
         It is the same wherever the same source stands, whatever its line numbers are.
         """
         if len(self._digest) < 2:
-            parts = [[*line[:3], line[4]] for line in self.outline()]
+            outline = list(_outline(self))
+            parts = [[*line[:3], line[4]] for line in outline]
             text = json.dumps([self.digest, parts], separators=(",", ":"), ensure_ascii=False)
-            self._digest.append(hashlib.sha256(text.encode()).hexdigest())
-        return self._digest[1]
+            self._digest.extend((hashlib.sha256(text.encode()).hexdigest(), outline))
+        return str(self._digest[1])
 
     def document(self) -> dict[str, Any]:
         """The definition as JSON-ready data."""
@@ -200,7 +202,7 @@ class Flow(Generic[In, Out]):
 
         The digest covers a part's source and how it is set, without its children; a combinator stands where its first leaf does.
         """
-        return list(_outline(self))
+        return [list(line) for line in self._digest[2]] if self.pin else []
 
     def poml(self) -> str:
         """The flow as a POML document, laid out. Raises DefinitionError (OMG-L012) for a flow that none can say."""

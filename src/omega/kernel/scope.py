@@ -59,6 +59,8 @@ class Scope:
 
     def missing(self, wanted: Iterable[str]) -> frozenset[str]:
         """Those of `wanted` that the scope does not hold."""
+        if ANY in self.capabilities:
+            return frozenset()
         return frozenset(capability for capability in wanted if not self.has(capability))
 
     def narrow(self, capabilities: Iterable[str]) -> Scope:

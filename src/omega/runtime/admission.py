@@ -104,7 +104,8 @@ async def admit(world: World, order: Order, *, soon: bool = False) -> Book:
     )
     verdict = _entry(world, order, book.commitment(order.data), now)
     admitted = verdict.decision is Decision.ALLOW
-    rows = [book.row(Kind.STARTED, "", _start(order, record, verdict, book, now), record.encode())]
+    sealed = record.encode()
+    rows = [book.row(Kind.STARTED, "", _start(order, sealed, verdict, book, now), sealed)]
     leaves = (book.leaf("entry" if admitted else "deny", at_us=now, verdict=verdict, flow=flow.name, effect=flow.effect.value),)
     if not admitted:
         refusal = denied(flow, "", book.execution, verdict)
@@ -141,7 +142,7 @@ def _entry(world: World, order: Order, commitment: bytes, now: int) -> Verdict:
     )
 
 
-def _start(order: Order, record: StartRecord, verdict: Verdict, book: Book, now: int) -> Start:
+def _start(order: Order, record: bytes, verdict: Verdict, book: Book, now: int) -> Start:
     return Start(
         flow=order.flow.name,
         version=order.flow.version,
@@ -151,7 +152,7 @@ def _start(order: Order, record: StartRecord, verdict: Verdict, book: Book, now:
         target=order.target,
         at_us=now,
         decision=verdict.record(),
-        record=book.commitment(record.encode()),
+        record=book.commitment(record),
         due_us=order.line.due_us,
     )
 

@@ -45,7 +45,7 @@ from omega.runtime.operations import Driving, Operations
 from omega.runtime.payloads import is_elsewhere
 from omega.runtime.people import answered, asked_role, asking, asks, due_of, halted, overdue
 from omega.runtime.undoing import Standing, begun_before
-from omega.runtime.world import Moment, World
+from omega.runtime.world import Moment, World, unwatched
 from omega.warden.mint import permit
 
 SLOW_US = 1_000_000
@@ -247,6 +247,8 @@ class Execution(Driving):
         return budget.spend(self.spent)
 
     def _tell(self, kind: str, position: str, flow: AnyFlow, took_us: int = 0, note: str = "") -> None:
+        if self.world.watch is unwatched:
+            return
         self.world.watch(
             Moment(
                 kind=kind,
@@ -344,9 +346,10 @@ class Touching:
             self.verdict = asking(self.flow, self.verdict, self.book.execution, self.position)
         if self.verdict.decision is Decision.NEEDS:
             raise await self._waits(self.verdict, recorded)
-        row = self.book.row(Kind.INTENT, self.position, self._meta(decision=self.verdict.record()))
+        meta = self._meta(decision=self.verdict.record())
+        row = self.book.row(Kind.INTENT, self.position, meta)
         self.execution.spent += Spent(calls=1)
-        leaf = self.book.leaf("admit", at_us=self.began, step=self.position, meta=self._meta(), verdict=self.verdict)
+        leaf = self.book.leaf("admit", at_us=self.began, step=self.position, meta=meta, verdict=self.verdict)
         await self.book.commit(row, leaves=(leaf,))
 
     def _revoked(self) -> Verdict | None:

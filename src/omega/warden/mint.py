@@ -66,7 +66,8 @@ def permit(
     that the warden gave for `ask`, or does not fit port and request; OMG-W008 when the port takes a capability that the flow did not
     declare or the caller does not hold.
     """
-    if type(verdict) is not _Issued or getattr(verdict, "_ask", None) != ask:
+    asked = getattr(verdict, "_ask", None)
+    if type(verdict) is not _Issued or (asked is not ask and asked != ask):
         raise Denied("OMG-W006", f"no permit for {ask.step}: the verdict was not given by this gate for this step")
     if verdict.decision is not Decision.ALLOW or ask.gate is not Gate.TOUCH:
         raise Denied("OMG-W006", f"no permit for {ask.step}: the verdict allows no touch")

@@ -31,6 +31,9 @@ MAX_FILES: Final = 10_000
 SMALL: Final = 64 << 10
 """Largest file in bytes that is read on the event loop, where its file system is this machine's own."""
 
+_PIECE: Final = 1 << 20
+"""Bytes read at once."""
+
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -95,8 +98,7 @@ def read(path: str, limit: int) -> bytes:
             raise _unfit(path, "it is not a regular file")
         if state.st_size > limit:
             raise _unfit(path, f"it has {state.st_size} bytes, the limit is {limit}")
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)  # it may grow while it is read
+        data = _whole(descriptor, limit + 1)  # it may grow while it is read
     except OSError as error:
         raise _refused(path, "read", error) from error
     finally:
@@ -104,6 +106,16 @@ def read(path: str, limit: int) -> bytes:
     if len(data) > limit:
         raise _unfit(path, f"it grew past the limit of {limit} bytes")
     return data
+
+
+def _whole(descriptor: int, limit: int) -> bytes:
+    """What can be read, at most `limit` bytes. A buffered file around the descriptor would cost more than reading a small one."""
+    parts: list[bytes] = []
+    left = limit
+    while left and (part := os.read(descriptor, min(left, _PIECE))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def write(files: Mapping[str, bytes], key: str) -> list[str]:

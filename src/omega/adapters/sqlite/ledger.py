@@ -34,7 +34,7 @@ MAX_FENCES = 65_536
 PAGES_PER_COMMIT = 16 << 10
 """Bytes of pages that a commit writes to the log beside the rows themselves (index, tree and table pages), roughly."""
 
-_CHUNKS = (256, 64, 16, 4, 1)
+_CHUNKS = (256, 64, 16, 8, 4, 3, 2, 1)
 
 
 def _inserts(head: str, columns: int) -> dict[int, str]:

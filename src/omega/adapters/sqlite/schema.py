@@ -40,7 +40,7 @@ CHECKED_BYTES = 8 << 20
 JOURNAL_SIZE_LIMIT = 64 << 20
 """Longest write-ahead log that is left on disk after it was emptied, in bytes."""
 
-CACHE_KIB = 8_000
+CACHE_KIB = 2_000
 
 OLDEST_SQLITE = (3, 37)
 """The first SQLite with STRICT tables (2021)."""
