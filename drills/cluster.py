@@ -27,7 +27,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "tests")]
 import witness  # noqa: E402 - the folder of the drills is on the path from here on
 
 from omega.host.embedded import Omega  # noqa: E402
-from omega.kernel.journal import Kind, Note, Row, Step, decode_meta, name_of  # noqa: E402
+from omega.kernel.journal import Kind, Note, Row, decode_meta, name_of  # noqa: E402
 from omega.kernel.past import Past  # noqa: E402
 from servers.postgres import PostgresServer  # noqa: E402 - so is that of the tests, whose server this is
 
@@ -36,8 +36,8 @@ START_S = 60.0
 
 STOP_S = 60.0
 DIST = "omega_drills-1.0.dist-info"
-CLOCK_SKEW_US = 200_000
-"""By how much two processes may read the wall clock apart: each carries it on by its own monotonic one."""
+FIRST_TAKEN = 2
+"""The epoch of whoever first takes an execution up from a queue: with the one before it was lined up."""
 
 
 @dataclass
@@ -182,37 +182,35 @@ def item_of(omega: Omega, execution: str) -> str:
     return line.labels.get("item", "") if line is not None else ""
 
 
-def repeated(omega: Omega, executions: Sequence[str], lines: Sequence[witness.Line]) -> list[str]:
-    """Steps that ran again after they had been recorded: a line later than the end of what the journal holds of the step.
+def repeated(ground: Cluster, omega: Omega, executions: Sequence[str], lines: Sequence[witness.Line]) -> list[str]:
+    """Steps that ran again after they had been recorded, found by counting alone: clocks differ, and owners are held up.
 
-    An owner that was held up and overtaken may still call a pure function before it learns of it: nothing it has of that can be recorded,
-    and nothing leaves. So a call counts where somebody took the execution up after the record, a touch always.
+    Each time somebody takes an execution up, a step that is not recorded yet may run once, also late: an owner that was held up and
+    overtaken runs on until it learns of it, and nothing it has of that can be recorded. So a life has as many lines of a step as it took
+    the execution up before the step was recorded, and those who took it up without ever writing that down have one each.
     """
-    last = {(line.step, line.item): line for line in lines}
-    times = Counter((line.step, line.item) for line in lines)
+    owners = {worker.life: worker.owner_part for worker in ground.workers}
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for line in lines:
+        counts.setdefault((line.step, line.item), Counter())[line.life] += 1
     wrong = []
     for execution in executions:
         item, rows = item_of(omega, execution), omega.store.rows(execution)
         for row in rows:
-            meta = decode_meta(row)
-            if row.kind != Kind.DONE or not isinstance(meta, Step) or not meta.at_us:
-                continue
-            seen = last.get((name_of(row.position), item))
-            if seen is None or times[seen.step, seen.item] < 2:  # the only time it ran is the one that is recorded
-                continue
-            if seen.at_us <= meta.at_us + meta.took_us + CLOCK_SKEW_US:
-                continue
-            if seen.kind != "call" or any(at_us <= seen.at_us + CLOCK_SKEW_US for at_us in _taken_after(rows, row.seq)):
-                wrong.append(f"{execution} {row.position} ran again after it was recorded, in {seen.life}")
+            times = counts.get((name_of(row.position), item), Counter())
+            if row.kind == Kind.DONE and times.total() > 1:
+                took, unwritten = _taken_before(rows, row.seq)
+                excess = {life: n - sum(owners[life] in by for by in took) for life, n in times.items()}
+                if sum(more for more in excess.values() if more > 0) > unwritten:
+                    wrong.append(f"{execution} {row.position} ran again after it was recorded: {dict(times)}, taken up by {took}")
     return wrong
 
 
-def _taken_after(rows: Sequence[Row], seq: int) -> Iterator[int]:
-    """The moments at which somebody took an execution up after a row."""
-    for row in rows:
-        meta = decode_meta(row)
-        if row.seq > seq and row.kind == Kind.RESUMED and isinstance(meta, Note):
-            yield meta.at_us
+def _taken_before(rows: Sequence[Row], seq: int) -> tuple[list[str], int]:
+    """Who took an execution up before its row `seq`, and how many did without a row that says so: their epochs are missing."""
+    notes = [meta for row in rows[:seq] if row.kind == Kind.RESUMED and isinstance(meta := decode_meta(row), Note)]
+    epochs = {note.value for note in notes}
+    return [note.by for note in notes], len(set(range(FIRST_TAKEN, max(epochs, default=0))) - epochs)
 
 
 def doubled(lines: Sequence[witness.Line]) -> list[str]:

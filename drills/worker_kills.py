@@ -233,7 +233,7 @@ class Drill:
             wrong += [f"{step} of item {item} left no line" for step in load.STEPS if (step, item) not in seen]
         wrong += doubled(lines)
         children = self.omega.store.search(Search(queue=load.CHILDREN, limit=10_000))
-        wrong += repeated(self.omega, [*self.items.values(), *(line.execution for line in children)], lines)
+        wrong += repeated(self.ground, self.omega, [*self.items.values(), *(line.execution for line in children)], lines)
         if self.found.recovery_s > 2 * self.lease_s:
             wrong.append(f"what a killed worker owned was taken over after {self.found.recovery_s:.2f} s, the lease is {self.lease_s:g} s")
         objection = verified({})

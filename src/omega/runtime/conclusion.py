@@ -114,7 +114,7 @@ async def put_off(world: World, book: Book, delay_s: float) -> None:
     now = world.clock.now_us()
     due_us = now + int(delay_s * 1_000_000)
     rows = (
-        book.row(Kind.RESUMED, "", Note(at_us=now, value=book.epoch)),
+        book.row(Kind.RESUMED, "", Note(by=world.owner, at_us=now, value=book.epoch)),
         book.row(Kind.PAUSED, "", Note(at_us=now, status=Status.RUNNING, text="OMG-R020", value=due_us)),
     )
     await book.commit(*rows, head=Head(status=Status.RUNNING, at_us=now, due_us=due_us))

@@ -240,7 +240,8 @@ class Engine:
 
     def _go_on(self, flow: AnyFlow, past: Past, book: Book, record: StartRecord, since: float) -> Execution:
         now = self.world.clock.now_us()
-        book.behind(book.row(Kind.RESUMED, "", Note(at_us=now, value=book.epoch)), head=Head(status=Status.RUNNING, at_us=now))
+        taken = Note(by=self.world.owner, at_us=now, value=book.epoch)
+        book.behind(book.row(Kind.RESUMED, "", taken), head=Head(status=Status.RUNNING, at_us=now))
         paused = past.paused_us + (max(0, now - past.paused_at) if past.paused_at else 0)
         deadline = None if record.deadline is None else record.deadline + paused / 1_000_000
         run = self._execution(book, past, since, budget=Budget(**record.budget), deadline=deadline)
