@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,10 +200,14 @@ def repeated(ground: Cluster, omega: Omega, executions: Sequence[str], lines: Se
             times = counts.get((name_of(row.position), item), Counter())
             if row.kind == Kind.DONE and times.total() > 1:
                 took, unwritten = _taken_before(rows, row.seq)
-                excess = {life: n - sum(owners[life] in by for by in took) for life, n in times.items()}
-                if sum(more for more in excess.values() if more > 0) > unwritten:
+                if too_often({owners[life]: n for life, n in times.items()}, took) > unwritten:
                     wrong.append(f"{execution} {row.position} ran again after it was recorded: {dict(times)}, taken up by {took}")
     return wrong
+
+
+def too_often(times: Mapping[str, int], took: Sequence[str]) -> int:
+    """How often a step ran beyond what its owners could: `times` by part of an owner's name, `took` all who took it up."""
+    return sum(max(0, n - sum(part in owner for owner in took)) for part, n in times.items())
 
 
 def _taken_before(rows: Sequence[Row], seq: int) -> tuple[list[str], int]:

@@ -29,7 +29,24 @@ def run(name: str, *arguments: str) -> None:
 @pytest.mark.promise("RUN-40")
 @pytest.mark.promise("RUN-41")
 def test_killed_and_paused_workers_lose_nothing_and_double_nothing() -> None:
-    run("worker_kills.py", "--kills", KILLS, "--seed", SEED, "--lease", "1.5")
+    run("worker_kills.py", "--kills", KILLS, "--seed", SEED, "--lease", "2.5")
+
+
+@pytest.mark.parametrize(
+    ("times", "took", "beyond"),
+    [
+        ({"-1-": 1}, ["host-1-a"], 0),
+        ({"-1-": 1, "-2-": 1}, ["host-1-a", "host-2-a"], 0),  # overtaken, and ran all the same
+        ({"-1-": 1, "-2-": 1}, ["host-1-a"], 1),  # the second took it up when it was recorded
+        ({"-1-": 3}, ["host-1-a", "host-1-a"], 1),
+        ({"-1-": 1, "-2-": 2}, ["host-2-a"], 2),
+    ],
+)
+def test_a_step_that_ran_too_often_is_counted(times: dict[str, int], took: list[str], beyond: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DRILLS))
+    import cluster
+
+    assert cluster.too_often(times, took) == beyond
 
 
 @pytest.mark.slow
