@@ -17,7 +17,7 @@ from omega.adapters.records import RecordsEffector
 from omega.chronicle.sequencer import LogSequencer
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.kernel.effects import Command, ListExecutions, ModelCall, ToolCall, WriteFiles
-from omega.kernel.ports import Clock, Entropy, Line, Sealer, Sequencer, Signer
+from omega.kernel.ports import Clock, Entropy, Line, Sealer, Search, Sequencer, Signer
 from omega.testing.clock import FakeClock
 from omega.testing.conformance import (
     ClockConformance,
@@ -52,12 +52,12 @@ class TestFiles(EffectorConformance):
 class TestRecords(EffectorConformance):
     @pytest.fixture
     def case(self) -> EffectorCase:
-        asked: list[str | None] = []
+        asked: list[str] = []
 
         class Watched(MemoryStore):
-            def lines(self, *, tenant: str | None = None, status: str | None = None, limit: int = 50) -> list[Line]:
-                asked.append(tenant)
-                return super().lines(tenant=tenant, status=status, limit=limit)
+            def search(self, search: Search) -> list[Line]:
+                asked.append(search.tenant)
+                return super().search(search)
 
         store = Watched(sequencer=NoteSequencer(), owner="test", now_us=SystemClock().now_us)
         return EffectorCase(RecordsEffector(store), ListExecutions(), lambda: asked == ["ten_one"])

@@ -301,7 +301,7 @@ def test_list_that_grew_old_is_fetched_again_unasked() -> None:
     async def scenario() -> None:
         async with bench(raw("good"), limits=Limits(recheck_s=0.0, exit_s=0.3)) as it:
             await it.call("change")
-            seat = next(iter(it.effector._seats.values()))
+            seat = next(iter(it.effector._seats._seats.values()))
             assert seat.session is not None
             seat.session._announced = 0  # as if the announcement had been lost
             assert (await it.fails()).code == "OMG-M004"
@@ -407,7 +407,7 @@ def test_crash_fails_every_open_call_at_once(tmp_path: Path) -> None:
         async with bench(raw("crashes-once", tmp_path)) as it:
             errors = await asyncio.gather(*(it.fails() for _ in range(4)))
             assert {error.code for error in errors} == {"OMG-M002"}
-            assert next(iter(it.effector._seats.values())).failures == 1
+            assert next(iter(it.effector._seats._seats.values())).failures == 1
 
     asyncio.run(scenario())
 
@@ -420,7 +420,7 @@ def test_server_that_keeps_failing_is_started_with_growing_pauses(tmp_path: Path
                 error = await it.fails()
                 assert (error.code, error.details["exit_code"]) == ("OMG-M001", 3)
                 assert error.details["last_words"] == "cannot open the database"
-                seat = next(iter(it.effector._seats.values()))
+                seat = next(iter(it.effector._seats._seats.values()))
                 pauses.append(seat.not_before - time.monotonic())
             assert pauses[0] < 0.06
             assert 0.1 < pauses[3] <= 0.2
@@ -522,7 +522,7 @@ def test_cancelled_call_leaves_the_session_usable(tmp_path: Path) -> None:
         pins = {tool.name: tool for tool in await describe(upstream, launch)}
         async with bench(upstream, pins) as it:
             assert await it.call("add", a=1, b=2) == {"result": 3}
-            session = next(iter(it.effector._seats.values())).session
+            session = next(iter(it.effector._seats._seats.values())).session
             for number in range(3):
                 notes = tmp_path / str(number)
                 task = asyncio.create_task(it.call("wait", seconds=60, notes=str(notes)))
@@ -532,7 +532,7 @@ def test_cancelled_call_leaves_the_session_usable(tmp_path: Path) -> None:
                     await task
                 assert await asyncio.to_thread(wait_until, lambda notes=notes: notes.read_text() == "begun\ncancelled\n")
             assert await it.call("add", a=2, b=2) == {"result": 4}
-            assert next(iter(it.effector._seats.values())).session is session
+            assert next(iter(it.effector._seats._seats.values())).session is session
             await it.call("grow")
             assert (await _refused(it)).code == "OMG-M004"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 
 
@@ -28,6 +30,7 @@ def built(folder: Path, source: str) -> Path:
     for file in project.rglob("*.go"):
         file.write_text(file.read_text().replace('"golang.org/x/mod/sumdb/', '"check/'))
     environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
+    environment["GOCACHE"] = str(Path(tempfile.gettempdir(), f"omega-go-{os.getuid()}"))  # the standard library is compiled once
     made = subprocess.run(
         [toolchain, "build", "-o", "check", "."], cwd=project, env=environment, capture_output=True, text=True, check=False
     )

@@ -7,26 +7,38 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel
 
+from omega import Context
 from omega.chronicle.export import write_export
 from omega.chronicle.record import decode
 from omega.chronicle.verifier import verify_export
 from omega.host.embedded import Omega
-from omega.host.erasing import HOLD
+from omega.host.erasing import erase
+from omega.host.holds import HOLD, release_hold
+from omega.host.identity import Caller
 from omega.host.proof import prove
 from omega.host.reading import Archive
 from omega.host.retention import RETENTION, retentions
 from omega.host.settings import TENANT
 from omega.kernel.errors import Denied, InputError
 from omega.kernel.flow import flow
+from omega.kernel.marks import SENSITIVE, SUBJECT
+from omega.kernel.ports import Call
 
 NUMBER = "078-05-1120"
 SECRET = f"patient Grete Samsa {NUMBER} of Charlottenstrasse"
 MARKS = (SECRET, "Samsa", NUMBER, "Charlottenstrasse")
 LARGE = 200_000
 """Letters of a value that goes to the blob store, where there is one, and over many pages of the database."""
+
+
+class Visit(BaseModel):
+    number: Annotated[str, SUBJECT]
+    name: Annotated[str, SENSITIVE]
 
 
 @flow
@@ -142,7 +154,17 @@ def test_a_legal_hold_blocks_erasure_and_retention_until_it_is_lifted(tmp_path: 
             assert "case 7" in caught.value.cause
             assert retentions(omega.store) == []
             assert _wrapped(omega) == wrapped, "nothing was destroyed"
-            await omega.dissolve(HOLD, TENANT)
+            for refused in (omega.dissolve(HOLD, TENANT), omega.arrange(HOLD, TENANT, {"reason": "another"})):
+                with pytest.raises(Denied):
+                    await refused
+            first = await omega.ask(release_hold, TENANT)
+            assert first["released"] is False
+            for nobody in ("", Caller("agent:helper", grants=("holds:use",))):
+                with pytest.raises(Denied):
+                    await omega.ask(release_hold, TENANT, nobody)
+            with pytest.raises(Denied):
+                await omega.erase(moment)
+            assert (await omega.ask(release_hold, TENANT, Caller("person:grace", ("owner",))))["released"] is True
             assert await omega.erase(moment) == 1
 
     asyncio.run(whole())
@@ -158,6 +180,79 @@ def test_an_erasure_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
                 await omega.arrange(HOLD, TENANT, {"reason": " "})
 
     asyncio.run(whole())
+
+
+@flow
+def visit(patient: Visit) -> str:
+    return f"seen {patient.name}"
+
+
+class Ward(BaseModel):
+    patients: list[Visit]
+
+
+@flow
+async def round_of(ctx: Context, ward: Ward) -> list[str]:
+    return [await ctx.join(await ctx.start(visit, patient)) for patient in ward.patients]
+
+
+@pytest.mark.promise("LOG-30")
+def test_everything_about_a_subject_is_found_by_its_mark_and_erased(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    grete, other = Visit(number=NUMBER, name=SECRET), Visit(number="219-09-9999", name="Gregor")
+
+    async def whole() -> None:
+        async with Omega.open(home) as omega:
+            one = await omega.run(visit, grete)
+            two = await omega.run(visit, other)
+            ward = await omega.run(round_of, Ward(patients=[grete]))
+            named = await omega.road.call(
+                Call(passport=omega.passport(), flow=treat, input=SECRET, labels={"subject": NUMBER, "team": "core"})
+            )
+            assert named.error is None and ward.error is None
+            line = omega.store.line(named.execution)
+            assert line is not None and NUMBER not in str(line.labels) and line.labels["team"] == "core"
+            mark = omega.world.keyring.subject(TENANT, NUMBER)
+            done = await omega.ask(erase, {"mark": mark})
+            assert (done["erased"], done["left"]) == (4, 0), "the visit, the round, the visit in it, the treatment"
+            for gone in (one, ward, named):
+                assert omega.store.key(gone.execution) is None
+                left = omega.store.line(gone.execution)
+                assert left is not None and not left.labels
+            assert omega.store.key(two.execution) is not None, "nobody else's data is touched"
+            assert (await omega.ask(erase, {"mark": mark}))["erased"] == 0, "nothing is found by the mark any more"
+
+    asyncio.run(whole())
+    assert traces(home) == []
+    with Archive.open(home) as archive:
+        (proof,) = prove(archive)
+    assert proof.sound, proof.record()
+
+
+@pytest.mark.promise("LOG-30")
+def test_an_execution_that_is_named_is_erased_once_it_has_ended(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path / "home") as omega:
+            waits = asyncio.create_task(omega.run(waiting, SECRET, execution="exe_waits"))
+            while omega.store.line("exe_waits") is None:
+                await asyncio.sleep(0.01)
+            await omega.run(treat, SECRET, execution="exe_done")
+            done = await omega.ask(erase, {"executions": ["exe_done", "exe_waits", "exe_unknown"]})
+            assert (done["erased"], done["left"], done["waiting"]) == (1, 1, ["exe_waits"])
+            await omega.decide("exe_waits", "signal", {"name": "go", "value": 1})
+            await waits
+            await omega.resume("exe_waits", waiting)
+            assert (await omega.ask(erase, {"executions": ["exe_waits"]}))["erased"] == 1
+            for nonsense in ({}, {"mark": "x"}, {"mark": 1}, {"executions": ["a"], "mark": "a" * 32}, {"other": 1}):
+                with pytest.raises(InputError):
+                    await omega.ask(erase, nonsense)
+
+    asyncio.run(whole())
+
+
+@flow
+async def waiting(ctx: Context, patient: str) -> str:
+    return f"{patient} {await ctx.signal('go')}"
 
 
 def _wrapped(omega: Omega) -> bytes:

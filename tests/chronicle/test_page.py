@@ -23,6 +23,7 @@ from chronicle.test_verifier import BAD, SIGNED, with_journal
 from chronicle.test_witness import WITNESS, cosigned
 from omega.chronicle import verifier
 from omega.chronicle.export import write_export
+from omega.chronicle.pruned import prune
 from omega.chronicle.record import Leaf, encode
 from omega.chronicle.sequencer import LogSequencer
 from omega.chronicle.verifier import verify_export
@@ -127,6 +128,19 @@ def test_good_exports_get_the_same_words(page: Any) -> None:
     ]
     for raw, given in cases:
         assert agree(page, raw, **given)["sound"]
+
+
+@pytest.mark.promise("LOG-24")
+@pytest.mark.promise("LOG-36")
+def test_a_pruned_log_gets_the_same_words(page: Any) -> None:
+    whole, log = ledger([7] * 40), ledger([7] * 40)
+    log.stored[:100] = [prune(each) for each in log.stored[:100]]
+    export = log.exported()
+    found = agree(page, export, keys=[KEY.text()], kept=[whole.points[5][1]])
+    assert (found["sound"], found["pruned"]) == (True, 100)
+    lines = export.split(b"\n")
+    for mutant in (export.replace(lines[2], lines[3]), export.replace(lines[2], b"#x"), export.replace(b'"pruned":100', b'"pruned":1.5')):
+        assert not agree(page, mutant)["sound"]
 
 
 @pytest.mark.promise("LOG-24")

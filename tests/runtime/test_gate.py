@@ -16,6 +16,7 @@ import pytest
 
 import omega.adapters
 from omega import Budget, Command, Context, Denied, ModelCall, ReadFile, ToolCall, WriteFiles, flow
+from omega.adapters.alerts import AlertEffector
 from omega.adapters.files import FileEffector
 from omega.adapters.mcp import McpEffector
 from omega.adapters.models import ModelEffector
@@ -23,7 +24,8 @@ from omega.adapters.process import ProcessEffector
 from omega.adapters.pydantic_ai import AgentEffector, AgentOperation
 from omega.adapters.ray import RayEffector, Spread
 from omega.adapters.records import RecordsEffector
-from omega.kernel.effects import ListExecutions, Request
+from omega.adapters.webhooks import Deliver, WebhookEffector
+from omega.kernel.effects import ListExecutions, Notify, Request
 from omega.kernel.ports import Call, Effector
 from omega.kernel.verdict import Permit, mint_permit
 from omega.runtime.road import EngineRoad
@@ -210,6 +212,8 @@ def cases(folder: Path) -> list[tuple[Effector, Request]]:
         (FileEffector(), ReadFile(path="/etc/hostname")),
         (McpEffector(lambda name: None, pin, launch), ToolCall(server="git", tool="git_log", arguments={})),
         (ModelEffector({"OMEGA_MODEL_URL": "http://127.0.0.1:9/v1", "OMEGA_MODEL": "m"}), ModelCall(instructions="", prompt="")),
+        (AlertEffector(lambda tenant, name: launch()), Notify(channel="ops", severity="page", title="t", text="t")),
+        (WebhookEffector(lambda tenant, name: launch(), lambda: 0), Deliver(hook="h", id="1", document={})),
         (RecordsEffector(Readerless()), ListExecutions()),  # type: ignore[arg-type]
         (AgentEffector(), AgentOperation(name="model", perform=launch)),
         (RayEffector(), Spread(at="m:f", digest="", codes="", items=[b"1"])),

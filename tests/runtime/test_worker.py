@@ -281,7 +281,7 @@ def test_a_signal_wakes_what_waits_for_it_whoever_sends_it() -> None:
 
 @pytest.mark.promise("RUN-90")
 def test_a_letter_that_is_read_twice_is_one_signal() -> None:
-    from omega.runtime.decisions import decide
+    from omega.runtime.decisions import Sent, decide
 
     async def run() -> None:
         lab = host()
@@ -290,7 +290,7 @@ def test_a_letter_that_is_read_twice_is_one_signal() -> None:
         await lab.until(name, Status.WAITING)
         await stop(task)
         for _ in range(2):
-            await decide(lab.engine, name, "signal", {"name": "go", "value": 2}, lab.scope(), letter=7)
+            await decide(lab.engine, name, "signal", {"name": "go", "value": 2}, lab.scope(), letter=Sent(7, "let_1"))
         rows = [row for row in lab.store.rows(name) if row.kind == Kind.SIGNAL]
         assert len(rows) == 1 and decode_meta(rows[0]).value == 7  # type: ignore[union-attr]
 

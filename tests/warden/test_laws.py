@@ -30,7 +30,7 @@ PRINCIPALS = {
 ACTED = {
     "action": lambda q: True,
     'action == Action::"write"': lambda q: q.action == "write",
-    'action in Action::"touch"': lambda q: q.action != "run",
+    'action in Action::"touch"': lambda q: q.action in EFFECTS,
     'action in [Action::"run", Action::"read"]': lambda q: q.action in ("run", "read"),
 }
 

@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from omega.chronicle.pruned import hash_of, is_pruned, line_of
 from omega.chronicle.verifier import END, MAGIC, MAX_CHECKPOINTS, STATEMENT, Log, Report, Row, check
 from omega.kernel.errors import IntegrityError
 from omega.kernel.ports import Reader, Signer
@@ -57,24 +58,27 @@ def write_export(
     size = own[-1][0] if own else 0
     points = _with_witnessed(own, witnessed)
     journals = [execution for execution in executions if reader.rows(execution)]
-    header = {
+    pruned = _pruned(reader, tenant, size)
+    header: dict[str, Any] = {
         "checkpoints": [note.decode("utf-8", "replace") for _, note in points],
         "journals": len(journals),
         "keys": [key.text() for key in keys],
         "origin": _origin(points, keys),
         "tenant": tenant,
+        **({"pruned": pruned} if pruned else {}),
     }
     head = json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     out.write(MAGIC + head)
     digest, tree, written = sha256(head), Range(), 0
     for batch in _batches(reader, tenant, size):
-        for index, leaf in enumerate(batch, written):
+        lines = list(map(line_of, batch)) if written < pruned else batch
+        for index, leaf in enumerate(lines, written):
             if not leaf or b"\n" in leaf:
                 raise IntegrityError("OMG-C001", f"leaf {index} of {tenant} is damaged", details={"leaf": index})
-        out.write(b"\n".join(batch) + b"\n")
+        out.write(b"\n".join(lines) + b"\n")
         written += len(batch)
         if exporter is not None:
-            tree.extend(batch)
+            tree.extend_hashed(list(map(hash_of, batch)))
     out.write(b"\n")
     for row in _rows_of(reader, journals):
         line = {"e": row.execution, "k": row.kind, "m": base64.b64encode(row.meta).decode(), "p": row.position, "s": row.seq}
@@ -83,8 +87,8 @@ def write_export(
         out.write(text)
     out.write(b"\n" + END)
     if exporter is not None:
-        lines = [STATEMENT, header["origin"], exporter.at_s, written, _base64(tree.root()), _base64(digest.digest()), ""]
-        out.write(signed_note("\n".join(map(str, lines)).encode(), exporter.name, (exporter.signer,)))
+        stated = [STATEMENT, header["origin"], exporter.at_s, written, _base64(tree.root()), _base64(digest.digest()), ""]
+        out.write(signed_note("\n".join(map(str, stated)).encode(), exporter.name, (exporter.signer,)))
     return written
 
 
@@ -111,9 +115,10 @@ def verify_store(
         origin=_origin(points, keys),
         keys=texts,
         checkpoints=[note for _, note in _thinned(points, MAX_CHECKPOINTS)],
-        batches=_batches(reader, tenant, size),
+        batches=(list(map(line_of, batch)) for batch in _batches(reader, tenant, size)),
         rows=_rows_of(reader, journals),
         journals=len(journals),
+        pruned=_pruned(reader, tenant, size),
     )
     return check(log, keys=texts, kept=kept)
 
@@ -148,6 +153,17 @@ def _batches(reader: Reader, tenant: str, size: int) -> Iterator[list[bytes]]:
         if not batch:
             return
         yield batch
+
+
+def _pruned(reader: Reader, tenant: str, size: int) -> int:
+    """The index below which leaves were pruned: each run of leaves that is looked through holds one that was, up to there."""
+    found = start = 0
+    for batch in _batches(reader, tenant, size):
+        gone = [index for index, leaf in enumerate(batch, start + 1) if is_pruned(leaf)]
+        if not gone:
+            return found
+        found, start = gone[-1], start + len(batch)
+    return found
 
 
 def _rows_of(reader: Reader, executions: Iterable[str]) -> Iterator[Row]:

@@ -30,6 +30,9 @@ VERSION = 1
 MAX_LEAF = (64 << 10) - 1
 """Largest leaf in bytes: names, ids and digests only, and the length of an entry of a tile (`omega.chronicle.tiles`) has two bytes."""
 
+MAX_ORIGIN = 200
+"""Longest address or user agent that a leaf holds, in letters: both are claims of whoever calls."""
+
 KINDS = frozenset({"entry", "admit", "outcome", "deny", "end", "pin", "approve", "resolve", "cancel", "handover", "admin"})
 
 
@@ -40,12 +43,15 @@ def _version() -> int:
 class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry. Fields stand in the order of their names, because that is the order of the stored keys.
 
+    `address` and `agent` are where a call came from: its peer's address and what that called itself, as the entrance saw them.
     `at_us` is Unix microseconds, `took_us` a duration; `input`, `output` and the values of `fields` are salted commitments in
     hex, `digest` and `bundle` plain digests in hex; `cost_micros` is money in millionths; `policies` the ids that decided; `note` a
     signed text.
     """
 
     actors: tuple[str, ...] = ()
+    address: str = ""
+    agent: str = ""
     at_us: int = 0
     bundle: str = ""
     code: str = ""
@@ -102,6 +108,12 @@ def decode(raw: bytes) -> Leaf:
     if leaf.v > VERSION:
         raise StorageError("OMG-S003", f"a leaf has format {leaf.v}; this release reads up to {VERSION}")
     return leaf
+
+
+def seen_from(origin: Mapping[str, str]) -> dict[str, str]:
+    """What a leaf says about where its call came from: address and agent, at most `MAX_ORIGIN` printable letters each, and nothing else."""
+    said = {name: origin.get(name, "")[:MAX_ORIGIN] for name in ("address", "agent")}
+    return {name: text if text.isprintable() else ascii(text)[1:-1][:MAX_ORIGIN] for name, text in said.items() if text}
 
 
 def committed(fields: Mapping[str, bytes], commit: Callable[[bytes, bytes], bytes]) -> dict[str, str]:

@@ -17,7 +17,7 @@ any depth. They are compiled once into one tree; a value is walked once for all 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -41,6 +41,9 @@ MAX_TEXT = 1 << 20
 
 SENSITIVE = "x-sensitive"
 """The keyword that marks a field of a JSON Schema; `writeOnly` and the format `password` count as well."""
+
+SUBJECT = "x-subject"
+"""The keyword that marks a field of a JSON Schema which names whom the data is about."""
 
 _STEP = re.compile(r"\.\.(?P<deep>[\w-]+)|\.(?P<name>[\w-]+)|\.(?P<any>\*)|\[(?P<all>\*)\]|\[(?P<index>\d{1,9})\]|\['(?P<quoted>[^']+)'\]")
 
@@ -188,17 +191,54 @@ def sensitive_paths(schema: Mapping[str, Any]) -> list[str]:
     A field that contains itself is followed down to `MAX_STEPS`, never for ever: what lies deeper is taken out with its parent.
     Raises InputError (OMG-I001) when there are more than `MAX_PATHS`.
     """
+    return _marked(schema, _is_sensitive)
+
+
+def subject_paths(schema: Mapping[str, Any]) -> list[str]:
+    """The paths that a JSON Schema marks as naming whom the data is about, sorted. Raises InputError (OMG-I001) for too many."""
+    return _marked(schema, _is_subject)
+
+
+def picked(value: Any, path: str) -> Iterator[Any]:
+    """What lies in `value` at `path` (`$` is the value itself). Raises InputError (OMG-I001) for a path at any depth, or none at all."""
+    steps = [] if path == "$" else _steps(path)
+    if isinstance(steps, str):
+        raise InputError("OMG-I001", f"{path[:80]!r} means any depth: name the way to what is picked")
+    found = [value]
+    for step in steps:
+        found = [inner for each in found for inner in _members(each, step)]
+    yield from found
+
+
+def _members(value: Any, step: str | int | None) -> list[Any]:
+    if step is None:
+        return list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list) else []
+    inner = _inner(value, step)
+    return [] if inner is _NOTHING else [inner]
+
+
+def _is_sensitive(schema: Mapping[str, Any]) -> bool:
+    return schema.get(SENSITIVE) is True or schema.get("writeOnly") is True or schema.get("format") == "password"
+
+
+def _is_subject(schema: Mapping[str, Any]) -> bool:
+    return schema.get(SUBJECT) is True
+
+
+def _marked(schema: Mapping[str, Any], is_marked: Callable[[Mapping[str, Any]], bool]) -> list[str]:
     found: set[str] = set()
-    _mark_schema(schema, schema, "$", (), found)
+    _mark_schema(schema, schema, "$", (), found, is_marked)
     if len(found) > MAX_PATHS:
-        raise InputError("OMG-I001", f"the schema marks more than {MAX_PATHS} paths as sensitive")
+        raise InputError("OMG-I001", f"the schema marks more than {MAX_PATHS} paths")
     return sorted(found)
 
 
-def _mark_schema(schema: Any, root: Mapping[str, Any], path: str, seen: tuple[str, ...], found: set[str]) -> None:
+def _mark_schema(
+    schema: Any, root: Mapping[str, Any], path: str, seen: tuple[str, ...], found: set[str], is_marked: Callable[[Mapping[str, Any]], bool]
+) -> None:
     if not isinstance(schema, Mapping) or len(found) > MAX_PATHS:
         return
-    if schema.get(SENSITIVE) is True or schema.get("writeOnly") is True or schema.get("format") == "password" or len(seen) > MAX_STEPS:
+    if is_marked(schema) or len(seen) > MAX_STEPS:
         found.add(path)
         return
     reference = schema.get("$ref")
@@ -206,15 +246,15 @@ def _mark_schema(schema: Any, root: Mapping[str, Any], path: str, seen: tuple[st
         if reference in seen:
             found.add(path)  # it contains itself: there is no path for every depth, so it goes as a whole
             return
-        _mark_schema(_resolved(root, reference), root, path, (*seen, reference), found)
+        _mark_schema(_resolved(root, reference), root, path, (*seen, reference), found, is_marked)
     for name, inner in _mapping(schema.get("properties")).items():
-        _mark_schema(inner, root, f"{path}.{name}" if re.fullmatch(r"[\w-]+", name) else f"{path}['{name}']", seen, found)
+        _mark_schema(inner, root, f"{path}.{name}" if re.fullmatch(r"[\w-]+", name) else f"{path}['{name}']", seen, found, is_marked)
     for keyword, step in (("items", "[*]"), ("additionalProperties", ".*")):
-        _mark_schema(schema.get(keyword), root, path + step, seen, found)
+        _mark_schema(schema.get(keyword), root, path + step, seen, found, is_marked)
     for keyword in ("anyOf", "allOf", "oneOf", "prefixItems"):
         each = schema.get(keyword)
         for at, inner in enumerate(each if isinstance(each, list) else ()):
-            _mark_schema(inner, root, f"{path}[{at}]" if keyword == "prefixItems" else path, seen, found)
+            _mark_schema(inner, root, f"{path}[{at}]" if keyword == "prefixItems" else path, seen, found, is_marked)
 
 
 def _resolved(root: Mapping[str, Any], reference: str) -> Any:

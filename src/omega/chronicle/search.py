@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from omega.chronicle.pruned import is_pruned
 from omega.chronicle.record import KINDS, Leaf, decode
 from omega.kernel.errors import InputError, IntegrityError
 from omega.kernel.ports import Reader
@@ -88,6 +89,8 @@ def search(reader: Reader, tenant: str, query: Query) -> Page:
         if len(batch) != end - start:
             raise IntegrityError("OMG-S005", f"leaves {start} to {end - 1} of {tenant} are not all there")
         for index in range(end - 1, start - 1, -1):
+            if is_pruned(batch[index - start]):
+                return Page(tuple(found), 0)  # nothing before it can be read either
             leaf = decode(batch[index - start])
             if query.matches(leaf):
                 found.append((index, leaf))

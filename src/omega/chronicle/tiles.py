@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 
+from omega.chronicle.pruned import hash_of, is_pruned
 from omega.kernel.errors import IntegrityError
 from omega.kernel.ports import Reader
 from omega.trust import checkpoint
@@ -57,9 +58,9 @@ def export_tiles(reader: Reader, tenant: str, write: Callable[[str, bytes], None
     levels: list[_Level] = []
     whole = Range()
     for number, bundle in enumerate(_bundles(reader, tenant, size)):
-        if number >= since // WIDTH:
+        if number >= since // WIDTH and not any(map(is_pruned, bundle)):
             write(tile_path("entries", number, len(bundle)), pack(bundle))
-        hashes = [leaf_hash(leaf) for leaf in bundle]
+        hashes = [hash_of(leaf) for leaf in bundle]
         whole.extend_hashed(list(hashes))
         _climb(levels, hashes, write, since)
     if whole.size != size or whole.root() != root:

@@ -25,7 +25,8 @@ The format of an export:
     omega export 1                      magic, with the format's version
     {"checkpoints":[...],...}           header, JSON on one line: tenant, origin, keys, checkpoints (signed notes, oldest
                                         first), journals (number of executions whose rows follow)
-    <leaf>                              one line each: the stored bytes of a leaf, hashed as they stand
+    <leaf>                              one line each: the stored bytes of a leaf, hashed as they stand; of a leaf that was pruned, below
+                                        the index that the header gives as `pruned`, # and its hash (base64)
                                         an empty line
     {"e":..,"k":..,"m":..,"p":..,"s":..}  one line per journal row: execution, kind, meta (base64), position, number; may be none
                                         an empty line
@@ -103,6 +104,7 @@ P256_SPKI_SIZE = 91
 HANDOVER = "omega log key handover 1"
 STATEMENT = "omega export statement 1"
 HANDED_OVER = b'"kind":"handover"'
+PRUNED = b"#"
 STATED = b'"digest":'
 EMPTY_ROOT = sha256(b"").digest()
 EMPTY_JOURNAL = sha256(b"omega journal 1\n").digest()
@@ -142,6 +144,7 @@ class Report:
     executions: int = 0
     rows: int = 0
     unsealed: int = 0
+    pruned: int = 0
     root: str = ""
     handovers: int = 0
     lasting: int = 0
@@ -196,6 +199,8 @@ class Report:
             said.append(f"anything about leaves after the newest checkpoint {whose}, beyond the word of the key's holder")
         if self.keys == "export" and not self.kept:
             said.append("who made it: the key was taken from the export itself")
+        if self.pruned:
+            said.append(f"what {self.pruned} leaves among the first said: their time was over, and only their hashes were kept")
         if self.unsealed:
             said.append(f"anything about {self.unsealed} journal rows that no leaf covers yet")
         return said
@@ -219,6 +224,7 @@ class Report:
             "executions": self.executions,
             "rows": self.rows,
             "unsealed_rows": self.unsealed,
+            "pruned": self.pruned,
             "findings": [finding.record() for finding in self.findings],
             "proves": self.proves(),
             "does_not_prove": self.does_not_prove(),
@@ -375,10 +381,14 @@ class Peaks:
         self.size = 0
         self._peaks: list[bytes | None] = []
 
-    def add(self, leaves: Sequence[bytes]) -> None:
-        """Add `leaves`: binary addition with carries, a level at a time."""
+    def add(self, leaves: Sequence[bytes], pruned: int = 0) -> int:
+        """Add `leaves`: binary addition with carries, a level at a time. Below the index `pruned` a line may be a hash; gives how many."""
+        first, count = leaves[: max(0, pruned - self.size)], 0
         self.size += len(leaves)
         hashes = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+        for at, line in enumerate(first):
+            if line[:1] == PRUNED:
+                hashes[at], count = _stated_hash(line), count + 1
         peaks = self._peaks
         level = 0
         while hashes:
@@ -391,6 +401,7 @@ class Peaks:
             pairs = iter(hashes)
             hashes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
             level += 1
+        return count
 
     def root(self) -> bytes:
         """The root hash so far."""
@@ -411,7 +422,8 @@ class Envelope:
 
 @dataclass
 class Log:
-    """What is to be checked: `batches` gives the leaves in order, `rows` the rows of `journals` executions, one after another."""
+    """What is to be checked: `batches` gives the leaves in order, `rows` the rows of `journals` executions, one after another. Below the
+    index `pruned` a line may be the hash of a leaf."""
 
     origin: str
     keys: Sequence[str]
@@ -419,6 +431,7 @@ class Log:
     batches: Iterable[Sequence[bytes]]
     rows: Iterable[Row] = ()
     journals: int = 0
+    pruned: int = 0
     envelope: Envelope = field(default_factory=Envelope)
 
 
@@ -598,10 +611,10 @@ def _grow(log: Log, points: Sequence[Checkpoint], claims: _Claims, report: Repor
         at = 0
         while mark is not None and mark <= peaks.size + len(batch) - at:
             upto = at + mark - peaks.size
-            peaks.add(batch[at:upto])
+            report.pruned += peaks.add(batch[at:upto], log.pruned)
             roots[mark] = peaks.root()
             at, mark = upto, next(due, None)
-        peaks.add(batch[at:] if at else batch)
+        report.pruned += peaks.add(batch[at:] if at else batch, log.pruned)
     report.leaves, report.root = peaks.size, peaks.root().hex()
     return roots
 
@@ -785,7 +798,8 @@ def read_export(file: BinaryIO) -> Log:
     envelope = Envelope()
     envelope.digest.update(line)
     rows = _read_rows(sections, envelope)
-    return Log(header["origin"], keys, points, sections.lines("leaves"), rows, _count(header, "journals"), envelope)
+    pruned = _count(header, "pruned") if "pruned" in header else 0
+    return Log(header["origin"], keys, points, sections.lines("leaves"), rows, _count(header, "journals"), pruned, envelope)
 
 
 def _texts(header: dict[str, Any], name: str) -> list[str]:
@@ -837,6 +851,14 @@ def _fields(leaf: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _stated_hash(line: bytes) -> bytes:
+    """The hash in a line that stands for a pruned leaf. Raises Unreadable."""
+    raw = _unbase64(line[1:].decode("ascii", "replace"))
+    if len(raw) != 32:
+        raise Unreadable("a line that stands for a pruned leaf is no hash")
+    return raw
 
 
 def _signatures(tail: str) -> Iterator[tuple[str, bytes]]:

@@ -25,11 +25,12 @@ PAST_TENSE = {"approve": "approved", "answer": "answered", "resolve": "resolved"
 @click.command()
 @about_execution
 @click.argument("step", required=False, default="")
+@click.option("--code", default="", metavar="CODE", help="the code of your authenticator app, for a step that demands a second factor")
 @common
 @click.pass_obj
-def approve(session: Session, execution: str, step: str) -> Answer:
+def approve(session: Session, execution: str, step: str, code: str) -> Answer:
     """Approve a step that waits for a person. STEP may be left out when only one waits."""
-    return _decide(session, execution, "approve", {"step": step}, resumable=True)
+    return _decide(session, execution, "approve", {"step": step} | ({"code": code} if code else {}), resumable=True)
 
 
 @click.command()

@@ -10,11 +10,13 @@ import click
 
 from omega.cli.commands import common
 from omega.cli.output import Answer, Session, table
+from omega.host import certifying
 from omega.host import keys as verbs
 from omega.host.account import moment
 from omega.host.inputs import read_duration
 from omega.host.settings import TENANT
 from omega.host.unsealing import UNSEAL
+from omega.kernel.errors import InputError
 
 NONE = ("0", "0s")
 NAMES = click.Choice(verbs.ROTATED)
@@ -104,6 +106,59 @@ def seal_root(session: Session, file: Path) -> Answer:
     return Answer(
         {"file": str(file)}, [f"sealed   the root opens with {file} alone", f"do  export {UNSEAL}={file}, and keep a copy of it elsewhere"]
     )
+
+
+@keys.command("certificates")
+@click.option("--establish", "act", flag_value="establish", help="make the authority: a root, and an issuer that it signs")
+@click.option("--renew", "act", flag_value="renew", help="give the issuer a new certificate; takes the key of the root")
+@click.option("--trust", "trusted", type=click.Path(path_type=Path, exists=True), help="let the roots in this file count too")
+@click.option("--distrust", "distrusted", type=click.Path(path_type=Path, exists=True), help="let the roots in this file count no more")
+@click.option("--root-at", "address", metavar="ADDRESS", default="", help="where the key of the root lies: pkcs11:..., awskms:...")
+@common
+@click.pass_obj
+def certificates(session: Session, *, act: str | None, trusted: Path | None, distrusted: Path | None, address: str) -> Answer:
+    """Show the certificate authority of this installation, or change it, on record."""
+    asked = [(name, value) for name, value in ((act, address), ("trust", trusted), ("distrust", distrusted)) if name and value is not None]
+    wanted = [each for each in asked if each[0] in ("establish", "renew") or each[1]]
+    if len(wanted) > 1:
+        raise InputError("OMG-X001", "one change at a time", advice="omega keys certificates --help")
+    for name, value in wanted:
+        text = value.read_text(encoding="utf-8") if isinstance(value, Path) else str(value)
+        asyncio.run(certifying.change(session.home, str(name), text))
+    found = certifying.shown(session.home)
+    lines = [f"domain   {found['domain']}", f"issuer   until {moment(found['issuer_ends_s'] * 1_000_000)}"]
+    lines += [f"root     {root['fingerprint'][:32]}   until {moment(root['ends_s'] * 1_000_000)}" for root in found["roots"]]
+    lines += [] if found["root_key_here"] else ["the key of the root is not here"]
+    return Answer(found, lines)
+
+
+@keys.command("certify")
+@click.argument("workload")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="a name or address that it is reached by; repeat it")
+@common
+@click.pass_obj
+def certify(session: Session, workload: str, folder: Path, hosts: tuple[str, ...]) -> Answer:
+    """Write a certificate of an hour for WORKLOAD (worker/mail-3), its key and the bundle to FOLDER, for a program that reads files."""
+    found = asyncio.run(certifying.certify(session.home, workload, folder.absolute(), hosts))
+    lines = [f"certified   {found['workload']}   until {moment(found['ends_s'] * 1_000_000)}", f"{folder}   chain.pem key.pem bundle.pem"]
+    return Answer(found, lines)
+
+
+@keys.command("admit")
+@click.argument("workload", metavar="SPIFFE_ID")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="a group that it is in; repeat it")
+@click.option("--grant", "grants", multiple=True, metavar="AREA:VERB", help="a capability that it has; repeat it")
+@click.option("--not-any-more", "gone", is_flag=True, help="take it back")
+@common
+@click.pass_obj
+def admit(session: Session, workload: str, groups: tuple[str, ...], grants: tuple[str, ...], *, gone: bool) -> Answer:
+    """Let a workload call by its certificate alone, with these groups and capabilities, as service:NAME."""
+    if gone:
+        asyncio.run(certifying.shut_out(session.home, workload))
+        return Answer({"workload": workload, "admitted": False}, [f"shut out   {workload}"])
+    entry = asyncio.run(certifying.admit(session.home, workload, groups=groups, capabilities=grants))
+    return Answer({"workload": workload, "principal": entry.principal, "admitted": True}, [f"admitted   {workload}   as {entry.principal}"])
 
 
 def _row(key: dict[str, Any]) -> list[str]:

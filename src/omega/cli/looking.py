@@ -13,6 +13,7 @@ from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, ago, clip, count, error_lines, input_lines, money, paint, plain, seconds, table, value_lines
 from omega.cli.tree import Node
 from omega.host.account import account
+from omega.host.asking import note_look
 from omega.host.inputs import fields_of
 from omega.host.outlook import reason_of
 from omega.host.reading import Archive
@@ -30,6 +31,8 @@ from omega.runtime.replay import replay as repeat
 @click.pass_obj
 def show(session: Session, execution: str, values: bool) -> Answer:
     """Show an execution step by step: status, effect, attempts, duration, cost, decision."""
+    if values:
+        note_look(session.home, execution)
     with Archive.open(session.home) as archive:
         told = account(archive, execution, values=values)
         now = archive.world.clock.now_us()

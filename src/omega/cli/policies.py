@@ -1,4 +1,4 @@
-"""`omega policy check` and `omega policy explain`."""
+"""`omega policy show`, `check` and `explain`; what changes policies is in `changes`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from omega.cli.changes import deny, dry_run, enact, history, list_packs, rollback, schema, try_tests, use
 from omega.cli.commands import common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, count, fields, paint, plain, table
@@ -13,11 +14,12 @@ from omega.host.account import moment
 from omega.host.explaining import Explained, examine_files, explain_step, in_force
 from omega.host.reading import Archive
 from omega.host.settings import Settings
+from omega.kernel.errors import StorageError
 
 
 @click.group()
 def policy() -> None:
-    """Show and check policies, explain decisions."""
+    """Show, check, test, change and roll back policies; explain decisions."""
 
 
 @policy.command()
@@ -26,7 +28,13 @@ def policy() -> None:
 def show(session: Session) -> Answer:
     """Show the policies in force, the default set and your own, with file and line."""
     folder = Settings.load(session.home).policies
-    found, problems = in_force(folder)
+    try:
+        with Archive.open(session.home) as archive:
+            found, problems = in_force(folder, archive.reader)
+    except StorageError as error:
+        if error.code != "OMG-S002":
+            raise
+        found, problems = in_force(folder)
     lines: list[str] = []
     for rule in found:
         lines += [*([""] if lines else []), f"{rule.where}   {rule.id}   {'permit' if rule.permits else 'forbid'}"]
@@ -52,7 +60,13 @@ def show(session: Session) -> Answer:
 def check(session: Session, files: tuple[Path, ...]) -> Answer:
     """Check the policies in force and run the tests beside them; with FILES, those together with the default set."""
     folder = Settings.load(session.home).policies
-    found = examine_files(folder, files)
+    try:
+        with Archive.open(session.home) as archive:
+            found = examine_files(folder, files, archive.reader)
+    except StorageError as error:
+        if error.code != "OMG-S002":
+            raise
+        found = examine_files(folder, files)
     rows = [[problem.severity if problem.severity != "error" else "fail", problem.where, problem.text] for problem in found.problems]
     lines = []
     for row, problem in zip(table(rows, indent=""), found.problems, strict=True):
@@ -81,6 +95,10 @@ def explain(session: Session, decision: str) -> Answer:
     with Archive.open(session.home) as archive:
         found = explain_step(archive, decision)
     return Answer(_document(found), _lines(found))
+
+
+for each in (schema, list_packs, use, enact, deny, history, rollback, dry_run, try_tests):
+    policy.add_command(each)
 
 
 def _document(found: Explained) -> dict[str, object]:

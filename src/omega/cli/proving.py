@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -9,8 +10,11 @@ import click
 from omega.cli.commands import common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, count, plain, table
+from omega.host.asking import ask
+from omega.host.logbook import note_access
 from omega.host.proof import VERIFIER, Proof, export, newest_checkpoint, prove, tenants, write_page
 from omega.host.reading import Archive
+from omega.host.regions import demand_consent
 from omega.host.settings import TENANT
 from omega.kernel.errors import InputError
 
@@ -29,14 +33,19 @@ MAX_CHECKPOINT = 64 << 10
     "--save-checkpoint", "save", metavar="FILE", type=click.Path(path_type=Path), help="write the newest checkpoint, to keep elsewhere"
 )
 @click.option("--page", metavar="FILE", type=click.Path(path_type=Path), help="write the page that verifies exports in a browser, offline")
+@click.option("--to", "region", metavar="REGION", default="", help="with --export: where the export goes (us, eu, uk, apac)")
 @click.option("--tenant", metavar="NAME", help="one tenant only")
 @common
 @click.pass_obj
-def verify(session: Session, out: Path | None, kept: tuple[Path, ...], save: Path | None, page: Path | None, tenant: str | None) -> Answer:
+def verify(
+    session: Session, /, out: Path | None, kept: tuple[Path, ...], save: Path | None, page: Path | None, *, tenant: str | None, region: str
+) -> Answer:
     """Verify the log, its checkpoints, the journals and the sealed values; export what a stranger can verify alone."""
     if page is not None:
         write_page(page)
     notes = [_read(path) for path in kept]
+    if out is not None:
+        _announce(session, tenant, region)
     with Archive.open(session.home) as archive:
         proofs = prove(archive, tenant=tenant, kept=notes)
         sound = all(proof.sound for proof in proofs)
@@ -63,12 +72,20 @@ def verify(session: Session, out: Path | None, kept: tuple[Path, ...], save: Pat
     return Answer(document, [*lines, *written, *shown])
 
 
+def _announce(session: Session, tenant: str | None, region: str) -> None:
+    """Put on record that the log is about to be exported, and where to. Raises Denied (OMG-C006) where that needs a consent."""
+    with Archive.open(session.home) as archive:
+        chosen = _one(tenants(archive, tenant))
+        why = demand_consent(archive.reader, chosen, region)
+    asyncio.run(ask(session.home, note_access, {"what": "export", "tenant": chosen, "to": region, "consent": why}))
+
+
 def _line(proof: Proof) -> list[str]:
     log = proof.log
     kept = f"{count(log.kept, 'kept checkpoint')} continued" if log.kept and log.sound else ""
     counts = [f"{log.leaves:,} leaves", count(log.checkpoints, "checkpoint"), count(log.rows, "journal row")]
-    erased = f"{proof.erased} erased" if proof.erased else ""
-    return [proof.tenant, *counts, "   ".join(part for part in ("sound" if proof.sound else "not sound", kept, erased) if part)]
+    gone = [f"{number} {what}" for number, what in ((proof.erased, "erased"), (proof.redacted, "redacted")) if number]
+    return [proof.tenant, *counts, "   ".join(part for part in ("sound" if proof.sound else "not sound", kept, *gone) if part)]
 
 
 def _wrong(proof: Proof) -> list[str]:

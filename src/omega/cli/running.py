@@ -12,6 +12,7 @@ import click
 
 from omega.cli.bulk import decide_many, many_options, one_or_many
 from omega.cli.commands import common
+from omega.cli.contexts import choose, remote_options
 from omega.cli.exits import Exit, exit_of
 from omega.cli.lining import line_up, placing_options, read_placing
 from omega.cli.live import Screen, screen_for
@@ -97,10 +98,21 @@ def run(session: Session, /, target: str, help_input: bool, given: tuple[str, ..
 
 @click.command()
 @click.argument("method", metavar="[SERVICE.METHOD]", required=False, default="")
+@remote_options
 @_run_options
 @click.pass_obj
 def call(session: Session, /, method: str, help_input: bool, given: tuple[str, ...], whole: str | None, **options: Any) -> Answer:
-    """Call a method of an installed service: `omega run service:SERVICE.METHOD`. Without one, list what is installed."""
+    """Call a method of an installed service: `omega run service:SERVICE.METHOD`. Without one, list what is installed.
+
+    It is called at the remote installation that `omega context use`, OMEGA_CONTEXT or --context names, where there is one.
+    """
+    there = choose(session, options)
+    if there is not None:
+        from omega.cli.remote import call_there, services_there
+
+        if not method:
+            return services_there(session, there)
+        return call_there(session, there, method, given, whole, help_input=help_input, options=options)
     if not method:
         return _services()
     loaded = load_target(f"{SERVICE}{method}")

@@ -1,4 +1,4 @@
-"""`omega mcp`: tool servers, and the descriptions of their tools that somebody has accepted."""
+"""`omega mcp`: tool servers, the descriptions of their tools that somebody has accepted, and what clients see of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import asyncio
 import click
 
 from omega.cli.commands import common
+from omega.cli.connect import serve
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, clip, count, plain, table
+from omega.cli.virtual import credential, virtual
 from omega.host.reading import Archive
 from omega.host.toolbox import Compared, accept, add, compare, new_upstream, reached, remove
 
@@ -18,7 +20,11 @@ MAX_DESCRIPTION = 60
 
 @click.group()
 def mcp() -> None:
-    """Add, list, compare and remove tool servers."""
+    """Add, list, compare and remove tool servers; say what clients see of them; serve over standard input."""
+
+
+for command in (virtual, credential, serve):
+    mcp.add_command(command)
 
 
 @mcp.command("add")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
+from omega.host.attesting import enforce
 from omega.kernel.errors import DefinitionError
 from omega.kernel.ports import Effector
 
@@ -16,6 +17,7 @@ GROUP = "omega.effectors"
 
 def installed_effectors() -> Iterator[Effector]:
     """One effector per entry point, by name. Raises DefinitionError (OMG-F002) for one that does not load or gives something else."""
+    enforce()
     for point in sorted(entry_points(group=GROUP), key=lambda each: each.name):
         try:
             effector = point.load()()

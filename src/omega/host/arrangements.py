@@ -7,14 +7,15 @@ here can be changed beside it. What a document of a kind may say is that kind's 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from omega.host.settings import TENANT
 from omega.kernel.context import Context
 from omega.kernel.definition import flow
 from omega.kernel.effects import Receipt, Request
-from omega.kernel.errors import InputError
+from omega.kernel.errors import Denied, InputError
 from omega.kernel.verdict import Permit
 
 MAX_NAME = 64
@@ -64,15 +65,31 @@ class ArrangementsEffector:
 
     port = Keep.port
 
-    def __init__(self, shelf: Shelf, readings: Mapping[str, Reading], now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        readings: Mapping[str, Reading],
+        now_us: Callable[[], int],
+        lasting: Collection[str] = frozenset(),
+        reserved: Collection[str] = frozenset(),
+    ) -> None:
+        """Arrangements of the kinds in `lasting` are neither changed nor dropped here: they have a way of their own to end. Those in
+        `reserved` are the installation's: another tenant may arrange those alone that bear its own name."""
         self._shelf, self._readings, self._now_us = shelf, readings, now_us
+        self._lasting, self._reserved = lasting, reserved
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Gives what is kept now (None after a drop).
 
-        Raises InputError: OMG-I001 for what its kind does not admit, OMG-I003 for something to drop that is not there.
+        Raises InputError: OMG-I001 for what its kind does not admit, OMG-I003 for something to drop that is not there; Denied (OMG-W007)
+        for what ends in another way, Denied (OMG-W001) for what is another tenant's.
         """
         permit.spend(self.port)
+        if isinstance(request, (Keep, Drop)) and request.kind in self._lasting and self._shelf.document(request.kind, request.name):
+            cause = f"the {request.kind} on {request.name[:MAX_NAME]} stands until it is released"
+            raise Denied("OMG-W007", cause, advice="omega hold --help")
+        if isinstance(request, (Keep, Drop)) and request.kind in self._reserved and permit.tenant not in (TENANT, request.name):
+            raise Denied("OMG-W001", f"{permit.tenant} may arrange a {request.kind} for itself alone", advice="have an operator do it")
         if isinstance(request, Keep):
             body = self._reading(request.kind)(checked_name(request.name), request.body)
             self._shelf.put_document(request.kind, request.name, json.dumps(dict(body)).encode(), self._now_us())

@@ -11,14 +11,18 @@ from typing import Any
 from omega.host.arrangements import arrange, dissolve
 from omega.host.counter import answer_of
 from omega.host.embedded import Omega
-from omega.host.orders import ANSWER, ORDER, Order, Wanted
+from omega.host.identity import Caller
+from omega.host.logbook import note_access
+from omega.host.orders import ANSWER, ORDER, OWNER, Order, Wanted
 from omega.host.reading import Archive
 from omega.host.settings import Settings
 from omega.host.storage import open_mailbox
 from omega.host.targets import Target
+from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError, OmegaError, StorageError, from_record
 from omega.kernel.ids import EXECUTION, new_id
-from omega.runtime.recovery import pin_of
+from omega.kernel.ports import Outcome
+from omega.runtime.recovery import pin_of, read_outcome
 
 PATIENCE_S = 30.0
 """How long an order waits for the engine before it is withdrawn."""
@@ -62,6 +66,39 @@ async def forget(home: str | os.PathLike[str] | None, kind: str, name: str) -> N
         await _ordered(home, Wanted(target=Target("omega:dissolve", dissolve, ()), input={"kind": kind, "name": name}), error)
 
 
+async def ask(home: str | os.PathLike[str] | None, flow: AnyFlow, value: Any, caller: Caller = OWNER) -> Any:
+    """What a flow of the host's own (`counter.OWN`) gives, run down the road here or by the engine at work. Raises its error."""
+    try:
+        async with Omega.open(home) as omega:
+            return await omega.ask(flow, value, caller)
+    except StorageError as error:
+        if error.code != "OMG-S001":
+            raise
+        target = Target(f"omega:{flow.name}", flow, ())
+        execution = await _ordered(home, Wanted(target=target, input=value, caller=caller), error)
+    with Archive.open(home) as archive:
+        return read_outcome(archive.world, execution).value
+
+
+async def order(home: str | os.PathLike[str] | None, wanted: Wanted, busy: StorageError) -> Outcome:
+    """What came of `wanted` in the engine at work, run at once. Raises its error, and `busy` when nobody comes to it."""
+    execution = await _ordered(home, wanted, busy)
+    with Archive.open(home) as archive:
+        return read_outcome(archive.world, execution)
+
+
+def note_look(home: str | os.PathLike[str] | None, execution: str) -> None:
+    """Put on record that the values of `execution` are about to be looked at. Raises Denied, StorageError.
+
+    Records that nobody here can write to (a copy, a mount for reading) note nothing: whoever holds one can look at it without us.
+    """
+    try:
+        asyncio.run(ask(home, note_access, {"what": "values", "execution": execution}))
+    except StorageError as error:
+        if error.code != "OMG-S002":
+            raise
+
+
 async def _ordered(home: str | os.PathLike[str] | None, wanted: Wanted, busy: StorageError) -> str:
     """Have the engine at work start it; gives the execution. Raises `busy` when it does not come to it."""
     with Archive.open(home) as archive:
@@ -71,7 +108,7 @@ async def _ordered(home: str | os.PathLike[str] | None, wanted: Wanted, busy: St
         name = wanted.execution or new_id(EXECUTION, now_ms=now // 1_000, entropy=archive.world.entropy.take(10))
         order = Order(
             execution=name,
-            passport=archive.identity.passport(wanted.caller, now_us=now),
+            passport=wanted.passport or archive.identity.passport(wanted.caller, now_us=now),
             target=wanted.target.text,
             digest=pin_of(wanted.target.flow),
             input=wanted.input,

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from omega.host.arrangements import arrange, dissolve
+from omega.host.erasing import erase
+from omega.host.holds import release_hold
+from omega.host.logbook import note_access, read_log
 from omega.host.orders import ANSWER, ORDER, Order
+from omega.host.quarantine import isolate, release
 from omega.host.storage import EngineStore
 from omega.host.targets import Target, load_target
 from omega.kernel.compose import AnyFlow
@@ -16,7 +20,9 @@ from omega.kernel.ports import Outcome
 from omega.runtime.recovery import pin_of
 from omega.trust.sealing import Keyring
 
-OWN: Mapping[str, AnyFlow] = {f"omega:{flow.name}": flow for flow in (arrange, dissolve)}
+_FLOWS = (arrange, dissolve, erase, isolate, note_access, read_log, release, release_hold)
+
+OWN: Mapping[str, AnyFlow] = {f"omega:{flow.name}": flow for flow in _FLOWS}
 """Flows of the host itself, which an order names like a target."""
 
 

@@ -22,6 +22,7 @@ from omega.kernel.journal import Kind, Note, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import shown
 from omega.runtime.decisions import MAX_NAME, one_step
+from omega.runtime.letters import written
 from omega.runtime.people import asked_role
 from omega.runtime.recovery import load
 
@@ -112,14 +113,9 @@ class Decider:
 async def _directly(omega: Omega, archive: Archive, execution: str, verb: str, body: dict[str, Any]) -> str:
     """Decide in this process, unless another engine has the execution in hand: then by a letter to it, which this one answers when that
     engine turns out to be gone. Gives who did it, empty when nobody has yet."""
-    try:
-        await omega.decide(execution, verb, body)
-    except (InputError, StorageError) as error:
-        if error.code not in ("OMG-R010", "OMG-S006") or not omega.settings.store.shared:
-            raise
-    else:
+    number = await omega.decide_anywhere(execution, verb, body, omega.scope())
+    if not number:
         return HERE
-    number = omega.store.post(execution, verb, body, archive.world.clock.now_us())
     return LIVE if await _until(lambda: _settled(archive, number), PATIENCE_S) else ""
 
 
@@ -150,8 +146,11 @@ def _step(past: Past, text: str, verb: str, person: str) -> str:
 
 async def _by_letter(archive: Archive, home: str | os.PathLike[str] | None, execution: str, verb: str, body: dict[str, Any]) -> str:
     """Leave the letter and wait until it is settled; gives by whom, empty when nobody has come to it yet."""
+    now = archive.world.clock.now_us()
+    scope = archive.identity.authority.verify(archive.identity.passport("", now_us=now), now=now / 1_000_000)
+    letter = written(archive.world, scope, execution, verb, body)
     with open_mailbox(archive.settings) as mailbox:
-        number = mailbox.post(execution, verb, body, archive.world.clock.now_us())
+        number = mailbox.post(execution, verb, letter, now)
 
     def settled() -> bool:
         return _settled(archive, number)
@@ -187,7 +186,7 @@ async def _until(holds: Callable[[], bool], patience_s: float) -> bool:
 
 
 def _person(archive: Archive, execution: str, verb: str) -> str:
-    """Who decided last, as the journal has it; the person at the keyboard where it does not say, for letters are theirs."""
+    """Who decided last, as the journal has it; the person at the keyboard where it does not say yet."""
     notes = [decode_meta(row) for row in archive.reader.rows(execution) if row.kind in _KINDS[verb]]
     said = [note.by for note in notes if isinstance(note, Note) and note.by]
     return said[-1] if said else f"person:{archive.settings.person}"

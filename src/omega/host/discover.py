@@ -9,9 +9,11 @@ import importlib
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
+from omega.host.attesting import enforce
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import DefinitionError, InputError
-from omega.kernel.service import Manifest, Method, methods_of
+from omega.kernel.ports import Schema
+from omega.kernel.service import Manifest, Method, Offer, methods_of
 
 GROUP = "omega.features"
 MEND = "mend or uninstall the package that offers it"
@@ -35,6 +37,7 @@ def manifests() -> dict[str, Manifest]:
 
 def survey() -> tuple[dict[str, Manifest], dict[str, DefinitionError]]:
     """The manifests by name of service, and the errors (OMG-F002) by name of entry point of those that are none or take a name again."""
+    enforce()
     found: dict[str, Manifest] = {}
     broken: dict[str, DefinitionError] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda each: each.name):
@@ -68,6 +71,19 @@ def methods(name: str) -> dict[str, tuple[AnyFlow, Method]]:
     return methods_of(manifest, service)
 
 
+def schema_of(manifest: Manifest) -> Schema:
+    """What a feature keeps in tables, loaded now. Raises DefinitionError (OMG-F002) when it does not load or is no schema."""
+    module, _, name = manifest.tables.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        cause = f"the tables of {manifest.name} do not load from {manifest.tables}: {type(error).__name__}: {error}"
+        raise DefinitionError("OMG-F002", cause, advice=MEND) from error
+    if not isinstance(found, Schema) or found.name != manifest.name:
+        raise DefinitionError("OMG-F002", f"{manifest.tables} is no Schema called {manifest.name}", advice=MEND)
+    return found
+
+
 def find_method(text: str) -> tuple[AnyFlow, Method]:
     """The method that `service.method` names. Raises what `methods` raises."""
     service, _, name = text.partition(".")
@@ -89,6 +105,17 @@ def offered() -> tuple[list[Offered], dict[str, DefinitionError]]:
         except DefinitionError as error:
             broken[name] = error
     return found, broken
+
+
+def offers() -> list[Offer]:
+    """Every method of every service that loads, by service and name; one that does not load disables itself alone (`omega doctor`)."""
+    found: list[Offer] = []
+    for name in sorted(survey()[0]):
+        try:
+            found += [Offer(name, method, flow, how) for method, (flow, how) in sorted(methods(name).items())]
+        except DefinitionError:
+            continue
+    return found
 
 
 def _manifest(point: EntryPoint) -> Manifest:

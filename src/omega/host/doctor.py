@@ -11,6 +11,7 @@ import platform
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,7 @@ from omega.host.queues import arranged_queues, depths
 from omega.host.reading import Archive
 from omega.host.settings import Settings
 from omega.host.storage import KEYS
+from omega.host.workload import established, looked_at, standing
 from omega.kernel.errors import OmegaError
 from omega.kernel.journal import FORMAT, Status
 
@@ -44,6 +46,8 @@ LATE_S = 300.0
 """Something due for longer than this in a queue is told, in seconds."""
 MAX_COMMAND = 200
 """Characters of a command line that are told."""
+FEW_DAYS = 30
+"""Days before the end of the certificate authority's own certificate from which on it is told."""
 PROGRAMS = {
     "git": "the code review reads repositories with it",
     "mcp-server-git": "the code review reads history and diff through it",
@@ -84,6 +88,7 @@ def examine(home: str | os.PathLike[str] | None, *, servers: bool = True) -> Ite
     else:
         yield from _guarded("engine", lambda: _engine(settings.home))
     yield from _guarded("policies", lambda: _policies(settings))
+    yield from _guarded("tls", lambda: _certificates(settings))
     yield _model()
     yield from _programs()
     yield from _services()
@@ -108,6 +113,20 @@ def _data(home: str | os.PathLike[str] | None, *, servers: bool) -> Iterator[Fin
         yield from _guarded("queues", lambda: _queues(archive))
         if servers:
             yield from asyncio.run(_servers(list(archive.catalogue.upstreams.values())))
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    """What listeners of this installation agree upon on this machine, and how long its authority lasts."""
+    if not established(settings):
+        yield Finding(OK, "tls", "no certificate authority: listeners speak TLS with certificates that you bring")
+        return
+    found, seen = standing(settings), looked_at(settings)
+    group = seen.group or (
+        "hybrid post-quantum" if seen.hybrid else "classical key agreement, not post-quantum: OpenSSL 3.5 brings the hybrid one"
+    )
+    days = (found.issuer_ends_s - time.time()) / 86_400
+    text = f"{seen.version} {seen.cipher}, {group}; {found.domain} has {len(found.roots)} roots, its issuer ends in {days:.0f} days"
+    yield Finding(WARN if days < FEW_DAYS else OK, "tls", text, "omega keys certificates --renew" if days < FEW_DAYS else "")
 
 
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -22,21 +22,26 @@ from typing import Any, Protocol, runtime_checkable
 from omega.adapters.blobs import open_blobs
 from omega.adapters.mcp import ToolDescription, Upstream, describe
 from omega.adapters.process import launch
-from omega.host import counter
+from omega.host import counter, watching
 from omega.host.additions import installed_effectors
 from omega.host.arrangements import arrange, dissolve
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.erasing import erase
+from omega.host.expiry import watch_expiry
+from omega.host.governing import Governor
 from omega.host.identity import Caller, Identity
+from omega.host.levels import PATIENCE_US, Levels
 from omega.host.logbook import read_log
 from omega.host.orders import Order, Placing, Wanted
 from omega.host.policy import load_bundle
+from omega.host.quarantine import isolate
 from omega.host.settings import Settings
 from omega.host.storage import EngineStore, may_make_keys, note_keys, open_store, open_wakeups, told_by
 from omega.host.targets import Target
+from omega.host.tenants import REVOKED, follow_revoked
 from omega.host.tools import Catalogue, accept_tools, forget_tools, unpinned
 from omega.host.wallet import Wallet
-from omega.host.wiring import built_in, by_port
+from omega.host.wiring import built_in, by_port, hosting
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import OmegaError, StorageError, from_record
@@ -48,6 +53,7 @@ from omega.runtime.decisions import decide
 from omega.runtime.engine import Engine
 from omega.runtime.forking import fork
 from omega.runtime.lease import LEASE_US
+from omega.runtime.letters import carry_out, decide_anywhere
 from omega.runtime.replay import Report, replay
 from omega.runtime.road import EngineRoad
 from omega.runtime.steady import SteadyClock
@@ -55,17 +61,11 @@ from omega.runtime.streaming import BUFFER, Watching
 from omega.runtime.world import Moment, Watch, World, unwatched
 from omega.warden.admit import Warden
 
-REVOKED = "revoked"
-"""The kind of the documents that name revoked passports."""
-
 INBOX_POLL_S = 0.1
 """How often a live engine looks for letters of other processes: one cheap read."""
 
 FOLLOW_S = 0.5
 """How often an engine that shares its records looks for what others have changed: revoked passports, accepted tools."""
-
-POSTPONED = ("OMG-R010", "OMG-S004", "OMG-S006")
-"""Errors after which a letter is left for whoever has the execution in hand, instead of being settled."""
 
 
 @runtime_checkable
@@ -90,7 +90,15 @@ class Omega:
     """An open embedded engine. Make one with `Omega.open`."""
 
     def __init__(
-        self, settings: Settings, store: EngineStore, identity: Identity, catalogue: Catalogue, world: World, closing: Sequence[Effector]
+        self,
+        settings: Settings,
+        store: EngineStore,
+        identity: Identity,
+        catalogue: Catalogue,
+        world: World,
+        closing: Sequence[Effector],
+        *,
+        governor: Governor,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -100,6 +108,8 @@ class Omega:
         self.engine = Engine(world)
         self.road = EngineRoad(self.engine)
         self._closing = closing
+        self.governor = governor
+        self.levels = Levels(world, store, patience_us=PATIENCE_US if settings.store.shared else 0)
         self._wallet = Wallet(lambda caller, now_us: identity.passport(caller, now_us=now_us))
 
     @classmethod
@@ -146,6 +156,8 @@ class Omega:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
             await omega.engine.close()
+            with suppress(OmegaError):
+                await omega.levels.finish()
             for each in (*omega._closing, omega.world.wakeups):
                 if isinstance(each, Closing):
                     await each.aclose()
@@ -168,8 +180,10 @@ class Omega:
             for passport, _ in store.documents(REVOKED):
                 identity.authority.revoke(passport)
             catalogue = Catalogue(store)
-            effectors = by_port((*built_in(store, catalogue, identity.keyring, clock.now_us), *more))
             blobs = open_blobs(settings.blobs) if settings.blobs else None
+            governor = Governor(store, settings.policies, Warden(bundle), clock.now_us)
+            hosted = hosting(settings, store, governor, identity.authority, clock.now_us)
+            effectors = by_port((*built_in(store, catalogue, identity.keyring, clock.now_us, governor, blobs), *hosted, *more))
         except OmegaError:
             store.close()
             raise
@@ -178,7 +192,7 @@ class Omega:
             reader=store,
             clock=clock,
             entropy=entropy,
-            warden=Warden(bundle),
+            warden=governor.warden,
             keyring=identity.keyring,
             authority=identity.authority,
             effectors=effectors,
@@ -190,7 +204,12 @@ class Omega:
             inbox=store,
             blobs=blobs,
         )
-        return cls(settings, store, identity, catalogue, world, tuple(effectors.values()))
+        try:
+            governor.begin(world, store, settings.tenant)
+        except OmegaError:
+            store.close()
+            raise
+        return cls(settings, store, identity, catalogue, world, tuple(effectors.values()), governor=governor)
 
     # -- running
 
@@ -317,10 +336,17 @@ class Omega:
         """Cancel, approve, resolve or signal. Raises what `omega.runtime.decisions.decide` raises."""
         await decide(self.engine, execution, verb, body, self.scope(principal))
 
+    async def decide_anywhere(self, execution: str, verb: str, body: Mapping[str, Any], scope: Scope) -> int:
+        """Decide for the person of `scope`, by letter where another engine has the execution in hand: see `omega.runtime.letters`."""
+        return await decide_anywhere(self.engine, execution, verb, body, scope)
+
     def _chores(self) -> Iterable[Coroutine[Any, Any, None]]:
         """What an open engine does beside its executions."""
         yield self._read_letters()
         yield self._keep_leases()
+        yield self._watch_usage()
+        yield watch_expiry(self)
+        yield self.levels.keep()
         yield self._follow() if self.settings.store.shared else self._wait_for_orders()
 
     async def _read_letters(self) -> None:
@@ -331,13 +357,9 @@ class Omega:
                 await asyncio.sleep(INBOX_POLL_S)
 
     async def _answer(self, letter: Letter) -> bool:
-        """Carry out a letter once; whether it is settled. One that cannot be carried out is settled too: its writer looked at the execution
-        before. One about an execution that another engine has in hand, or that the store refused, is left."""
-        try:
-            await decide(self.engine, letter.execution, letter.verb, dict(letter.body), self.scope(), letter=letter.number)
-        except OmegaError as error:
-            if error.code in POSTPONED:
-                return False
+        """Carry out a letter once, as whoever wrote it; whether it is settled (see `omega.runtime.letters`)."""
+        if not await carry_out(self.engine, letter):
+            return False
         self.store.settle(letter.number)
         return True
 
@@ -357,9 +379,11 @@ class Omega:
         while True:
             await asyncio.sleep(FOLLOW_S)
             with suppress(StorageError):
-                for passport, _ in self.store.documents(REVOKED):
-                    self._revoke(passport)
+                if follow_revoked(self.store, self.world.authority):
+                    self._wallet.forget()
                 self.catalogue.read(self.store)
+            with suppress(OmegaError):  # policies that do not load here: those in force stay so
+                self.governor.follow(self.world.owner)
 
     async def _keep_leases(self) -> None:
         while True:
@@ -367,6 +391,16 @@ class Omega:
             with suppress(OmegaError):
                 await self.engine.renew()
                 await self._tell_the_time()
+
+    async def _watch_usage(self) -> None:
+        """Put an agent that goes rogue into quarantine, where that is arranged."""
+        tenant = self.settings.tenant
+        watch = watching.Watch(self.store, tenant)
+
+        async def put_away(principal: str, reason: str) -> None:
+            await self.ask(isolate, {"principal": principal, "reason": reason})
+
+        await watching.keep(watch, self.store, tenant, put_away, lambda name: self.world.warden.isolated(tenant, name))
 
     async def _tell_the_time(self) -> None:
         """Engines that share their records share a clock too: that of the records. Raises StorageError (OMG-S004)."""
@@ -410,9 +444,13 @@ class Omega:
         """Search the log of this tenant (see `omega.chronicle.search.Query`), on record. Raises InputError (OMG-I001), Denied."""
         return dict(await self._quietly(read_log, dict(wanted)))
 
-    async def _quietly(self, flow: AnyFlow, value: Any) -> Any:
+    async def ask(self, flow: AnyFlow, value: Any, caller: Caller | str = "") -> Any:
+        """What a flow of the host's own gives, run down the road for `caller`, untold to whoever watches. Raises its error."""
+        return await self._quietly(flow, value, caller)
+
+    async def _quietly(self, flow: AnyFlow, value: Any, caller: Caller | str = "") -> Any:
         """Run a flow of the host's own, down the road, without telling whoever watches the flow that they asked for; gives its value."""
-        outcome = await self._unwatched(Call(passport=self.passport(), flow=flow, input=value))
+        outcome = await self._unwatched(Call(passport=self.passport(caller), flow=flow, input=value))
         if outcome.error is not None:
             raise from_record(outcome.error)
         return outcome.value

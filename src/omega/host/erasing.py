@@ -1,29 +1,27 @@
 """Erasure: payloads and keys of what ended are destroyed down the road, so that the log itself holds the receipt; a legal hold blocks it.
 
-An erasure is an execution like any other: its leaves say who asked for it, that the gate allowed it, when it was done and how it ended.
-That is the receipt, sealed and never erased with what it is about. Rows, digests and leaves of the erased executions stay; every proof
-still verifies, and says nothing, because all digests in them are salted under the keys that are gone.
-
-A hold is an arrangement of the kind `hold`, named after its tenant: while it stands, neither an erasure nor retention destroys
-anything of that tenant. It is placed and lifted on record as every arrangement is.
+What is erased is said by age (everything that ended before a moment), by execution, or by subject (`omega.host.subjects`): then every
+execution that is about it, with its forks and children. An erasure is an execution like any other: its leaves say who asked for it, that
+the gate allowed it, when it was done and how it ended. That is the receipt, sealed and never erased with what it is about; it names a
+subject by its mark alone. Rows, digests and leaves of the erased executions stay; every proof still verifies, and says nothing, because all
+digests in them are salted under the keys that are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from omega.host.arrangements import Documents, arranged
+from omega.host.holds import demand_no_hold
+from omega.host.storage import Archives
+from omega.host.subjects import PREFIX
 from omega.kernel.context import Context
 from omega.kernel.effects import Receipt, Request
-from omega.kernel.errors import Denied, InputError
+from omega.kernel.errors import InputError
 from omega.kernel.flow import flow
-from omega.kernel.ports import Store
+from omega.kernel.ports import Search, Store
 from omega.kernel.verdict import Permit
-
-HOLD = "hold"
-"""The kind of the documents; the name of each is its tenant."""
 
 AT_ONCE = 100
 """Executions erased in one commit, so that nobody waits long for the next one."""
@@ -31,15 +29,32 @@ AT_ONCE = 100
 MAX_ERASED = 1_000_000
 """Executions that one erasure destroys; a larger one is asked for again."""
 
-MAX_REASON = 500
+MAX_NAMED = 10_000
+"""Executions that one erasure may name."""
+
+MAX_LEFT = 100
+"""Executions that the receipt names among those which could not be erased yet; it counts all of them."""
+
+MARK_LETTERS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erase(Request):
-    """Destroy payloads and keys of what the permit's own tenant ended before that moment (Unix microseconds)."""
+    """Destroy payloads and keys of the permit's own tenant: of what ended before that moment (Unix microseconds), of the executions named,
+    or of everything about the subject with that mark. Exactly one of the three is given."""
 
     port: ClassVar[str] = "erasure"
-    ended_before_us: int
+    ended_before_us: int = 0
+    executions: Sequence[str] = ()
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retained(Request):
+    """Note what retention destroyed: of which tenant, of how many executions, of what ended before which moment, how many blobs."""
+
+    port: ClassVar[str] = "erasure"
+    facts: dict[str, Any]
 
 
 class ErasureEffector:
@@ -47,54 +62,77 @@ class ErasureEffector:
 
     port = Erase.port
 
-    def __init__(self, store: Store, documents: Documents, now_us: Callable[[], int]) -> None:
-        self._store, self._documents, self._now_us = store, documents, now_us
+    def __init__(self, store: Store, archives: Archives, now_us: Callable[[], int]) -> None:
+        self._store, self._archives, self._now_us = store, archives, now_us
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
-        """Gives how many executions were erased, and when it was done.
+        """Gives how many executions were `erased`, how many had to be `left` because they have not ended (and the first of them), and when.
 
-        Raises Denied (OMG-C004) while a hold stands, InputError (OMG-I001) for another request or a moment that has not come.
+        Raises Denied (OMG-C004) while a hold stands, InputError (OMG-I001) for another request or one that makes no sense.
         """
         permit.spend(self.port)
-        now_us = self._now_us()
-        if not isinstance(request, Erase) or not 0 < request.ended_before_us <= now_us:
+        if isinstance(request, Retained):
+            return dict(request.facts), Receipt()
+        if not isinstance(request, Erase) or sum(map(bool, (request.ended_before_us, request.executions, request.mark))) != 1:
+            raise InputError("OMG-I001", "an erasure says what: a moment that has passed, executions, or a subject")
+        if request.ended_before_us:
+            return await self._by_age(permit.tenant, request.ended_before_us), Receipt()
+        named = request.executions or self._about(permit.tenant, request.mark)
+        return await self._by_name(permit.tenant, list(named)), Receipt()
+
+    async def _by_age(self, tenant: str, before_us: int) -> dict[str, Any]:
+        if not 0 < before_us <= self._now_us():
             raise InputError("OMG-I001", "an erasure names a moment that has passed")
         erased = 0
         while erased < MAX_ERASED:
-            demand_no_hold(self._documents, permit.tenant)  # asked anew each time: a hold that is placed meanwhile saves what is left
-            done = await self._store.compact(permit.tenant, request.ended_before_us, AT_ONCE)
+            demand_no_hold(self._archives, tenant)  # asked anew each time: a hold that is placed meanwhile saves what is left
+            done = await self._store.compact(tenant, before_us, AT_ONCE)
             erased += done
             if done < AT_ONCE:
                 break
-        return {"erased": erased, "done_us": self._now_us()}, Receipt()
+        return {"erased": erased, "left": 0, "waiting": [], "done_us": self._now_us()}
+
+    async def _by_name(self, tenant: str, names: list[str]) -> dict[str, Any]:
+        if not all(isinstance(name, str) for name in names):
+            raise InputError("OMG-I001", "executions are named by their ids")
+        if len(names) > MAX_NAMED:
+            raise InputError("OMG-I001", f"{len(names):,} executions are named; an erasure takes {MAX_NAMED:,}: ask again for the rest")
+        gone: set[str] = set()
+        left: set[str] = set()
+        for at in range(0, len(names), AT_ONCE):
+            demand_no_hold(self._archives, tenant)
+            erased = await self._store.erase(tenant, names[at : at + AT_ONCE])
+            gone.update(erased.gone)
+            left.update(erased.left)
+        demand_no_hold(self._archives, tenant)
+        waiting = sorted(left - gone)
+        return {"erased": len(gone), "left": len(waiting), "waiting": waiting[:MAX_LEFT], "done_us": self._now_us()}
+
+    def _about(self, tenant: str, mark: str) -> Iterator[str]:
+        """The executions whose line carries the mark."""
+        if len(mark) != MARK_LETTERS or not mark.isalnum():
+            raise InputError("OMG-I001", "a subject is named by its mark")
+        older = ""
+        while True:
+            page = self._archives.search(Search(tenant=tenant, labels={PREFIX + mark: "1"}, older_than=older, limit=AT_ONCE))
+            yield from (line.execution for line in page)
+            if len(page) < AT_ONCE:
+                return
+            older = page[-1].execution
 
 
 @flow(name="erase", effect="idempotent", needs="erasure:use")
 async def erase(ctx: Context, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Erase what the caller's tenant ended before `ended_before_us`. Twice is the same as once, so a crash in between does no harm."""
-    before_us = wanted.get("ended_before_us")
-    if type(before_us) is not int:
-        raise InputError("OMG-I001", "an erasure names a moment that has passed")
-    done: dict[str, Any] = await ctx.touch(Erase(ended_before_us=before_us))
+    """Erase of the caller's tenant what `wanted` says (see `Erase`). Twice is the same as once, so a crash in between does no harm."""
+    types = {"ended_before_us": int, "executions": list, "mark": str}
+    if not wanted or any(type(value) is not types.get(name) for name, value in wanted.items()):
+        raise InputError("OMG-I001", "an erasure says what: a moment that has passed, executions, or a subject")
+    done: dict[str, Any] = await ctx.touch(Erase(**wanted))
     return done
 
 
-def check(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A hold's document as it is kept: why. Raises InputError (OMG-I001)."""
-    reason = body.get("reason")
-    if not isinstance(reason, str) or not 0 < len(reason.strip()) <= MAX_REASON:
-        raise InputError("OMG-I001", f"a hold says why, in at most {MAX_REASON} letters")
-    return {"reason": reason.strip()}
-
-
-def held(documents: Documents, tenant: str) -> str:
-    """Why nothing of `tenant` may be destroyed; empty when it may."""
-    found = arranged(documents, HOLD, tenant)
-    return "" if found is None else str(found["reason"])
-
-
-def demand_no_hold(documents: Documents, tenant: str) -> None:
-    """Raise Denied (OMG-C004) while a hold stands on `tenant`."""
-    reason = held(documents, tenant)
-    if reason:
-        raise Denied("OMG-C004", f"nothing of {tenant} is destroyed while a legal hold stands: {reason}")
+@flow(name="retained", effect="idempotent", needs="erasure:use")
+async def retained(ctx: Context, facts: dict[str, Any]) -> dict[str, Any]:
+    """Put on record what retention destroyed."""
+    noted: dict[str, Any] = await ctx.touch(Retained(facts=facts))
+    return noted

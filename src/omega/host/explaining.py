@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omega.host.policy import load_bundle, sources
+from omega.host.arrangements import Documents
+from omega.host.policy import INSTALLATION, bundle_in_force, enacted, read_files, sources
 from omega.host.reading import Archive
 from omega.host.targets import load_target
 from omega.kernel.compose import AnyFlow
@@ -25,11 +26,8 @@ from omega.runtime.book import Book
 from omega.runtime.recovery import load
 from omega.warden.cases import is_test
 from omega.warden.explain import Examination, Explanation, examine, explain
-from omega.warden.policies import default_tests, inspect
+from omega.warden.policies import default_sources, default_tests, inspect
 from omega.warden.source import Policy, Problem
-
-MAX_FILE = 1 << 20
-"""Largest file of test cases, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,8 @@ def explain_step(archive: Archive, text: str) -> Explained:
     if flow is None and not incomplete:
         incomplete = "the execution was not started from a target: what its flow declares is not known"
     asked, verdict = _entry(past, book, flow, archive) if not name else _step(past, book, name, flow, archive)
-    bundle = load_bundle(archive.settings.policies)
-    policies = {policy.id: policy for policy in inspect(sources(archive.settings.policies))[0]}
+    bundle = bundle_in_force(archive.settings.policies, archive.reader)
+    policies = bundle.by_id
     rules = tuple(policies[each] for each in verdict.get("policies", ()) if each in policies)
     return Explained(
         execution,
@@ -86,28 +84,34 @@ def explain_step(archive: Archive, text: str) -> Explained:
     )
 
 
-def in_force(folder: Path) -> tuple[list[Policy], list[Problem]]:
-    """The policies of the default set and of `folder`, in order, and what keeps them from loading. Raises StorageError (OMG-S002)."""
-    return inspect(sources(folder))
+def in_force(folder: Path, documents: Documents | None = None) -> tuple[list[Policy], list[Problem]]:
+    """The policies of the default set, of `folder`, and those enacted, in order, and what keeps them from loading.
+
+    Raises StorageError (OMG-S002).
+    """
+    files = sources(folder)
+    found, problems = inspect(files if documents is None else {**files, **enacted(documents, INSTALLATION).cedar})
+    if documents is not None and not problems:
+        found = list(bundle_in_force(folder, documents).policies)
+    return found, problems
 
 
-def examine_files(folder: Path, files: tuple[Path, ...]) -> Examination:
+def examine_files(folder: Path, files: tuple[Path, ...], documents: Documents | None = None) -> Examination:
     """Check the policies in force (with the tests beside them), or given files together with the default set.
 
     Raises InputError (OMG-P005) for a file that cannot be read, StorageError (OMG-S002) for one of the folder.
     """
-    found = dict(sources(folder)) if not files else dict(sources(Path("/nonexistent")))
-    tests = files or tuple(sorted(path for path in folder.glob("*") if is_test(path.name)) if folder.is_dir() else ())
-    for path in tests:
-        try:
-            if path.stat().st_size > MAX_FILE:
-                raise InputError("OMG-P005", f"{path} is larger than {MAX_FILE:,} bytes")
-            found[path.name] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
-            raise InputError("OMG-P005", f"{path} cannot be read: {reason}") from error
-    own = set(found) - set(sources(Path("/nonexistent")))
+    found = dict(default_sources()) if files else dict(sources(folder))
+    if documents is not None and not files:
+        found |= enacted(documents, INSTALLATION).files
+    found |= read_files(files or test_files(folder))
+    own = set(found) - set(default_sources())
     return examine(found if own else {**found, **default_tests()})
+
+
+def test_files(folder: Path) -> tuple[Path, ...]:
+    """The files of cases that lie beside the operator's policies."""
+    return tuple(sorted(path for path in folder.glob("*") if is_test(path.name))) if folder.is_dir() else ()
 
 
 def _entry(past: Past, book: Book, flow: AnyFlow | None, archive: Archive) -> tuple[Ask, Mapping[str, Any]]:

@@ -50,7 +50,7 @@ class Placing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is asked for: the flow, its input, for whom, within which limits, and where it lines up."""
+    """What is asked for: the flow, its input, for whom, within which limits, and where it lines up. `passport` outweighs `caller`."""
 
     target: Target
     input: Any
@@ -59,6 +59,7 @@ class Wanted:
     budget: Budget | None = None
     timeout_s: float | None = None
     placing: Placing | None = None
+    passport: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,10 @@ from omega.chronicle.export import Exporter, verify_store, write_export
 from omega.host.identity import ring_of
 from omega.host.reading import Archive
 from omega.host.storage import Inspecting
+from omega.host.witnessing import witnessed
 from omega.kernel.errors import InputError, IntegrityError
 from omega.kernel.journal import Kind, Note, Row, Start, Step, decode_meta
-from omega.runtime.payloads import Payloads
+from omega.runtime.payloads import Payloads, is_redacted
 from omega.runtime.recovery import sealer_of
 from omega.trust.checkpoint import VerifierKey, parse
 
@@ -39,6 +40,7 @@ class Proof:
     newest: int = 0
     values: int = 0
     erased: int = 0
+    redacted: int = 0
     damaged: list[str] = field(default_factory=list)
 
     @property
@@ -54,6 +56,7 @@ class Proof:
             "log": self.log.record(),
             "values": self.values,
             "erased": self.erased,
+            "redacted": self.redacted,
             "damaged": list(self.damaged),
         }
 
@@ -92,6 +95,7 @@ def export(archive: Archive, tenant: str, path: Path) -> int:
                 out,
                 keys=archive.log_keys(tenant),
                 executions=reversed(executions),
+                witnessed=witnessed(archive.reader, tenant),
                 exporter=_exporter(archive, tenant),
             )
         draft.replace(path)
@@ -159,10 +163,11 @@ def _open_all(archive: Archive, executions: Iterable[str], proof: Proof) -> None
                 continue
             rows = archive.reader.rows(execution)
             payloads = Payloads(sealer, rows, attic=archive.world.attic(line.tenant))
+            proof.redacted += bool(rows) and is_redacted(rows[0])
             for row, commitment in _sealed(rows):
                 plain = payloads.open(row)
                 proof.values += 1
-                if commitment and sealer.commit(plain, b"") != commitment:
+                if commitment and not is_redacted(row) and sealer.commit(plain, b"") != commitment:
                     proof.damaged.append(f"row {row.seq} of {execution} holds another value than it commits to")
         except IntegrityError as error:
             proof.damaged.append(f"{execution}: {error.cause}")

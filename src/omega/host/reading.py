@@ -7,7 +7,7 @@ sealed and can do nothing else: its store refuses, it has no effectors, and its 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NoReturn
@@ -20,7 +20,7 @@ from omega.host.settings import Settings
 from omega.host.storage import Archives, demand_keys, open_reader
 from omega.host.tools import Catalogue
 from omega.kernel.errors import StorageError
-from omega.kernel.ports import Batch, Committed, Line, Taken, Want
+from omega.kernel.ports import Batch, Committed, Erased, Line, Taken, Want
 from omega.runtime.world import World
 from omega.trust.checkpoint import VerifierKey, parse
 from omega.warden.admit import Warden
@@ -54,6 +54,15 @@ class _Closed:
         self._refuse()
 
     async def compact(self, tenant: str, ended_before_us: int, limit: int) -> int:
+        self._refuse()
+
+    async def erase(self, tenant: str, executions: Sequence[str]) -> Erased:
+        self._refuse()
+
+    async def redact(self, tenant: str, execution: str, payloads: Mapping[int, bytes], key: bytes, label: str) -> bool:
+        self._refuse()
+
+    async def prune(self, tenant: str, leaves: Mapping[int, bytes]) -> None:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

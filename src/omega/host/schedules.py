@@ -41,6 +41,7 @@ from omega.kernel.scope import SCHEDULER, Scope
 from omega.runtime import admission
 from omega.runtime.decisions import decide
 from omega.runtime.engine import Engine
+from omega.runtime.letters import written
 from omega.trust.sealing import Keyring
 
 SCHEDULE = "schedule"
@@ -373,6 +374,7 @@ class Scheduler:
             await decide(self._engine, line.execution, "cancel", {}, scope)
         except OmegaError as error:
             if error.code == "OMG-R010" and self._post is not None:
-                self._post(line.execution, "cancel", {}, self._world.clock.now_us())
+                letter = written(self._world, scope, line.execution, "cancel", {})
+                self._post(line.execution, "cancel", letter, self._world.clock.now_us())
             elif error.code not in ("OMG-I005", "OMG-R010"):  # it has ended meanwhile
                 raise

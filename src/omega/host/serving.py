@@ -24,7 +24,7 @@ from typing import Any
 from omega.host.embedded import Omega, Tuning
 from omega.host.queues import Queues
 from omega.host.retention import SWEEP_S as RETENTION_S
-from omega.host.retention import compact, retentions
+from omega.host.retention import Keeper
 from omega.host.schedules import Schedule, Scheduler
 from omega.host.settings import Settings
 from omega.host.targets import Target
@@ -157,7 +157,7 @@ async def serve(home: str | os.PathLike[str] | None, service: Service, tell: Tel
             async with Omega.open(home, watch=counting.watch, tuning=service.tuning) as omega:
                 tell(*(("reopened", {"store": omega.settings.place}) if opened else ("serving", service.facts)))
                 opened, retry_s = True, FIRST_RETRY_S
-                await _work(omega, service, tell, stop)
+                await work(omega, service, tell, stop)
                 break
         except StorageError as error:
             if error.code not in LOST or not opened or not _shared(home):
@@ -169,7 +169,7 @@ async def serve(home: str | os.PathLike[str] | None, service: Service, tell: Tel
     return dict(counting.ended)
 
 
-async def _work(omega: Omega, service: Service, tell: Tell, stop: Stop) -> None:
+async def work(omega: Omega, service: Service, tell: Tell, stop: Stop) -> None:
     """One stretch of working on an open store, up to a stop. Raises StorageError when the store is lost."""
     queues, flows = Queues(omega.store), await _flows(omega, service.targets)
     worker = Worker(
@@ -264,9 +264,10 @@ async def _schedule(omega: Omega, flows: Mapping[str, AnyFlow], queues: Collecti
 
 async def _retain(omega: Omega) -> None:
     """Destroy payloads that are over their time, now and then."""
+    keeper = Keeper(omega)
     while True:
         with suppress(OmegaError):
-            await compact(omega.store, retentions(omega.store), omega.world.clock.now_us())
+            await keeper.round()
         await asyncio.sleep(RETENTION_S)
 
 

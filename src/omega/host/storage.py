@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
@@ -74,6 +75,8 @@ class EngineStore(Store, Archives, Mailbox, Protocol):
 
     async def flush(self) -> None: ...
 
+    async def purge(self, tenant: str) -> int: ...
+
 
 @runtime_checkable
 class Telling(Protocol):
@@ -134,11 +137,13 @@ async def open_wakeups(settings: Settings, *, listening: bool) -> Wakeups | None
     Raises StorageError (OMG-S002) when the address cannot be reached, InputError (OMG-X001) for one that cannot be meant.
     """
     if settings.wakeups:
-        if not settings.wakeups.startswith("nats://"):
-            raise InputError("OMG-X001", f"{WAKEUPS} is no address of a NATS server", advice="write it as nats://HOST:PORT")
+        if not settings.wakeups.startswith(("nats://", "tls://")):
+            raise InputError(
+                "OMG-X001", f"{WAKEUPS} is no address of a NATS server", advice="write it as nats://HOST:PORT or tls://HOST:PORT"
+            )
         from omega.adapters.nats import NatsWakeups
 
-        return await NatsWakeups.open(settings.wakeups)
+        return await NatsWakeups.open(settings.wakeups, tls=_mutual(settings) if settings.wakeups.startswith("tls://") else None)
     if not settings.store.shared:
         return MemoryWakeups()
     if not listening:
@@ -146,6 +151,13 @@ async def open_wakeups(settings: Settings, *, listening: bool) -> Wakeups | None
     from omega.adapters.postgres import PostgresWakeups
 
     return PostgresWakeups.open(settings.store.dsn)
+
+
+def _mutual(settings: Settings) -> Callable[[], ssl.SSLContext] | None:
+    """TLS with this installation's own certificate, where it has an authority; None leaves it to the roots of the system."""
+    from omega.host.workload import calling, established
+
+    return calling(settings, f"engine/{os.getpid()}") if established(settings) else None
 
 
 def missing_keys(settings: Settings) -> list[str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from omega.host.attesting import demand, enforce, spec_of
 from omega.host.discover import find_method
 from omega.host.documents import SUFFIX, beside, read_document
 from omega.kernel.compose import AnyFlow
@@ -89,6 +90,7 @@ def _load_document(path: Path, name: str, text: str) -> Target:
     """The workflow of a document, with its servers. Raises DefinitionError (L codes) with every problem of it."""
     if name:
         raise InputError("OMG-I002", f"{text!r}: a document is one flow, it has none called {name}", advice=f"omega run {path}")
+    demand(path)
     from omega.kernel.poml import servers_of
 
     document = read_document(path, name=path.name)
@@ -132,7 +134,7 @@ def _load_file(path: Path) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path):
         return known
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = spec_of(name, path)
     if spec is None or spec.loader is None:
         raise InputError("OMG-I002", f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
@@ -149,6 +151,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _load_module(name: str) -> ModuleType:
+    enforce()
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -22,6 +23,9 @@ from omega.kernel.errors import DefinitionError, InputError, UpstreamError
 from omega.kernel.servers import Server
 from omega.kernel.types import Type
 from omega.kernel.verdict import Permit
+
+GUEST: ContextVar[Any] = ContextVar("omega-guest", default=None)
+"""The client of the gateway for whom the current task works, if any: what a tool server says in the middle of a call goes there."""
 
 UPSTREAM = "upstream"
 PIN = "pin"
@@ -49,12 +53,15 @@ class Catalogue:
     def __init__(self, documents: Documents) -> None:
         self.upstreams: dict[str, Upstream] = {}
         self.pins: dict[str, ToolDescription] = {}
+        self.changes = 0
         self.read(documents)
 
     def read(self, documents: Documents) -> None:
-        """Take in what is accepted now."""
+        """Take in what is accepted now; `changes` counts how often that was something else than before."""
+        before = self.upstreams, self.pins
         self.upstreams = {name: Upstream.from_json(json.loads(body)) for name, body in documents.documents(UPSTREAM)}
         self.pins = {name: ToolDescription.from_json(json.loads(body)) for name, body in documents.documents(PIN)}
+        self.changes += before != (self.upstreams, self.pins)
 
     def upstream(self, name: str) -> Upstream | None:
         """The server of that name."""
@@ -133,6 +140,7 @@ class CatalogueEffector:
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[list[str], Receipt]:
         """Gives the names of the tools that are accepted now. Raises InputError: OMG-M005 for a server to drop that is not known."""
         permit.spend(self.port)
+        self._catalogue.changes += 1
         if isinstance(request, KeepServer):
             self._drop(request.upstream.name)
             self._keep(request)

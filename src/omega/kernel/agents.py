@@ -90,7 +90,8 @@ def agent(
 ) -> AnyFlow:
     """An agent as a flow from `input` to `output` (annotations, or `Type`s).
 
-    `model` says which model its author reckons with: it is recorded and priced by that name; which one answers is configured where it runs.
+    `model` names a model or a route that is known where it runs (`omega call models.list`); where none is known by name, the one that the
+    environment configures answers.
     `turns` is how often the model is asked at most (0: `TURNS` with tools, else 2). Raises DefinitionError (OMG-F003) for a limit that is
     out of range or two tools of one name.
     """
@@ -136,7 +137,7 @@ def _check(name: str, instructions: str, tools: Sequence[AnyFlow], turns: int, m
 
 def _asking(instructions: str, model: str, max_tokens: int) -> Asking:
     async def ask(ctx: Context, prompt: str) -> str:
-        return str(await ctx.touch(ModelCall(instructions=instructions, prompt=prompt, max_tokens=max_tokens)))
+        return str(await ctx.touch(ModelCall(instructions=instructions, prompt=prompt, max_tokens=max_tokens, model=model)))
 
     return Asking(ask, True, True, "prompt", "", instructions, model, max_tokens)
 

@@ -122,25 +122,63 @@ class ToolCall(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall(Request):
-    """Ask a configured model once; gives its text. Raises OMG-X002 when none is configured."""
+    """Ask a configured model once; gives its text. Raises OMG-X002 when none is configured.
+
+    `model` names a model or a route that is known where it runs; empty is the one for everything.
+    """
 
     port: ClassVar[str] = "model"
     instructions: str
     prompt: str
     max_tokens: int = 2_000
     timeout_s: float = 120.0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListExecutions(Request):
     """List executions of the caller's tenant, newest first; gives `omega.kernel.ports.Line`s.
 
-    `status` narrows the list where it is given.
+    `status` narrows the list where it is given, `after_us` to those that began at that moment (Unix microseconds) or later.
     """
 
     port: ClassVar[str] = "records"
     status: str = ""
     limit: int = 1_000
+    after_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transact(Request):
+    """Carry out one named change of a feature's tables (`kernel.ports.Schema`) in the caller's tenant; gives what the change gives.
+
+    A feature has a subclass of its own, whose `port` is the feature's name. The change and the note that this step made it are one database
+    transaction: a repeated step gets the noted result, so a step with a Transact is `idempotent`. One step makes one change.
+    """
+
+    name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consult(Request):
+    """Read a feature's tables by one named question, in the caller's tenant; nothing can be changed by it. `port` as with `Transact`."""
+
+    name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify(Request):
+    """Tell people something through the alert channel `channel` of the caller's tenant. `key` names what it is about: `severity` is `page`
+    or `ticket`, `title` a line, `text` a few."""
+
+    port: ClassVar[str] = "alerts"
+    channel: str
+    severity: str
+    title: str
+    text: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

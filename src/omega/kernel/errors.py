@@ -12,7 +12,7 @@
 
 Codes are data (`CODES`): a letter for the floor it comes from and a number that is never reused. `docs/errors.md` has a paragraph per
 code; a test holds the two together. Letters: F flow definition, L documents (POML), I input, R runtime, S storage, T trust, W warden,
-C chronicle, M tools (MCP), P processes and files, X command line and host.
+C chronicle, M tools (MCP), P processes and files, G entrances over the network, X command line and host.
 """
 
 from __future__ import annotations
@@ -228,6 +228,8 @@ CODES: dict[str, Code] = {
     "OMG-T006": Code("signer signs wrongly", _U, "stop using this key: the device, its key or the way to it is not what it was"),
     "OMG-T007": Code("credential refused", _P, "ask its issuer for a new one; the details say what does not hold"),
     "OMG-T008": Code("attestation refused", _P, "use a component whose builder and digest the attestation names"),
+    "OMG-T009": Code("letter refused", _P, "decide again, with your own passport: a fresh letter says who wrote it"),
+    "OMG-T010": Code("certificate refused", _P, "use a certificate of this installation that has not ended: omega keys certificates"),
     # W: warden
     "OMG-W001": Code("denied by policy", _P, "omega policy explain ID/STEP shows the rule and how to ask"),
     "OMG-W002": Code("policy failed to evaluate", _P, "mend the policy named in the details: omega policy check"),
@@ -237,6 +239,10 @@ CODES: dict[str, Code] = {
     "OMG-W006": Code("permit refused", _O, "a permit serves one touch of one step; nothing was done"),
     "OMG-W007": Code("approval refused", _P, "approval needs another person with the named role"),
     "OMG-W008": Code("capability missing", _P, "grant the capability named in the details to the caller, in policy and passport"),
+    "OMG-W009": Code("in quarantine", _P, "omega quarantine list says why; two persons of role owner can release it"),
+    "OMG-W010": Code(
+        "stopped by a guard", _P, "look at what the tool was given or answered (omega show ID) and at the rules (omega guards list)"
+    ),
     # C: chronicle
     "OMG-C001": Code("log does not verify", _O, "keep the folder as it is and compare with a checkpoint you hold elsewhere"),
     "OMG-C002": Code(
@@ -244,6 +250,9 @@ CODES: dict[str, Code] = {
     ),
     "OMG-C003": Code("export cannot be read", _C, "export it again with omega verify --export FILE"),
     "OMG-C004": Code("legal hold stands", _P, "erase again when the hold has been lifted, by whoever may lift it"),
+    "OMG-C005": Code("content was redacted", _P, "omega show ID has what is left; where replay is wanted, keep the content level full"),
+    "OMG-C006": Code("transfer needs consent", _P, "record a consent first: omega privacy consent --to REGION --reason TEXT"),
+    "OMG-C007": Code("kept copy cannot be changed", _P, "leave it as it is until its time is over; it can only be kept for longer"),
     # M: tools
     "OMG-M001": Code("tool server cannot be started", _U, "run its command by hand, then omega mcp tools NAME"),
     "OMG-M002": Code("tool server failed", _U, "see its last words in the details; omega doctor checks all servers"),
@@ -253,6 +262,7 @@ CODES: dict[str, Code] = {
     "OMG-M006": Code("tool answer does not fit its schema", _U, "report it to the server's author; nothing of the answer was used"),
     "OMG-M007": Code("tool reported an error", _U, "the details hold the tool's own message"),
     "OMG-M008": Code("model failed", _U, "try again later, raise the timeout or max_tokens, or go on without a model"),
+    "OMG-M009": Code("no such model", _C, "omega call models.list shows what may be named"),
     # P: processes and files
     "OMG-P001": Code("program not found", _C, "install it, or correct the command"),
     "OMG-P002": Code("program failed", _U, "the details hold its exit status and last words"),
@@ -260,8 +270,24 @@ CODES: dict[str, Code] = {
     "OMG-P004": Code("program printed too much", _U, "narrow its input, or raise the limit in the command"),
     "OMG-P005": Code("file cannot be read or written", _C, "check the path, its owner and the free space"),
     "OMG-P007": Code("effector failed", _U, "see what its target has done, and whether it can be reached"),
+    "OMG-P010": Code("webhook not delivered", _U, "mend the receiver, then omega redrive ID"),
+    "OMG-P011": Code("address not allowed", _P, "name a public host, or allow the network on purpose: omega webhook add --allow"),
+    # G: entrances over the network
+    "OMG-G001": Code("request not understood", _C, "send well-formed HTTP, with a body as the operation's description says"),
+    "OMG-G002": Code("nothing at this address", _C, "see /api/docs for what there is"),
+    "OMG-G003": Code("method not allowed here", _C, "use a method that the header `allow` names"),
+    "OMG-G004": Code("request too large", _C, "send less at once, or large data as a blob"),
+    "OMG-G005": Code("request took too long to arrive", _C, "send the whole request without a pause"),
+    "OMG-G006": Code("host or origin not allowed", _C, "use the address that omega up prints, or start it with --allow-host NAME"),
+    "OMG-G007": Code("too many requests", _C, "wait as long as the header `retry-after` says"),
+    "OMG-G008": Code("not taking requests", _O, "wait as long as the header `retry-after` says, then try again"),
+    "OMG-G009": Code("media type not supported", _C, "send application/json, and accept it"),
+    "OMG-G010": Code("idempotency key used for another request", _C, "use a new key for each different request"),
+    "OMG-G011": Code("internal error", _O, "this is a fault in omega: report it with the request id of the answer"),
     # X: command line and host
     "OMG-X001": Code("command not understood", _C, "omega --help"),
     "OMG-X002": Code("model not available", _C, "set the environment variables of a provider, or go on without one"),
     "OMG-X003": Code("internal error", _O, "this is a fault in omega: report it with the command that led here"),
+    "OMG-X010": Code("installation not reachable", _U, "see that it runs and that the address is right: omega doctor, on its machine"),
+    "OMG-X011": Code("not signed in", _C, "omega login URL"),
 }

@@ -12,6 +12,7 @@ import re
 EXECUTION = "exe"
 TENANT = "ten"
 PASSPORT = "pas"
+LETTER = "let"
 
 _SHAPE = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
 _CHOSEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

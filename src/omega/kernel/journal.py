@@ -133,7 +133,10 @@ class Start(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`meta` of every other kind: who did what when. `output` commits to the payload where there is one."""
+    """`meta` of every other kind: who did what when. `output` commits to the payload where there is one.
+
+    `letter` is the id of the letter by which a decision came from another process, so that none counts twice.
+    """
 
     by: str = ""
     at_us: int = 0
@@ -142,6 +145,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     output: bytes = b""
     error: dict[str, Any] | None = None
     value: int = 0
+    letter: str = ""
 
 
 STEP_KINDS = frozenset({Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.NEEDS, Kind.DENIED, Kind.OVERRIDE})

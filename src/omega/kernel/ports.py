@@ -5,7 +5,7 @@ Adapters implement them, the host wires them, `omega.testing` ships fakes that p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,7 +27,8 @@ class Road(Protocol):
 class Call:
     """A request from an entrance: a passport (compact JWT), the flow by value or target, its input as plain data, and limits.
 
-    `trace` is the W3C trace id (32 hex digits) that the call belongs to; empty where it begins one.
+    `trace` is the W3C trace id (32 hex digits) that the call belongs to; empty where it begins one. `origin` says where it came from, as
+    the entrance saw it: `address` of the peer, `agent` as it named itself. It goes into the entry's leaf and nowhere else.
     """
 
     passport: str
@@ -39,6 +40,7 @@ class Call:
     timeout_s: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     trace: str = ""
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +199,14 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What an erasure came to: the executions that are `gone`, and those `left` because they, or what rests on them, have not ended."""
+
+    gone: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """Something that another process asks of the engine: `verb` is cancel, approve, resolve or signal; `body` is JSON-ready."""
 
@@ -281,6 +291,21 @@ class Store(Protocol):
         proved, not read."""
         ...
 
+    async def erase(self, tenant: str, executions: Sequence[str]) -> Erased:
+        """Destroy the payloads, the key, the labels and the partition key of these executions of `tenant`, of their forks and of their
+        children, all the way down. What has not ended is left, and so is what it rests on or what its parent has yet to read."""
+        ...
+
+    async def redact(self, tenant: str, execution: str, payloads: Mapping[int, bytes], key: bytes, label: str) -> bool:
+        """Put `payloads` (by row number) and `key` in the place of all payloads and the key of an execution that ended, and drop its
+        label of that name; whether it was done. Not for what was compacted, a fork or what forks rest on, nor while a parent goes on."""
+        ...
+
+    async def prune(self, tenant: str, leaves: Mapping[int, bytes]) -> None:
+        """Put what stays of them (`chronicle.pruned`) in the place of leaves of the tenant's log, by index. Its tree and its checkpoints
+        stay as they are: whoever calls this answers for the hashes."""
+        ...
+
 
 class Wakeups(Protocol):
     """Hints that something may be due: to wait on instead of asking the store over and over. Losing every hint costs one sweep of latency
@@ -292,6 +317,35 @@ class Wakeups(Protocol):
 
     async def wait(self, queues: Sequence[str], timeout_s: float) -> bool:
         """Whether a hint for one of `queues` came within `timeout_s`; one that came since the last wait counts."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Subscription(Protocol):
+    """What one subscriber hears. `missed` counts the messages that were dropped because it read too slowly: it reads the record then."""
+
+    missed: int
+
+    async def next(self, timeout_s: float) -> tuple[str, bytes] | None:
+        """The next message as (topic, body), or None when none came within `timeout_s`."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Bus(Protocol):
+    """Carries messages to whoever listens now. Messages of one publisher and topic come in order, at most once, or not at all: what must
+    not be lost is read from the record. A topic is words joined by dots; in a pattern `*` stands for one word and a last `>` for the rest.
+    """
+
+    async def publish(self, topic: str, body: bytes) -> None:
+        """Tell everybody who listens. Never raises for a message that cannot be sent: it is lost. Raises InputError (OMG-I001) for a topic
+        or a size that no bus carries."""
+        ...
+
+    async def subscribe(self, pattern: str) -> Subscription:
+        """Hear what is published from now on. Raises InputError (OMG-I001)."""
         ...
 
     async def aclose(self) -> None: ...
@@ -339,6 +393,75 @@ class Blobs(Protocol):
     def held(self) -> Iterable[tuple[str, int]]:
         """Every address with when it was put, in Unix microseconds. Raises StorageError (OMG-S004)."""
         ...
+
+
+class TableSession(Protocol):
+    """The tables of one feature as one tenant sees them, inside one transaction. Statements are SQLAlchemy Core, never text."""
+
+    def execute(self, statement: Any) -> int:
+        """Carry out an insert, update or delete; gives how many rows it changed. A row of another tenant cannot be written."""
+        ...
+
+    def rows(self, statement: Any) -> list[dict[str, Any]]:
+        """The rows of a select, by column name. Rows of other tenants are not there."""
+        ...
+
+    def row(self, statement: Any) -> dict[str, Any] | None:
+        """The first row of a select; None when there is none."""
+        ...
+
+
+Transaction = Callable[[TableSession, str, Mapping[str, Any]], Any]
+"""One change or question: (session, tenant, values) to plain data. A plain function: it may be run again, so it does nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What a feature keeps in tables: `tables` is a SQLAlchemy `MetaData`; each table is called `NAME_...` and has a column `tenant`.
+
+    `changes` and `looks` are the transactions by name. `version` counts the shapes of the tables from 1; `migrations` holds for each later
+    version the statements that lead to it from the one before, and these only ever add.
+    """
+
+    name: str
+    version: int
+    tables: Any
+    changes: Mapping[str, Transaction]
+    looks: Mapping[str, Transaction]
+    migrations: Mapping[int, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """For whom, and for which step of which execution, tables are changed. `at_us` is the moment, in Unix microseconds."""
+
+    tenant: str
+    execution: str
+    step: str
+    epoch: int
+    at_us: int
+
+
+class Tables(Protocol):
+    """Tables of features, each tenant's apart."""
+
+    async def change(self, schema: Schema, name: str, values: Mapping[str, Any], turn: Turn) -> Any:
+        """Carry out the change `name` once for the step of `turn`: what a step has changed before is given back, not done again.
+
+        Raises InputError (OMG-I001) for a change that is not known, or one that a rule of the tables refuses; FlowError (OMG-R015) when the
+        step has made another change before; StorageError OMG-S006 for a stale epoch, OMG-S003 for newer tables, OMG-S004.
+        """
+        ...
+
+    async def look(self, schema: Schema, name: str, values: Mapping[str, Any], tenant: str) -> Any:
+        """The answer to the question `name`. Raises InputError (OMG-I001), StorageError."""
+        ...
+
+    async def purge(self, tenant: str) -> int:
+        """Delete every row of `tenant` in every feature's tables; gives how many there were. Raises StorageError."""
+        ...
+
+    async def aclose(self) -> None: ...
 
 
 class Effector(Protocol):

@@ -102,7 +102,7 @@ _TOKEN = object()
 class Permit:
     """The right to touch the world once. Opaque: an effector calls `spend` and reads nothing else."""
 
-    __slots__ = ("_clock", "_commitment", "_expires_at", "_spent", "epoch", "execution", "port", "step", "tenant")
+    __slots__ = ("_clock", "_commitment", "_expires_at", "_spent", "epoch", "execution", "port", "principal", "step", "tenant")
 
     def __init__(  # noqa: PLR0913 - a permit is bound to this many things, each named by the mint
         self,
@@ -116,10 +116,12 @@ class Permit:
         commitment: bytes,
         ttl_s: float,
         clock: Callable[[], float],
+        principal: str = "",
     ) -> None:
         if token is not _TOKEN:
             raise Denied("OMG-W006", "a permit was made outside the warden")
         self.tenant = tenant
+        self.principal = principal
         self.execution = execution
         self.step = step
         self.epoch = epoch
@@ -160,10 +162,22 @@ class Permit:
         return f"<permit {self.execution} {self.step} {self.port} {'spent' if self._spent else 'open'}>"
 
 
-def mint_permit(
-    *, tenant: str, execution: str, step: str, epoch: int, port: str, commitment: bytes, ttl_s: float, clock: Callable[[], float]
+def mint_permit(  # noqa: PLR0913 - a permit is bound to this much, each named by its caller
+    *,
+    tenant: str,
+    execution: str,
+    step: str,
+    epoch: int,
+    port: str,
+    commitment: bytes,
+    ttl_s: float,
+    clock: Callable[[], float],
+    principal: str = "",
 ) -> Permit:
-    """Make a Permit that lasts `ttl_s` seconds by `clock`. For `omega.warden` alone, after it has said ALLOW."""
+    """Make a Permit that lasts `ttl_s` seconds by `clock`; `principal` is who touches, for targets with credentials of a person's own.
+
+    For `omega.warden` alone, after it has said ALLOW.
+    """
     return Permit(
         _TOKEN,
         tenant=tenant,
@@ -174,4 +188,5 @@ def mint_permit(
         commitment=commitment,
         ttl_s=ttl_s,
         clock=clock,
+        principal=principal,
     )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from omega.chronicle.record import seen_from
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError
@@ -61,7 +63,7 @@ class Line:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """A request to start `flow`: its input as stored, who asks, and within which limits. `deadline` is in Unix seconds,
-    `trace` the trace that it goes on with, empty where it begins one."""
+    `trace` the trace that it goes on with, empty where it begins one, `origin` where the call came from (see `kernel.ports.Call`)."""
 
     execution: str
     flow: AnyFlow
@@ -72,6 +74,7 @@ class Order:
     deadline: float | None = None
     line: Line = field(default_factory=Line)
     trace: str = ""
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 async def admit(world: World, order: Order, *, soon: bool = False) -> Book:
@@ -106,14 +109,17 @@ async def admit(world: World, order: Order, *, soon: bool = False) -> Book:
     admitted = verdict.decision is Decision.ALLOW
     sealed = record.encode()
     rows = [book.row(Kind.STARTED, "", _start(order, sealed, verdict, book, now), sealed)]
-    leaves = (book.leaf("entry" if admitted else "deny", at_us=now, verdict=verdict, flow=flow.name, effect=flow.effect.value),)
+    kind = "entry" if admitted else "deny"
+    origin: dict[str, Any] = dict(seen_from(order.origin)) if order.origin else {}
+    leaves = (book.leaf(kind, at_us=now, verdict=verdict, flow=flow.name, effect=flow.effect.value, **origin),)
     if not admitted:
         refusal = denied(flow, "", book.execution, verdict)
         end = Note(at_us=now, status=Status.FAILED, error=brief(refusal))
         rows.append(book.row(Kind.FINISHED, "", end, json.dumps(refusal.record()).encode()))
-        await book.commit(*rows, leaves=leaves, head=_head(order, Status.FAILED, now), key=wrapped)
+        await book.commit(*rows, leaves=leaves, head=_head(world, order, Status.FAILED, now), key=wrapped)
+        world.rested(scope.tenant, order.execution, flow)
         raise refusal
-    head = _head(order, Status.QUEUED if order.line.queue else Status.RUNNING, now)
+    head = _head(world, order, Status.QUEUED if order.line.queue else Status.RUNNING, now)
     if soon:
         book.behind(*rows, leaves=leaves, head=head, key=wrapped)
     else:
@@ -157,7 +163,7 @@ def _start(order: Order, record: bytes, verdict: Verdict, book: Book, now: int) 
     )
 
 
-def _head(order: Order, status: Status, now: int) -> Head:
+def _head(world: World, order: Order, status: Status, now: int) -> Head:
     line = order.line
     return Head(
         status=status,
@@ -173,5 +179,5 @@ def _head(order: Order, status: Status, now: int) -> Head:
         priority=line.priority,
         due_us=line.due_us,
         parent=line.parent,
-        labels=line.labels,
+        labels=world.label(order.scope.tenant, order.flow, order.data, line.labels),
     )

@@ -12,15 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from omega.kernel.errors import FlowError, OmegaError, StorageError
+from omega.kernel.ids import LETTER, new_id
 from omega.kernel.journal import Kind, Note, Status, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.ports import NEVER, Head, Line, Search
 from omega.runtime.book import Book
 from omega.runtime.recovery import load
 from omega.runtime.world import World
+from omega.trust.letter import LIFE_S, Contents, seal
 
 PAGE = 500
 """Children looked up at a time."""
@@ -42,10 +44,22 @@ class Cancelling(Protocol):
 
 
 async def cancel(engine: Cancelling, execution: str, by: str) -> None:
-    """Cancel `execution` and its children for the person `by`, who may.
+    """Cancel `execution` and its children for the person `by`, who may; by letter what runs elsewhere, which is a child then.
 
-    Raises InputError (OMG-I003, OMG-R010 while it runs elsewhere and no letter can be sent), StorageError.
+    Raises InputError (OMG-I003), StorageError (OMG-R010 while it runs elsewhere and no letter can be sent).
     """
+    world = engine.world
+    try:
+        await cancel_here(engine, execution, by)
+    except StorageError as error:
+        line = world.reader.line(execution)
+        if error.code != "OMG-R010" or world.inbox is None or line is None or not line.parent:
+            raise
+        world.inbox.post(execution, "cancel", _letter(world, line, by), world.clock.now_us())
+
+
+async def cancel_here(engine: Cancelling, execution: str, by: str) -> None:
+    """Cancel `execution` in this engine. Raises InputError (OMG-I003), StorageError (OMG-R010 while another one has it in hand)."""
     world = engine.world
     live = engine.book_of(execution)
     if live is not None:
@@ -55,13 +69,7 @@ async def cancel(engine: Cancelling, execution: str, by: str) -> None:
     if line is not None and Status(line.status).ended:
         return
     now = world.clock.now_us()
-    try:
-        epoch = await world.store.claim(execution, owner=world.owner, lease_us=now + world.lease_us, now_us=now)
-    except StorageError as error:
-        if error.code != "OMG-R010" or world.inbox is None:
-            raise
-        world.inbox.post(execution, "cancel", {"by": by}, now)
-        return
+    epoch = await world.store.claim(execution, owner=world.owner, lease_us=now + world.lease_us, now_us=now)
     past, book, _ = load(world, execution)
     book.epoch = epoch
     await cancel_standing(engine, book, past, by)
@@ -117,6 +125,19 @@ def cancelled_by(past: Past) -> str:
     """Who cancelled an execution that is still to undo what it did; empty when nobody has."""
     note = None if past.cancelled is None else decode_meta(past.cancelled)
     return note.by if isinstance(note, Note) else ""
+
+
+def _letter(world: World, child: Line, by: str) -> dict[str, Any]:
+    """The letter by which a parent calls off its child, decided by `by` about the parent (see `omega.trust.letter`)."""
+    now = world.clock.now_us()
+    contents = Contents(
+        id=new_id(LETTER, now_ms=now // 1_000, entropy=world.entropy.take(10)),
+        body={},
+        until_s=now // 1_000_000 + LIFE_S,
+        parent=child.parent,
+        by=by,
+    )
+    return seal(contents, execution=child.execution, verb="cancel", keyring=world.keyring)
 
 
 async def _record(world: World, book: Book, by: str, *, line: Line | None = None) -> None:

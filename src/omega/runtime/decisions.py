@@ -7,7 +7,8 @@ still.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from omega.kernel.errors import Denied, InputError
@@ -17,12 +18,15 @@ from omega.kernel.ports import NEVER, Head
 from omega.kernel.scope import Scope
 from omega.kernel.trail import shown
 from omega.kernel.types import check_schema
+from omega.kernel.verdict import Decision
 from omega.runtime.book import Book
 from omega.runtime.cancelling import cancel_live, cancel_standing
 from omega.runtime.engine import Engine
 from omega.runtime.people import in_time
 from omega.runtime.recovery import load
-from omega.warden.approvals import answer, approve, entitled
+from omega.trust.letter import refused
+from omega.warden.admit import Act
+from omega.warden.approvals import LASTS_S, STEP_UP, answer, approve
 
 MAX_ANSWER = 1 << 20
 """Largest answer to a form, in bytes as JSON."""
@@ -31,23 +35,49 @@ MAX_NAME = 64
 """Longest name of a signal, in characters."""
 
 
-async def decide(engine: Engine, execution: str, verb: str, body: Mapping[str, Any], scope: Scope, *, letter: int = 0) -> None:
+_BY_LETTER = frozenset({Kind.APPROVED, Kind.ANSWERED, Kind.RESOLVED, Kind.SIGNAL, Kind.REDRIVEN})
+"""The rows that say by which letter they came. A cancellation comes but once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The letter by which a decision came: its number in the inbox, and the id that its writer sealed into it."""
+
+    number: int = 0
+    id: str = ""
+
+
+async def decide(engine: Engine, execution: str, verb: str, body: Mapping[str, Any], scope: Scope, *, letter: Sent | None = None) -> None:
     """Carry out `verb` (cancel, approve, answer, resolve, signal, redrive) on `execution` for the person of `scope`.
 
-    What stands still and belongs to a queue is due then. `letter` is the number of the letter that asked for it, so that one read twice is
-    carried out once.
+    What stands still and belongs to a queue is due then. `letter` is the one that asked for it, so that one read twice is carried out
+    once.
 
     Raises InputError: OMG-I003 unknown execution, OMG-I004 unknown or ambiguous step, OMG-I005 nothing to decide;
-    Denied: OMG-W007 when this person may not approve, OMG-W001 when they may not decide.
+    Denied: OMG-W007 when this person may not approve, OMG-W001 when they may not decide, OMG-T009 for a copy of a letter.
     """
     rule = _VERBS.get(verb)
     if rule is None:
         raise InputError("OMG-X001", f"{verb[:40]!r} is no decision: cancel, approve, answer, resolve, signal or redrive")
+    letter = letter or Sent()
+    if letter.id and _came(engine, execution, letter):
+        return
     try:
-        await rule(engine, execution, {**body, "letter": letter} if letter else body, scope)
+        await rule(engine, execution, {**body, "letter": letter}, scope)
     finally:
         await _let_go(engine, execution)
     await engine.hint(execution)
+
+
+def _came(engine: Engine, execution: str, letter: Sent) -> bool:
+    """Whether `letter` was carried out, and only not settled. Raises Denied (OMG-T009) for a copy of one that was."""
+    for row in engine.world.reader.rows(execution):
+        note = decode_meta(row) if row.kind in _BY_LETTER else None
+        if isinstance(note, Note) and note.letter == letter.id:
+            if note.value != letter.number:
+                raise refused("it is a copy of one that was carried out")
+            return True
+    return False
 
 
 async def _let_go(engine: Engine, execution: str) -> None:
@@ -74,7 +104,7 @@ async def write(engine: Engine, book: Book, row: Row, leaf: bytes) -> None:
 
 
 async def _cancel(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
-    book, past = await _take(engine, execution, scope, entitled)
+    book, past = await _take(engine, execution, scope, "cancel")
     live = engine.book_of(execution)
     if live is not None:
         await cancel_live(engine, *live, scope.principal)
@@ -86,9 +116,9 @@ async def _redrive(engine: Engine, execution: str, body: Mapping[str, Any], scop
     line = engine.world.reader.line(execution)
     if line is not None and line.tenant == scope.tenant and line.status != Status.DEAD:
         raise InputError("OMG-I005", f"{execution} is {line.status}, not dead", advice="only what was given up can be redriven")
-    book, _ = await _take(engine, execution, scope, entitled)
+    book, _ = await _take(engine, execution, scope, "redrive")
     now = engine.world.clock.now_us()
-    row = book.row(Kind.REDRIVEN, "", Note(by=scope.principal, at_us=now))
+    row = book.row(Kind.REDRIVEN, "", _note(body, by=scope.principal, at_us=now))
     leaf = book.leaf("admin", at_us=now, reason=f"redriven by {scope.principal}")
     queued = line is not None and bool(line.queue)
     head = Head(status=Status.QUEUED if queued else Status.WAITING, at_us=now, due_us=now if queued else NEVER)
@@ -98,15 +128,20 @@ async def _redrive(engine: Engine, execution: str, body: Mapping[str, Any], scop
 async def _approve(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
     book, past = await _take(engine, execution, scope)
     step = one_step(past, str(body.get("step", "")), past.waits(), "waits for an approval")
-    known = {note.by for note in step.approvals}
+    since = engine.world.clock.now_us() - LASTS_S * 1_000_000
+    known = {note.by for note in step.approvals if note.at_us >= since}
     meta = step.waiting and decode_meta(step.waiting)
     decision = meta.decision if isinstance(meta, Step) and meta.decision else {}
-    by = approve(scope, role=str(decision.get("role", "")), requester=book.scope)
+    role = str(decision.get("role", ""))
+    by = approve(scope, role=role, requester=book.scope, aliases=engine.world.warden.aliases)
+    await _gate(engine, book, past, scope, "approve", step.position)
+    if role == STEP_UP and not engine.world.second_factor(scope.tenant, scope.principal, body):
+        raise Denied("OMG-W007", "the second factor does not hold", advice="give a fresh code: omega approve ID STEP --code CODE")
     in_time(step, engine.world.clock.now_us())
     if by in known:
         raise InputError("OMG-I005", f"{shown(step.position)} is approved already by {by}", advice=f"omega resume {execution}")
     now = engine.world.clock.now_us()
-    row = book.row(Kind.APPROVED, step.position, Note(by=by, at_us=now))
+    row = book.row(Kind.APPROVED, step.position, _note(body, by=by, at_us=now))
     leaf = book.leaf("approve", at_us=now, step=step.position, reason=f"by {by}")
     await write(engine, book, row, leaf)
 
@@ -118,23 +153,25 @@ async def _answer(engine: Engine, execution: str, body: Mapping[str, Any], scope
     now = engine.world.clock.now_us()
     question = in_time(step, now)
     by = answer(scope, role=question.role, requester=book.scope)
+    await _gate(engine, book, past, scope, "answer", step.position)
     check_schema(question.schema, body.get("value"))
     plain = json.dumps(body.get("value")).encode()
     if len(plain) > MAX_ANSWER:
         raise InputError("OMG-I001", f"an answer of {len(plain):,} bytes is over the limit of {MAX_ANSWER:,}")
-    note = Note(by=by, at_us=now, output=book.commitment(plain))
+    note = _note(body, by=by, at_us=now, output=book.commitment(plain))
     row = book.row(Kind.ANSWERED, step.position, note, plain)
     leaf = book.leaf("approve", at_us=now, step=step.position, output=note.output.hex(), reason=f"answered by {by}")
     await write(engine, book, row, leaf)
 
 
 async def _resolve(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
-    book, past = await _take(engine, execution, scope, entitled)
+    book, past = await _take(engine, execution, scope, "resolve")
     step = one_step(past, str(body.get("step", "")), past.doubts(), "is in doubt")
     now = engine.world.clock.now_us()
     done = bool(body.get("done"))
     plain = json.dumps(body.get("value")).encode() if done else None
-    note = Note(by=scope.principal, at_us=now, status="done" if done else "not done", output=book.commitment(plain) if plain else b"")
+    said = "done" if done else "not done"
+    note = _note(body, by=scope.principal, at_us=now, status=said, output=book.commitment(plain) if plain else b"")
     row = book.row(Kind.RESOLVED, step.position, note, plain)
     leaf = book.leaf("resolve", at_us=now, step=step.position, status=note.status, output=note.output.hex(), reason=f"by {scope.principal}")
     await write(engine, book, row, leaf)
@@ -144,13 +181,10 @@ async def _signal(engine: Engine, execution: str, body: Mapping[str, Any], scope
     name = str(body.get("name", ""))
     if not 0 < len(name) <= MAX_NAME:
         raise InputError("OMG-I001", f"a signal needs a name of 1 to {MAX_NAME} characters")
-    book, past = await _take(engine, execution, scope, entitled)
-    letter = int(body.get("letter", 0))
-    if letter and any(note.value == letter for note in _sent(past, name)):
-        return
+    book, _ = await _take(engine, execution, scope, "signal")
     now = engine.world.clock.now_us()
     plain = json.dumps(body.get("value")).encode()
-    row = book.row(Kind.SIGNAL, name, Note(by=scope.principal, at_us=now, output=book.commitment(plain), value=letter), plain)
+    row = book.row(Kind.SIGNAL, name, _note(body, by=scope.principal, at_us=now, output=book.commitment(plain)), plain)
     leaf = book.leaf("admin", at_us=now, step=name, output=book.commitment(plain).hex(), reason=f"signal by {scope.principal}")
     await write(engine, book, row, leaf)
     live = engine.book_of(execution)
@@ -158,34 +192,50 @@ async def _signal(engine: Engine, execution: str, body: Mapping[str, Any], scope
         live[1].signals.setdefault(name, []).append(row)
 
 
-def _sent(past: Past, name: str) -> Iterator[Note]:
-    """The notes of all signals of a name, read or unread."""
-    for row in past.rows:
-        if row.kind == Kind.SIGNAL and row.position == name:
-            note = decode_meta(row)
-            if isinstance(note, Note):
-                yield note
+def _note(body: Mapping[str, Any], **facts: Any) -> Note:
+    """The note of a decision, with the letter by which it came."""
+    letter: Sent = body["letter"]
+    return Note(**facts, value=letter.number, letter=letter.id)
 
 
-def _anybody(scope: Scope, requester: Scope) -> str:
-    """An approval is judged by its role (`omega.warden.approvals`), once the step is known."""
-    return ""
+async def _gate(engine: Engine, book: Book, past: Past, scope: Scope, verb: str, step: str = "") -> None:
+    """Ask the policies whether `scope` may do that. Raises Denied, recorded, when they say no."""
+    now, start = engine.world.clock.now_us(), past.start
+    act = Act(
+        verb=verb,
+        scope=scope,
+        requester=book.scope,
+        execution=book.execution,
+        flow=start.flow if start is not None else _flow_of(engine, book),
+        now=now / 1_000_000,
+        step=step,
+    )
+    verdict = engine.world.warden.decide(act)
+    if verdict.decision is Decision.ALLOW:
+        return
+    await book.commit(leaves=(book.leaf("deny", at_us=now, step=step, verdict=verdict),))
+    details = {"policies": list(verdict.policies), "where": verdict.where, "verb": verb}
+    raise Denied(verdict.code or "OMG-W001", f"{scope.principal} may not {verb} it: {verdict.reason}", advice=verdict.how, details=details)
 
 
-async def _take(engine: Engine, execution: str, scope: Scope, rule: Callable[[Scope, Scope], str] = _anybody) -> tuple[Book, Past]:
+def _flow_of(engine: Engine, book: Book) -> str:
+    """The flow of an execution that runs here from its beginning: its past holds no start. Its digest, while its line is on its way."""
+    line = engine.world.reader.line(book.execution)
+    return line.flow if line is not None else book.flow_digest
+
+
+async def _take(engine: Engine, execution: str, scope: Scope, verb: str = "") -> tuple[Book, Past]:
     """The book of `execution`: the live one while it runs here, else one of its own under a new epoch.
 
-    What `rule` says against it is a denial, recorded; an execution of another tenant is not there at all.
+    Before, the gate is asked about `verb`; an approval or an answer is asked about once the step is known (no verb). An execution of
+    another tenant is not there at all.
     """
     live = engine.book_of(execution)
     past, book = (live[1], live[0]) if live is not None else load(engine.world, execution)[:2]
     if book.scope.tenant != scope.tenant:
         raise InputError("OMG-I003", f"{execution} is not recorded here")
-    refusal = rule(scope, book.scope)
-    if refusal:
-        leaf = book.leaf("deny", at_us=engine.world.clock.now_us(), code="OMG-W001", decision="deny", reason=refusal)
-        await book.commit(leaves=(leaf,))
-        raise Denied("OMG-W001", refusal, advice="have an owner, or whoever started it, decide with their own passport")
+    if verb:
+        await _gate(engine, book, past, scope, verb)
     if live is not None:
         return book, Past(engine.world.reader.rows(execution))
     if past.finished is not None:

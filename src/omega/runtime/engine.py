@@ -80,8 +80,10 @@ class Engine:
         timeout_s: float | None = None,
         labels: Mapping[str, str] | None = None,
         trace: str = "",
+        origin: Mapping[str, str] | None = None,
     ) -> str:
-        """Admit `flow` for `value` and set it going; gives the execution's id. `trace` is the one that it goes on with.
+        """Admit `flow` for `value` and set it going; gives the execution's id. `trace` is the one that it goes on with, `origin` where the
+        call came from (see `kernel.ports.Call`).
 
         Raises InputError (OMG-I001) for an input that does not fit, Denied when the entry is refused (recorded all the same),
         InputError (OMG-R010) for an id that is taken.
@@ -99,6 +101,7 @@ class Engine:
             deadline=deadline,
             line=line,
             trace=trace,
+            origin=origin or {},
         )
         await self.launch(order, value)
         return execution
@@ -276,6 +279,7 @@ class Engine:
         task = asyncio.create_task(self._run(flow, value, execution), name=name)
         running = self._running[name] = _Running(task, execution)
         task.add_done_callback(lambda _: self._over(name, running))
+        task.add_done_callback(lambda _: self.world.rested(execution.book.scope.tenant, name, flow))
         task.add_done_callback(lambda _: self.world.streams.end(execution.book.scope.tenant, name))
 
     def _over(self, execution: str, running: _Running) -> None:

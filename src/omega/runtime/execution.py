@@ -40,10 +40,11 @@ from omega.runtime.book import Book
 from omega.runtime.children import Child, Nursery
 from omega.runtime.ending import counted, meet_cancellation, unbroken
 from omega.runtime.faults import at_step, brief, denied, is_doubtful
+from omega.runtime.guarding import MAX_NOTE, incoming, outgoing
 from omega.runtime.lease import Lease
 from omega.runtime.operations import Driving, Operations
 from omega.runtime.payloads import is_elsewhere
-from omega.runtime.people import answered, asked_role, asking, asks, due_of, halted, overdue
+from omega.runtime.people import answered, asked_role, asking, asks, due_of, halted, in_force, overdue
 from omega.runtime.undoing import Standing, begun_before
 from omega.runtime.world import Moment, World, unwatched
 from omega.warden.mint import permit
@@ -278,6 +279,8 @@ class Touching:
         self.held = 0
         self.over = False
         self.began = 0
+        self.made = False
+        self.notes: list[str] = []
         self.ask: Ask | None = None
         self.verdict: Verdict | None = None
         self.recorded: Recorded | None = None
@@ -291,7 +294,15 @@ class Touching:
                 return await self._done(result)
         await meet_cancellation()
         self.began = self.world.clock.now_us()
+        try:
+            return await self._admitted(recorded)
+        finally:
+            if self.ask is not None:
+                self.world.warden.settle(self.ask, Spent(self.receipt.cost_micros, self.receipt.tokens), made=self.made)
+
+    async def _admitted(self, recorded: Recorded | None) -> Any:
         await self._admit(recorded)
+        self.made = True
         self.execution._tell("began", self.position, self.flow)
         if self.trail.whole and self.flow.effect is not Effect.READ:
             return await counted(self._attempt())
@@ -319,7 +330,7 @@ class Touching:
         return False, None
 
     async def _admit(self, recorded: Recorded | None) -> None:
-        approvals = tuple(note.by for note in recorded.approvals) if recorded is not None else ()
+        approvals = in_force(recorded, self.began)
         body = self.flow.body
         self.ask = Ask(
             gate=Gate.TOUCH,
@@ -446,6 +457,14 @@ class Touching:
         reserved = Spent(tokens=request.max_tokens) if isinstance(request, ModelCall) else NOTHING
         if not self.execution.left(self.turn.budget).allows(reserved):
             raise Denied("OMG-W005", f"{self.flow.name} may use {reserved.tokens} tokens, which is more than the budget has left")
+        full = self.world.warden.reserve(self.ask, reserved)
+        if full is not None:
+            raise denied(self.flow, self.position, self.book.execution, full)
+        tenant = self.book.scope.tenant
+        request = outgoing(self.world.guards, request, tenant=tenant, notes=self.notes)
+        return incoming(self.world.guards, request, await self._permitted(effector, request, reserved), tenant=tenant, notes=self.notes)
+
+    async def _permitted(self, effector: Effector, request: Request, reserved: Spent) -> Any:
         for permits_left in reversed(range(MAX_PERMITS)):
             try:
                 return await self._perform(effector, await self._permit(request), request, reserved)
@@ -493,7 +512,7 @@ class Touching:
         meta = self._meta(took=True, output=output)
         plain = await self.book.stowed(data, self.position) if self.book.is_large(data) else data
         row = self.book.row(Kind.DONE, self.position, meta, plain)
-        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="done")
+        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="done", **self._found())
         if self.flow.effect is Effect.READ and meta.took_us <= SLOW_US and not meta.tokens and not meta.cost_micros:
             self.book.behind(row, leaves=(leaf,))
         else:
@@ -514,10 +533,14 @@ class Touching:
             return Suspended("OMG-R006", f"{step} may or may not have happened: {error.cause}", details=details)
         meta = self._meta(took=True, error=brief(error))
         row = self.book.row(Kind.FAILED, self.position, meta, json.dumps(error.record()).encode())
-        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="failed")
+        leaf = self.book.leaf("outcome", at_us=self.world.clock.now_us(), step=self.position, meta=meta, status="failed", **self._found())
         await self.book.commit(row, leaves=(leaf,))
         self.execution._tell("failed", self.position, self.flow, meta.took_us, error.code)
         return error
+
+    def _found(self) -> dict[str, Any]:
+        """What the guards found, for the step's leaf."""
+        return {"reason": "; ".join(dict.fromkeys(self.notes))[:MAX_NOTE]} if self.notes else {}
 
     def _stood_still(self) -> None:
         """Note that this step waits at a step it calls and has touched nothing itself: going on later is no repetition."""
@@ -528,6 +551,8 @@ class Touching:
 
     def _meta(self, *, took: bool = False, **facts: Any) -> Step:
         elapsed = self.world.clock.now_us() - self.began if took and self.began else 0
+        if took and self.notes:
+            facts |= {"note": "; ".join(dict.fromkeys(self.notes))[:MAX_NOTE]}
         if took:
             facts |= {"cost_micros": self.receipt.cost_micros, "tokens": self.receipt.tokens, "priced": self.receipt.priced}
         return self.execution._meta(self.flow, self.turn.commitment, self.began, elapsed, **facts)

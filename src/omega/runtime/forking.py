@@ -12,10 +12,10 @@ A value given for the step is recorded in place of what it did, with who gave it
 doubt in the fork, as it would be after a crash at that moment.
 
 Making one is a decision about the origin: of an owner, or of whoever started it and still holds the rights it was started with, in
-person. The fork keeps the origin's grant, limits and
-what was spent by then; the entry is asked for anew, under the policies of now. What people decided goes no further than it was meant: an
-approval that was not used up by the cut counts for the origin alone, and a value for a step that asks a role, or for one after a step that
-asked it, is given by those who may decide in that role.
+person, with a passport that lasts. The fork keeps the origin's grant, limits and what was spent by then, also beyond the end of the
+passport that the origin was admitted with; the entry is asked for anew, under the policies of now. What people decided goes no further than
+it was meant: an approval that was not used up by the cut counts for the origin alone, and a value for a step that asks a role, or for one
+after a step that asked it, is given by those who may decide in that role.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from omega.kernel.verdict import Ask, Decision, Gate, Verdict
 from omega.runtime.book import Book
 from omega.runtime.engine import Engine
 from omega.runtime.faults import denied
-from omega.runtime.recovery import StartRecord, check_unchanged, load
+from omega.runtime.recovery import StartRecord, check_unchanged, demand_whole, load
 from omega.warden.approvals import OWNER, answer, approve, entitled
 
 _KEEP: Any = object()
@@ -70,12 +70,14 @@ async def fork(
     step is not taken again: that is its result. When the origin came from a queue a worker goes on with the fork; else `Engine.resume`.
 
     Raises InputError: OMG-I003 unknown execution, OMG-I004 unknown or ambiguous step, OMG-I005 a step after a cancellation, OMG-I001 a
-    value that does not fit, OMG-R010 a taken name; Denied: OMG-W001 when this person may not decide or the entry is refused, OMG-W007 when
-    the value would stand for what a role decides, or come after it, and this person may not decide in that role; FlowError: OMG-R014 when
+    value that does not fit, OMG-R010 a taken name; Denied: OMG-T001 when the passport of `scope` has ended or was revoked, OMG-W001 when
+    this person may not decide or the entry is refused, OMG-W007 when the value would stand for what a role decides, or come after it, and
+    this person may not decide in that role; FlowError: OMG-R014 when
     `flow` is not what the origin started with, OMG-R016 for a fork of too many forks.
     """
     world = engine.world
     past, book, record = load(world, execution)
+    demand_whole(past)
     if book.scope.tenant != scope.tenant:
         raise InputError("OMG-I003", f"{execution} is not recorded here")
     await permitted(engine, book, scope)
@@ -117,7 +119,11 @@ def failed_step(past: Past) -> str:
 
 
 async def permitted(engine: Engine, book: Book, scope: Scope) -> None:
-    """Raises Denied (OMG-W001), recorded, unless `scope` may decide about the execution of `book` and still holds its rights."""
+    """Raises Denied unless `scope` may decide about the execution of `book` and still holds its rights: OMG-T001 when its passport has
+    ended or was revoked, OMG-W001, recorded, for all else."""
+    engine.world.authority.check(scope)
+    if engine.world.clock.now_us() >= scope.expires_at * 1_000_000:
+        raise Denied("OMG-T001", "the passport has expired")
     refusal = entitled(scope, book.scope)
     lost = book.scope.groups - scope.groups | scope.missing(book.scope.capabilities)
     if not refusal and lost and OWNER not in scope.groups:
@@ -187,11 +193,14 @@ def _free(engine: Engine, name: str) -> str:
 
 
 async def _entry(engine: Engine, book: Book, flow: AnyFlow, record: StartRecord, name: str, now: int) -> Verdict:
-    """What the gate says of the fork's entry. A refusal is recorded with the origin, and raised."""
+    """What the gate says of the fork's entry. A refusal is recorded with the origin, and raised.
+
+    An admitted execution keeps its authority beyond the end of the passport, as at every touch.
+    """
     verdict = engine.world.warden.ask(
         Ask(
             gate=Gate.ENTRY,
-            scope=book.scope,
+            scope=replace(book.scope, expires_at=max(book.scope.expires_at, now // 1_000_000 + 1)),
             execution=name,
             step="",
             epoch=1,

@@ -124,9 +124,9 @@ async def plan(world: World, executions: Iterable[str], to: AnyFlow) -> list[Ste
 async def migrate(engine: Engine, execution: str, to: AnyFlow, scope: Scope) -> Step:
     """Carry `execution` over to `to` for the person of `scope`; gives what became of it.
 
-    Raises InputError: OMG-I003 unknown, OMG-I005 when it runs or has ended; Denied: OMG-W001 when this person may not decide, what the gate
-    says when whoever started it may not run `to`, OMG-T001 when their passport was revoked; FlowError (OMG-R023) when it is refused;
-    StorageError (OMG-R010) while somebody else owns it.
+    Raises InputError: OMG-I003 unknown, OMG-I005 when it runs or has ended; Denied: OMG-W001 when this person may not decide, OMG-T001 when
+    their passport has ended or was revoked, or that of whoever started it was revoked, what the gate says when the latter may not run `to`;
+    FlowError (OMG-R023) when it is refused; StorageError (OMG-R010) while somebody else owns it.
     """
     world = engine.world
     _, book, _ = load(world, execution)

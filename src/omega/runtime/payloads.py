@@ -36,6 +36,9 @@ MAX_BASE = 4 << 20
 REFERENCE = b"\x02"
 """First byte of a payload that refers to a blob: its address follows in clear, so that blobs nobody refers to can be found."""
 
+REDACTED = b"\x03"
+"""First byte of a payload that holds what was left of a value, under a key of its own: what it commits to is gone (docs/adr/0029)."""
+
 ADDRESS_SIZE = 32
 SWEEP_PAGE = 500
 
@@ -141,10 +144,7 @@ class Payloads:
             self._brought = (address, await asyncio.to_thread(self._attic.blobs.get, address))
 
     def _unsealed(self, row: Row) -> bytes:
-        payload = row.payload or b""
-        if payload[:1] == REFERENCE:
-            payload = payload[1 + ADDRESS_SIZE :]
-        return self._sealer.open(payload, place_of(row))
+        return self._sealer.open(sealed_of(row), place_of(row))
 
     def _fetched(self, row: Row, packed: bytes) -> bytes:
         if self._attic is None:
@@ -187,6 +187,19 @@ def place_of(row: Row) -> bytes:
     return b"%b %d" % (row.execution.encode(), row.seq)
 
 
+def sealed_of(row: Row) -> bytes:
+    """The sealed value of a row, without what stands before it."""
+    payload = row.payload or b""
+    if payload[:1] == REFERENCE:
+        return payload[1 + ADDRESS_SIZE :]
+    return payload[1:] if payload[:1] == REDACTED else payload
+
+
+def is_redacted(row: Row) -> bool:
+    """Whether a row holds what was left of its value: it can be read, and neither compared with what it commits to nor gone on with."""
+    return row.payload is not None and row.payload[:1] == REDACTED
+
+
 def is_elsewhere(row: Row) -> bool:
     """Whether the value of a row lies in a blob."""
     return row.payload is not None and row.payload[:1] == REFERENCE
@@ -202,18 +215,35 @@ async def sweep(reader: Reader, blobs: Blobs, *, before_us: int) -> int:
 
     `before_us` lies at least a day back: what was put just now may get its row in a moment. Reads every journal, a page at a time.
     """
-    wanted: set[str] = set()
-    older = ""
+    sweeping = Sweep(reader, blobs, before_us=before_us)
     while True:
-        page = reader.search(Search(older_than=older, limit=SWEEP_PAGE))
+        gone = await sweeping.step()
+        if gone is not None:
+            return gone
+
+
+class Sweep:
+    """One sweep, a page of executions at a time, so that whoever does it between other things never holds those up for long.
+
+    Blobs go by whole sweeps: none is deleted before every journal was read. What is put again meanwhile is young again, and stays.
+    """
+
+    def __init__(self, reader: Reader, blobs: Blobs, *, before_us: int, page: int = SWEEP_PAGE) -> None:
+        self._reader, self._blobs, self._before_us, self._page = reader, blobs, before_us, page
+        self._wanted: set[str] = set()
+        self._older = ""
+
+    async def step(self) -> int | None:
+        """Read one page more; the last step deletes, and gives how many blobs. None: there is more to read. Raises StorageError."""
+        page = self._reader.search(Search(older_than=self._older, limit=self._page))
         for line in page:
-            wanted |= addresses(reader.rows(line.execution))
-        if len(page) < SWEEP_PAGE:
-            break
-        older = page[-1].execution
-    gone = 0
-    for address, at_us in blobs.held():
-        if at_us < before_us and address not in wanted:
-            await blobs.delete(address)  # at once: the longer after the look, the likelier that the same value was put again
-            gone += 1
-    return gone
+            self._wanted |= addresses(self._reader.rows(line.execution))
+        if len(page) == self._page:
+            self._older = page[-1].execution
+            return None
+        gone = 0
+        for address, at_us in self._blobs.held():
+            if at_us < self._before_us and address not in self._wanted:
+                await self._blobs.delete(address)  # at once: the longer after the look, the likelier that the same value was put again
+                gone += 1
+        return gone

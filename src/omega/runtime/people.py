@@ -19,6 +19,15 @@ from omega.kernel.past import Past, Recorded
 from omega.kernel.people import Approval, Awaited, Form, Person, Question, question_of
 from omega.kernel.trail import shown
 from omega.kernel.verdict import Decision, Verdict
+from omega.warden.approvals import LASTS_S, STEP_UP
+
+
+def in_force(recorded: Recorded | None, now_us: int) -> tuple[str, ...]:
+    """The approvals of a step that still count at `now_us` (Unix microseconds)."""
+    if recorded is None:
+        return ()
+    oldest = now_us - LASTS_S * 1_000_000
+    return tuple(note.by for note in recorded.approvals if note.at_us >= oldest)
 
 
 def answered(flow: AnyFlow, position: str, recorded: Recorded | None, past: Past) -> bool:
@@ -82,7 +91,11 @@ def halted(flow: AnyFlow, position: str, verdict: Verdict, due_us: int) -> Suspe
         who = f"a person of role {body.role}" if body.role else "whoever started the run"
         return Suspended("OMG-R042", f"{step} asks {who} for {flow.output.name}", details=details | {"message": body.message})
     message = {"message": body.message} if isinstance(body, Approval) and body.message else {}
-    return Suspended("OMG-R011", f"{step} needs the approval of one person of role {verdict.role}", details=details | message)
+    persons = int(verdict.details.get("persons", 1))
+    if verdict.role == STEP_UP:
+        return Suspended("OMG-R011", f"{step} needs the second factor of whoever asked for it", details=details, advice=details["how"])
+    who = "one person" if persons == 1 else f"{persons} different persons ({verdict.details.get('have', 0)} so far)"
+    return Suspended("OMG-R011", f"{step} needs the approval of {who} of role {verdict.role}", details=details | message)
 
 
 def due_of(flow: AnyFlow, recorded: Recorded | None, now_us: int) -> int:

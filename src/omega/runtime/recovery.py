@@ -13,7 +13,7 @@ from omega.kernel.packing import unpack
 from omega.kernel.past import Past, outline_change
 from omega.kernel.ports import Line, Outcome, Reader
 from omega.runtime.book import Book
-from omega.runtime.payloads import Payloads, place_of
+from omega.runtime.payloads import Payloads, is_redacted, place_of, sealed_of
 from omega.runtime.world import World
 from omega.trust.sealing import ExecutionSealer, Keyring
 
@@ -72,13 +72,20 @@ def load(world: World, execution: str) -> tuple[Past, Book, StartRecord]:
         past=past,
     )
     record = StartRecord.decode(book.open(first))
-    if book.commitment(record.encode()) != past.start.record or record.digest != past.start.digest:
+    whole = is_redacted(first) or book.commitment(record.encode()) == past.start.record
+    if not whole or record.digest != past.start.digest:
         raise IntegrityError("OMG-S005", f"the start record of {execution} is not what was sealed")
     book.trace = record.trace
     if past.migrated is not None:
         record = replace(record, **json.loads(book.open(past.migrated)))
         book.flow_digest = record.digest
     return past, book, record
+
+
+def demand_whole(past: Past) -> None:
+    """Raises IntegrityError (OMG-C005) when the content of an execution was redacted: what is left can be shown, not repeated."""
+    if past.rows and is_redacted(past.rows[0]):
+        raise IntegrityError("OMG-C005", f"what {past.rows[0].execution} was given and gave was redacted once it had ended")
 
 
 def sealer_of(reader: Reader, keyring: Keyring, line: Line) -> ExecutionSealer | None:
@@ -103,7 +110,7 @@ def pin_of(flow: AnyFlow) -> str:
 
 
 def _claims(sealer: Any, first: Row) -> dict[str, Any]:
-    claims: dict[str, Any] = json.loads(unpack(sealer.open(first.payload or b"", place_of(first))))["claims"]
+    claims: dict[str, Any] = json.loads(unpack(sealer.open(sealed_of(first), place_of(first))))["claims"]
     return claims
 
 

@@ -26,7 +26,7 @@ from omega.runtime.book import Book
 from omega.runtime.execution import Execution, Turn
 from omega.runtime.lease import Lease
 from omega.runtime.operations import Operations
-from omega.runtime.recovery import StartRecord, check_unchanged, load
+from omega.runtime.recovery import StartRecord, check_unchanged, demand_whole, load
 from omega.runtime.world import World
 
 
@@ -187,6 +187,7 @@ async def replay(world: World, execution: str, flow: AnyFlow) -> Report:
     Raises InputError: OMG-I003 when it is not known, OMG-R012 when it has not ended in a result or a failure.
     """
     past, book, record = load(world, execution)
+    demand_whole(past)
     line = world.reader.line(execution)
     if past.finished is None or line is None or line.status == Status.CANCELLED:
         raise InputError("OMG-R012", f"{execution} has not ended in a result or a failure")

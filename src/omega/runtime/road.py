@@ -18,24 +18,28 @@ class EngineRoad:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    async def start(self, call: Call) -> str:
+        """Admit `call` and set it going; gives its execution. Raises what `Engine.start` raises, and Denied (OMG-T001)."""
+        world = self._engine.world
+        scope = world.authority.verify(call.passport, now=world.clock.now_us() / 1_000_000)
+        if not isinstance(call.flow, Flow):
+            raise InputError("OMG-I002", "a call names its flow by value here")
+        return await self._engine.start(
+            call.flow,
+            call.input,
+            scope,
+            execution=call.execution,
+            target=call.target,
+            budget=call.budget,
+            timeout_s=call.timeout_s,
+            labels=call.labels,
+            trace=call.trace,
+            origin=call.origin,
+        )
+
     async def call(self, call: Call) -> Outcome:
         """Take `call` to its end. A refusal or failure comes back inside the Outcome."""
-        world = self._engine.world
         try:
-            scope = world.authority.verify(call.passport, now=world.clock.now_us() / 1_000_000)
-            if not isinstance(call.flow, Flow):
-                raise InputError("OMG-I002", "a call names its flow by value here")
-            execution = await self._engine.start(
-                call.flow,
-                call.input,
-                scope,
-                execution=call.execution,
-                target=call.target,
-                budget=call.budget,
-                timeout_s=call.timeout_s,
-                labels=call.labels,
-                trace=call.trace,
-            )
-            return await self._engine.outcome(execution)
+            return await self._engine.outcome(await self.start(call))
         except OmegaError as error:
             return Outcome(execution=call.execution or str(error.details.get("execution", "")), status=Status.FAILED, error=error.record())

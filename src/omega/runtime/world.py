@@ -16,6 +16,7 @@ from omega.runtime.streaming import Streams
 from omega.trust.passport import Authority
 from omega.trust.sealing import Keyring
 from omega.warden.admit import Warden
+from omega.warden.guard.rules import Guards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,11 @@ def unwatched(moment: Moment) -> None:
     """Nobody looks."""
 
 
+def no_second_factor(tenant: str, principal: str, sent: Mapping[str, Any]) -> bool:
+    """Nobody has one."""
+    return False
+
+
 class Inbox(Protocol):
     """Decisions on their way to the engine that owns the execution, kept by the store."""
 
@@ -58,6 +64,15 @@ class Inbox(Protocol):
     def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int:
         """Leave a letter about `execution`; gives its number."""
         ...
+
+
+def as_given(tenant: str, flow: AnyFlow, data: bytes, labels: Mapping[str, str]) -> Mapping[str, str]:
+    """The labels of an execution are those that its call gives."""
+    return labels
+
+
+def unnoticed(tenant: str, execution: str, flow: AnyFlow) -> None:
+    """Nobody waits for executions to end."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +94,10 @@ class World:
     memory: Memory = field(default_factory=Memory)
     streams: Streams = field(default_factory=Streams)
     watch: Watch = unwatched
+    label: Callable[[str, AnyFlow, bytes, Mapping[str, str]], Mapping[str, str]] = as_given
+    """Gives the labels that an execution begins with: from its tenant, flow, input (JSON) and the labels of its call."""
+    rested: Callable[[str, str, AnyFlow], None] = unnoticed
+    """Is told tenant, execution and flow whenever one has ended or stands still; it must not raise."""
     lease_us: int = LEASE_US
     """How long an execution is owned without a sign of life, in microseconds."""
     park_s: float | None = None
@@ -88,6 +107,10 @@ class World:
     """Where workers are told that something is due; None where no worker listens."""
     inbox: Inbox | None = None
     """Where letters to other engines go; None where there is no other."""
+    guards: Guards = field(default_factory=Guards)
+    """What is looked for in the arguments and results of tools and models."""
+    second_factor: Callable[[str, str, Mapping[str, Any]], bool] = no_second_factor
+    """Whether what a person (tenant, principal) sent with an approval proves their second factor; using it up is part of it."""
     blobs: Blobs | None = None
     """Where large values go; None keeps them in the store."""
 

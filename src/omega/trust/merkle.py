@@ -127,8 +127,12 @@ class Tree:
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add `leaves` in order."""
+        self.extend_hashed([sha256(b"\x00" + leaf).digest() for leaf in leaves])
+
+    def extend_hashed(self, hashes: Iterable[bytes]) -> None:
+        """Add leaves of which the hashes are known, in order."""
         levels = self._levels
-        levels[0].extend([sha256(b"\x00" + leaf).digest() for leaf in leaves])
+        levels[0].extend(hashes)
         level = 0
         while len(levels[level]) > 1:
             if level + 1 == len(levels):

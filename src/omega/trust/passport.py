@@ -30,7 +30,7 @@ from omega.kernel.errors import Denied
 from omega.kernel.ports import Signer
 from omega.kernel.scope import ANY, MAX_DELEGATION_DEPTH, SCHEDULER, Scope, mint_scope
 from omega.trust.jws import Malformed, signed, taken_apart
-from omega.trust.keys import Retired, Ring
+from omega.trust.keys import FOREVER, PublicKey, Retired, Ring
 
 TYPE = "passport+jwt"
 
@@ -99,6 +99,7 @@ class Authority:
         self._looked = 0.0
         self._revoked = set(revoked)
         self._remembered: dict[bytes, _Remembered] = {}
+        self._guests: dict[str, tuple[PublicKey, Callable[[str], bool]]] = {}
         self.epoch = len(self._revoked)
         self.adopt(keys if isinstance(keys, Ring) else Ring(keys, retired=tuple(Retired(public) for public in retired)))
 
@@ -108,6 +109,11 @@ class Authority:
         self._accepted = ring.accepted()
         self._header = {"kid": next(iter(self._accepted)), "typ": TYPE}
         self._remembered.clear()
+
+    def welcome(self, public: bytes, admits: Callable[[str], bool]) -> None:
+        """Accept also what the key `public` signs, in passports of the tenants that it `admits` and of no others."""
+        key = PublicKey(public)
+        self._guests[key.kid] = (key, admits)
 
     def look(self, now: float) -> None:
         """Ask for news of the keys, at most once in `LOOK_S`. Raises what the keeper of the keys raises: then nothing is accepted."""
@@ -173,6 +179,13 @@ class Authority:
         Raises Denied OMG-T001 when it is not accepted, for whatever reason: a bound passport is refused without its key.
         """
         return self._verified(token, now, holder).scope
+
+    def verify_bound(self, token: str, *, now: float, holder: str) -> Scope:
+        """The same for a passport that must be bound to the key of `holder`: a bearer's is refused too. Raises Denied (OMG-T001)."""
+        known = self._verified(token, now, holder)
+        if not known.holder:
+            raise _unaccepted()
+        return known.scope
 
     def _verified(self, token: str, now: float, holder: str) -> _Remembered:
         self.look(now)
@@ -314,6 +327,14 @@ class Authority:
             self.epoch += 1
         return self.epoch
 
+    def reinstate(self, name: str) -> int:
+        """Accept again what `name` stands for; gives the revocation epoch. For names above passports, such as a tenant that was suspended:
+        a passport of its own that was revoked stays so, nobody asks for it back."""
+        if name in self._revoked:
+            self._revoked.discard(name)
+            self.epoch += 1
+        return self.epoch
+
     def jwks(self, *, now: float = 0.0) -> dict[str, Any]:
         """The public keys that count at `now` as a JWK Set (RFC 7517), the current one first, the next one before it signs."""
         if now:
@@ -330,8 +351,10 @@ class Authority:
         """Signature, header and claims of a token not seen before; times and revocation are the caller's."""
         try:
             found = taken_apart(token, limit=MAX_TOKEN, typ=TYPE)
-            kid = found.header.get("kid")
-            key, counts_until = self._accepted[kid if isinstance(kid, str) else ""]
+            named = found.header.get("kid")
+            kid = named if isinstance(named, str) else ""
+            guest = self._guests.get(kid)
+            key, counts_until = self._accepted[kid] if guest is None else (guest[0], FOREVER)
             found.require(key)
         except (Malformed, KeyError) as error:
             raise _unaccepted() from error
@@ -339,6 +362,8 @@ class Authority:
         if claims.get("iss") != self._issuer or claims.get("aud") != self._audience:
             raise _unaccepted()
         scope = self._scope_of(claims)
+        if guest is not None and not guest[1](scope.tenant):
+            raise _unaccepted()
         starts = max(_seconds(claims.get("nbf")), _seconds(claims.get("iat")))
         if scope.expires_at <= starts or scope.expires_at - starts > MAX_TTL_S:
             raise _unaccepted()

@@ -146,11 +146,16 @@ class Keyring:
         self._key_id = sha256(b"omega key id 1\n" + wrapping).digest()[:KEY_ID_SIZE]
         self._wrapper = AESGCM(wrapping)
         self._blobs = derive(root, b"omega blobs 1")
+        self._subjects = derive(root, b"omega subjects 1")
         self._entropy = entropy
 
     def vault(self, tenant: str) -> Vault:
         """What seals the large values of `tenant`."""
         return Vault(derive(self._blobs, b"tenant\n" + tenant.encode()))
+
+    def subject(self, tenant: str, name: str) -> str:
+        """The keyed mark (hex, 128 bits) under which what concerns `name`, a person or thing, is found; secret without the root."""
+        return hmac.digest(derive(self._subjects, b"tenant\n" + tenant.encode()), name.encode(), "sha256")[:16].hex()
 
     def create(self, execution: str) -> tuple[bytes, ExecutionSealer]:
         """A new data key for `execution`: its wrapped form to store with it, and the sealer that uses it."""

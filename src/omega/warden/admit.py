@@ -1,14 +1,20 @@
 """The gate. One question, one verdict, in this order:
 
+    quarantine     is neither the caller nor whoever acts for them locked out?                                            OMG-W009
     scope          is the caller who trust says, inside their own tenant, and (at an entry) is the passport still good?   OMG-T001, W001
     capabilities   does the passport hold what the flow declares?                                                         OMG-W008
     rate limit     is this caller within its rate?                                                                        OMG-W004
     budget         does the estimate, and one call, fit into what is left?                                                OMG-W005
     policy         does a policy permit it, does none forbid it, and did every one evaluate?                              OMG-W001, W002
     approvals      did a person approve, where a policy or the flow itself demands it?                                    NEEDS
+    quota          does a touch that is allowed fit into what may be used per minute, hour or day, and at once?            OMG-W004, W005
 
 The first that says no decides; nothing after it is looked at. Whatever cannot be decided is denied. A running execution's authority is the
-grant it was admitted with, so a touch does not look at the passport's end; policy is asked again at every touch.
+grant it was admitted with, so a touch does not look at the passport's end; policy is asked again at every touch. What people decide about
+an execution (`decide`) is asked of the same policies under actions of its own.
+
+What is known beside the question is pushed to the gate, never fetched by it: quotas, who is in quarantine, facts that policies may name
+(`fact:NAME`), which principals are one person. Whatever is pushed, remembered answers are forgotten.
 
 NEEDS has one meaning: with the approval of that role, and nothing else, the answer would be ALLOW. It is found by asking the policies
 again as if the approvals were there, so a forbid that no approval lifts is a deny at once and nobody is bothered for nothing.
@@ -17,18 +23,21 @@ again as if the approvals were there, so a forbid that no approval lifts is a de
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from omega.kernel.budget import Budget, Spent
+from omega.kernel.budget import NOTHING, Budget, Spent
+from omega.kernel.effects import Effect
 from omega.kernel.scope import Scope
 from omega.kernel.verdict import Ask, Decision, Gate, Verdict
-from omega.warden.approvals import OWNER, is_role, satisfied
+from omega.warden.approvals import NO_ALIASES, STEP_UP, Aliases, demand_of, is_role, satisfied, standing_in
 from omega.warden.capabilities import wanted
 from omega.warden.limits import DEFAULT_LIMITS, Limiter, Limits
 from omega.warden.mint import issue
 from omega.warden.policies import Bundle, failing
-from omega.warden.question import PRINCIPALS, Question, Unaskable, question_of
+from omega.warden.quarantine import Quarantine, Ward
+from omega.warden.question import DECISIONS, NOTHING_PUSHED, PRINCIPALS, Question, Unaskable, question_of
+from omega.warden.quotas import ONE, Full, Ledger, Measure, Quota
 from omega.warden.source import BRACES, Policy
 
 DEFAULT_DENY = "default-deny"
@@ -40,7 +49,11 @@ CAPABILITIES = "capabilities"
 RATE_LIMIT = "rate-limit"
 BUDGET = "budget"
 EVALUATION = "policy-evaluation"
+QUARANTINE = "quarantine"
+QUOTA = "quota"
 APPROVED_BY = "approved-by"
+
+NO_WAIT = "have an operator change the rule: a decision waits for nobody"
 
 BUILT_IN = "the gate itself"
 """`Verdict.where` of the rules above, which are in no policy file."""
@@ -48,31 +61,131 @@ BUILT_IN = "the gate itself"
 ONE_CALL = Spent(calls=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What somebody wants to decide about an execution: `verb` is one of `question.DECISIONS`, `flow` what runs, `requester` whose."""
+
+    verb: str
+    scope: Scope
+    requester: Scope
+    execution: str
+    flow: str
+    now: float
+    step: str = ""
+
+
 class Warden:
     """The gate of one process over one bundle. Without a bundle it denies everything."""
 
     def __init__(self, bundle: Bundle | None = None, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self.bundle = bundle
+        self.ledger = Ledger()
         self._limiter = Limiter(limits)
+        self._ward = Ward()
+        self._facts: Mapping[str, Mapping[str, str]] = {}
+        self._aliases: Aliases = NO_ALIASES
         self._known: _Known | None = None
+
+    # -- what is pushed to it
+
+    def adopt(self, bundle: Bundle) -> None:
+        """Ask `bundle` from now on."""
+        self.bundle = bundle
+        self._known = None
+
+    def isolate(self, listed: Iterable[Quarantine]) -> None:
+        """Lock out exactly those who are `listed`."""
+        self._ward = Ward(listed)
+
+    def isolated(self, tenant: str, principal: str) -> bool:
+        """Whether that principal is locked out."""
+        return self._ward.names(tenant, principal)
+
+    def learn(self, facts: Mapping[str, Mapping[str, str]]) -> None:
+        """Have policies know these facts, by tenant (the empty one: every tenant), as tags `fact:NAME` of whatever is asked about."""
+        self._facts = facts
+        self._known = None
+
+    def recognise(self, aliases: Aliases) -> None:
+        """Take principals for the persons that `aliases` say they are."""
+        self._aliases = aliases
+        self._known = None
+
+    @property
+    def aliases(self) -> Aliases:
+        """Which principals are one person."""
+        return self._aliases
+
+    def limit(self, quotas: Iterable[Quota], *, engines: int = 1) -> None:
+        """Hold exactly these quotas, as one of `engines` that share them. Raises InputError (OMG-I001) for too many."""
+        self.ledger.adopt(quotas, engines=engines)
+
+    # -- what it is asked
 
     def ask(self, ask: Ask) -> Verdict:
         """May `ask` be done now? Never raises for what callers can send; only an ALLOW from here can have permits minted."""
         if self.bundle is None:
-            return _deny(
-                NO_POLICY,
-                "OMG-W001",
-                "no policies are loaded, so nothing is allowed",
-                "omega policy check says why none could be loaded",
-            )
-        for rule in (_scope, _pure, _tenant, _capabilities, self._rate, _budget):
+            return _no_bundle()
+        for rule in (self._locked_out, _scope, _pure, _tenant, _capabilities, self._rate, _budget):
             refusal = rule(ask)
             if refusal is not None:
                 return replace(refusal, bundle=self.bundle.digest)
         known = self._known
         if known is None or known.bundle is not self.bundle:
-            known = self._known = _Known(self.bundle)
-        return issue(ask, known.policy(ask))
+            known = self._known = _Known(self.bundle, self._facts, self._aliases)
+        verdict = known.policy(ask)
+        if verdict.decision is Decision.ALLOW and self.ledger.busy:
+            full = self.ledger.take(ask) if ask.gate is Gate.TOUCH else self.ledger.room(ask)
+            if full is not None:
+                return replace(_full(full), bundle=self.bundle.digest)
+        return issue(ask, verdict)
+
+    def decide(self, act: Act) -> Verdict:
+        """May `act` be carried out? The rules about approvals (`omega.warden.approvals`) hold besides, and no policy loosens them."""
+        if self.bundle is None:
+            return _no_bundle()
+        asked = _act_as_ask(act)
+        refusal = self._locked_out(asked) or _scope(asked)
+        if refusal is None and (act.verb not in DECISIONS or act.scope.tenant != act.requester.tenant):
+            refusal = _deny(TENANT_BOUNDARY, "OMG-W001", "there is nothing to decide there", "decide about an execution of your own tenant")
+        if refusal is not None:
+            return replace(refusal, bundle=self.bundle.digest)
+        try:
+            question = replace(question_of(asked, pushed=self._pushed(asked), aliases=self._aliases), action=act.verb, own=_is_own(act))
+        except Unaskable as error:
+            return _evaluation(self.bundle, asked, (str(error),), ())
+        verdict = _judged(self.bundle, asked, question, "")
+        if verdict.decision is not Decision.NEEDS:
+            return verdict
+        return replace(verdict, decision=Decision.DENY, code="OMG-W001", role="", how=NO_WAIT)
+
+    def reserve(self, ask: Ask, more: Spent) -> Verdict | None:
+        """Set aside what a touch under way is about to use; the refusal when a quota does not cover it."""
+        full = self.ledger.reserve(ask, more)
+        return None if full is None else _full(full)
+
+    def settle(self, ask: Ask, spent: Spent, *, made: bool = True) -> None:
+        """A touch that was allowed has ended, having used `spent`, or was not made after all."""
+        self.ledger.settle(ask, spent, kept=ONE if made else NOTHING)
+
+    def _pushed(self, ask: Ask) -> Mapping[str, str]:
+        return facts_for(self._facts, ask.scope.tenant)
+
+    def _locked_out(self, ask: Ask) -> Verdict | None:
+        if not len(self._ward) or type(ask.scope) is not Scope:
+            return None
+        held = self._ward.holds(ask.scope)
+        if held is None:
+            return None
+        return replace(
+            _deny(
+                QUARANTINE,
+                "OMG-W009",
+                f"{held.principal} is in quarantine: {held.reason}",
+                f"omega quarantine release {held.principal}   (two different people)",
+            ),
+            details={"principal": held.principal, "since_us": held.since_us, "by": held.by},
+        )
 
     def _rate(self, ask: Ask) -> Verdict | None:
         scope = ask.scope
@@ -113,8 +226,9 @@ class Judgement:
 
 def judge(bundle: Bundle, question: Question, *, role: str = "") -> Judgement:
     """Policy and approvals for `question`; `role` is the one that the flow itself demands (empty: none)."""
-    if OWNER in question.approved:
-        question = replace(question, approved=question.approved | bundle.roles)
+    approved = standing_in(question.approved, bundle.roles)
+    if approved is not question.approved:
+        question = replace(question, approved=approved)
     answer = bundle.answer(question)
     demand = () if not role or satisfied(role, question.approved) else (role,)
     if answer.allowed:
@@ -128,6 +242,8 @@ def judge(bundle: Bundle, question: Question, *, role: str = "") -> Judgement:
     return Judgement(Decision.DENY, lifted.deciding, errors=lifted.errors)
 
 
+NO_FACTS: Mapping[str, Mapping[str, str]] = {}
+
 MAX_KNOWN = 4_096
 """Most allowing verdicts remembered; past it all are forgotten."""
 
@@ -139,42 +255,54 @@ class _Known:
     budget are not part of it: the gate looks at those each time, before.
     """
 
-    __slots__ = ("_verdicts", "bundle")
+    __slots__ = ("_aliases", "_facts", "_verdicts", "bundle")
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, facts: Mapping[str, Mapping[str, str]] = NO_FACTS, aliases: Aliases = NO_ALIASES) -> None:
         self.bundle = bundle
+        self._facts = facts
+        self._aliases = aliases
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
 
     def policy(self, ask: Ask) -> Verdict:
         """Policies and approvals for `ask`."""
         if ask.resource:
-            return _policy(self.bundle, ask)
+            return self._asked(ask)
         scope = ask.scope
         caller = (scope.tenant, scope.principal, scope.groups, scope.actors)
         step = (ask.gate, ask.flow, ask.effect, ask.kind, ask.needs, ask.approver_role, ask.approvals, ask.estimate)
         known = self._verdicts.get((caller, step))
         if known is not None:
             return known
-        verdict = _policy(self.bundle, ask)
+        verdict = self._asked(ask)
         if verdict.decision is Decision.ALLOW and "{" not in self.bundle.by_id[verdict.policies[0]].reason:
             if len(self._verdicts) >= MAX_KNOWN:
                 self._verdicts.clear()
             self._verdicts[caller, step] = verdict
         return verdict
 
+    def _asked(self, ask: Ask) -> Verdict:
+        try:
+            question = question_of(ask, pushed=facts_for(self._facts, ask.scope.tenant), aliases=self._aliases)
+        except Unaskable as error:
+            return _evaluation(self.bundle, ask, (str(error),), ())
+        if ask.approver_role and not is_role(ask.approver_role):
+            return _evaluation(self.bundle, ask, (f"{ask.flow} demands the approval of a role that cannot exist",), ())
+        return _judged(self.bundle, ask, question, ask.approver_role)
 
-def _policy(bundle: Bundle, ask: Ask) -> Verdict:
-    try:
-        question = question_of(ask)
-    except Unaskable as error:
-        return _evaluation(bundle, ask, (str(error),), ())
-    if ask.approver_role and not is_role(ask.approver_role):
-        return _evaluation(bundle, ask, (f"{ask.flow} demands the approval of a role that cannot exist",), ())
-    judgement = judge(bundle, question, role=ask.approver_role)
+
+def facts_for(facts: Mapping[str, Mapping[str, str]], tenant: str) -> Mapping[str, str]:
+    """The facts that were pushed for `tenant`: everybody's, and its own in their place."""
+    if not facts:
+        return NOTHING_PUSHED
+    return {**facts.get("", NOTHING_PUSHED), **facts.get(tenant, NOTHING_PUSHED)}
+
+
+def _judged(bundle: Bundle, ask: Ask, question: Question, role: str) -> Verdict:
+    judgement = judge(bundle, question, role=role)
     if judgement.errors:
         return _evaluation(bundle, ask, judgement.errors, judgement.policies)
     if judgement.decision is Decision.NEEDS:
-        return _needs(bundle, ask, judgement)
+        return _needs(bundle, ask, judgement, question.approved)
     if judgement.policies:
         return _told(bundle, ask, judgement)
     reason = f"no policy permits {ask.scope.principal} to {question.action} {ask.flow}"
@@ -196,18 +324,27 @@ def _told(bundle: Bundle, ask: Ask, judgement: Judgement) -> Verdict:
     )
 
 
-def _needs(bundle: Bundle, ask: Ask, judgement: Judgement) -> Verdict:
+def _needs(bundle: Bundle, ask: Ask, judgement: Judgement, approved: frozenset[str]) -> Verdict:
     first = judgement.policies[0] if judgement.policies else None
-    role = judgement.roles[0]
+    demand = judgement.roles[0]
+    role, persons = demand_of(demand)
+    details: dict[str, object] = {"roles": list(judgement.roles)}
+    if persons > 1:
+        have = max([number for number in range(2, persons) if f"{role}:{number}" in approved], default=int(satisfied(role, approved)))
+        details |= {"persons": persons, "have": have}
+    who = f"{persons} different persons of role {role}" if persons > 1 else f"one person of role {role}"
+    how = f"omega approve {ask.execution} {ask.step}   (needs {who})"
+    if role == STEP_UP:
+        how = f"omega approve {ask.execution} {ask.step} --code CODE   (needs your second factor)"
     return Verdict(
         decision=Decision.NEEDS,
         policies=judgement.ids,
         where=first.where if first else BUILT_IN,
         reason=_fill(first.reason, ask) if first else f"the flow {ask.flow} asks for the approval of a person of role {role}",
-        how=f"omega approve {ask.execution} {ask.step}   (needs one person of role {role})",
+        how=how,
         role=role,
         bundle=bundle.digest,
-        details={"roles": list(judgement.roles)},
+        details=details,
     )
 
 
@@ -224,6 +361,52 @@ def _evaluation(bundle: Bundle, ask: Ask, errors: tuple[str, ...], policies: Ite
         bundle=bundle.digest,
         code="OMG-W002",
         errors=errors,
+    )
+
+
+def _act_as_ask(act: Act) -> Ask:
+    """A decision in the form in which the rules and words of the gate take their questions."""
+    return Ask(
+        gate=Gate.ENTRY,
+        scope=act.scope,
+        execution=act.execution,
+        step=act.step,
+        epoch=0,
+        flow=act.flow,
+        flow_digest="",
+        effect=Effect.WRITE,
+        input_commitment=b"",
+        now=act.now,
+    )
+
+
+def _is_own(act: Act) -> bool:
+    """Whether it is the caller's own execution: theirs in person, or that of the very chain that acts now."""
+    mine, theirs = act.scope, act.requester
+    return mine.principal == theirs.principal and mine.actors in ((), theirs.actors)
+
+
+def _full(full: Full) -> Verdict:
+    quota = full.quota
+    cost = quota.of is Measure.COST
+    wait = f"wait {full.wait_s:.0f} s" if full.wait_s else "wait until another call has ended"
+    return replace(
+        _deny(
+            QUOTA,
+            "OMG-W005" if cost else "OMG-W004",
+            f"the limit {quota.name} of {quota} is used up",
+            f"{wait}, or have it raised: omega limit list",
+        ),
+        details={"limit": quota.name, "of": quota.of.value, "amount": quota.amount, "left": full.left, "wait_s": round(full.wait_s, 3)},
+    )
+
+
+def _no_bundle() -> Verdict:
+    return _deny(
+        NO_POLICY,
+        "OMG-W001",
+        "no policies are loaded, so nothing is allowed",
+        "omega policy check says why none could be loaded",
     )
 
 

@@ -5,7 +5,8 @@
       expect: deny
       by: agents-leave-git-alone
 
-`ask` takes `principal` and `flow` (mandatory), `effect` (`run` for the start of an execution; `read` when left out), `tenant`, `groups`,
+`ask` takes `principal` and `flow` (mandatory), `effect` (`run` for the start of an execution, `cancel`, `approve`, `answer`, `resolve`,
+`signal` or `redrive` for a decision about one; `read` when left out), `own` (whether it is the caller's own execution), `tenant`, `groups`,
 `actors`, `needs`, `kind`, `facts`, `approved` (roles), `approver` (the role that the flow demands), `cost_micros`, `tokens`. `expect` is
 allow, deny or needs; `by`, when given, a policy that must be among those that decided (`default-deny` and `approved-by` too); `role`, when
 given, whose approval is needed. Capabilities, limits and budgets are no part of it: no policy can grant them.
@@ -19,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from omega.kernel.verdict import Decision
-from omega.warden.question import RUN, Question, Unaskable, facts_of
+from omega.warden.question import DECISIONS, RUN, Question, Unaskable, facts_of
 from omega.warden.source import MAX_SOURCE, Problem
 
 SUFFIXES = (".test.yaml", ".test.yml")
@@ -33,7 +34,9 @@ class CaseAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     principal: str
     flow: str
-    effect: Literal["run", "pure", "read", "idempotent", "write", "irreversible"] = "read"
+    effect: Literal[
+        "run", "pure", "read", "idempotent", "write", "irreversible", "cancel", "approve", "answer", "resolve", "signal", "redrive"
+    ] = "read"
     tenant: str = "local"
     groups: frozenset[str] = frozenset()
     actors: tuple[str, ...] = ()
@@ -44,6 +47,7 @@ class CaseAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     approver: str = ""
     cost_micros: int = 0
     tokens: int = 0
+    own: bool = False
 
     def question(self) -> Question:
         """The case as policies see it. Raises Unaskable when they could not."""
@@ -58,7 +62,7 @@ class CaseAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             flow=self.flow,
             groups=self.groups,
             actors=self.actors,
-            effect="write" if self.effect == RUN else self.effect,
+            effect="write" if self.effect == RUN or self.effect in DECISIONS else self.effect,
             kind=self.kind,
             needs=self.needs,
             owner="" if owner == self.tenant else owner,
@@ -66,6 +70,7 @@ class CaseAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             approved=self.approved,
             cost_micros=self.cost_micros,
             tokens=self.tokens,
+            own=self.own,
         )
         question.check()
         return question

@@ -135,6 +135,19 @@ def examine(sources: Mapping[str, str]) -> Examination:
     return found
 
 
+def examine_bundle(bundle: Bundle, tests: Mapping[str, str]) -> Examination:
+    """Run test files against a bundle that is loaded already, with the own policies of tenants."""
+    found = Examination(policies=len(bundle.policies), digest=bundle.digest)
+    for name in sorted(tests):
+        for entry in read_cases(name, tests[name]):
+            if isinstance(entry, Problem):
+                found.problems.append(entry)
+                continue
+            found.cases += 1
+            found.problems += _run(bundle, name, *entry, set())
+    return found
+
+
 def _considered(bundle: Bundle, ask: Ask) -> tuple[Considered, ...]:
     try:
         question = question_of(ask)

@@ -78,6 +78,7 @@ def permit(
     _check_capability(ask, port)
     return mint_permit(
         tenant=ask.scope.tenant,
+        principal=ask.scope.principal,
         execution=ask.execution,
         step=ask.step,
         epoch=ask.epoch,

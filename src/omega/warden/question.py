@@ -21,15 +21,21 @@ from typing import Any
 from omega.kernel.effects import Effect
 from omega.kernel.scope import SCHEDULER
 from omega.kernel.verdict import Ask, Gate
-from omega.warden.approvals import roles_of
+from omega.warden.approvals import NO_ALIASES, Aliases, roles_of
 
 RUN = "run"
 """The action of an entry. A touch is asked under the name of its effect."""
 
-ACTIONS = (RUN, *(effect.value for effect in Effect if effect.gated))
+TOUCHES = tuple(effect.value for effect in Effect if effect.gated)
+"""The actions of touches."""
+
+DECISIONS = ("cancel", "approve", "answer", "resolve", "signal", "redrive")
+"""The actions of what people decide about an execution: `runtime.decisions` asks for each before it is carried out."""
+
+ACTIONS = (RUN, *TOUCHES, *DECISIONS)
 """Every action of the schema that can be asked."""
 
-GROUP_ACTIONS: Mapping[str, frozenset[str]] = {"touch": frozenset(ACTIONS) - {RUN}}
+GROUP_ACTIONS: Mapping[str, frozenset[str]] = {"touch": frozenset(TOUCHES), "decide": frozenset(DECISIONS)}
 """Actions that stand for several."""
 
 PRINCIPALS: Mapping[str, str] = {"agent": "Agent", "person": "Person", "service": "Service"}
@@ -44,7 +50,14 @@ MAX_FACTS = 32
 MAX_FACT = 4_096
 """Longest text of one fact in characters."""
 
+PUSHED = "fact:"
+"""How the names of facts begin that the host pushed to the gate; no target may give itself one."""
+
 _LONG = range(-(1 << 63), 1 << 63)
+
+
+NOTHING_PUSHED: Mapping[str, str] = {}
+NOBODY: frozenset[str] = frozenset()
 
 
 class Unaskable(ValueError):
@@ -53,7 +66,10 @@ class Unaskable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """May `principal` do `action` on `flow`? Texts and sets only; `facts` are sorted (name, text) pairs."""
+    """May `principal` do `action` on `flow`? Texts and sets only; `facts` are sorted (name, text) pairs.
+
+    `own` matters to decisions alone: whether it is the caller's own execution.
+    """
 
     tenant: str
     principal: str
@@ -69,6 +85,7 @@ class Question:
     approved: frozenset[str] = frozenset()
     cost_micros: int = 0
     tokens: int = 0
+    own: bool = False
 
     @property
     def principal_type(self) -> str:
@@ -103,8 +120,14 @@ class Question:
         }
 
     def context(self) -> str:
-        """What changes from call to call, as Cedar's context: JSON text."""
-        return _context(self.approved, self.cost_micros, self.tokens)
+        """What changes from call to call, as Cedar's context: JSON text. Raises Unaskable for an amount that Cedar cannot hold."""
+        if type(self.cost_micros) is not int or type(self.tokens) is not int:
+            raise Unaskable("an amount is not a whole number")
+        if self.cost_micros not in _LONG or self.tokens not in _LONG:
+            raise Unaskable("an amount is not a whole number of 64 bits")
+        own = f',"own":{"true" if self.own else "false"}' if self.action in DECISIONS else ""
+        approved = _approved(self.approved) if self.approved else "[]"
+        return f'{{"approved":{approved},"cost_micros":{self.cost_micros},"tokens":{self.tokens}{own}}}'
 
     def constant(self) -> tuple[Any, ...]:
         """Every field but those of `context`."""
@@ -154,11 +177,12 @@ class Question:
         _ = self.principal_type
 
 
-def question_of(ask: Ask) -> Question:
+def question_of(ask: Ask, *, pushed: Mapping[str, str] = NOTHING_PUSHED, aliases: Aliases = NO_ALIASES) -> Question:
     """What policies may know of `ask`. Raises Unaskable when something in it cannot be put to Cedar exactly.
 
     Of `ask.resource`, the fact `tenant` names the owner of the target, `server` and `tool` say which tool it is whatever the flow
-    is called; all others become tags of the flow.
+    is called; all others become tags of the flow. `pushed` are facts that the host knows, as further tags under names of their own;
+    `aliases` say who of the approvers is the same person.
     """
     scope = ask.scope
     facts = dict(ask.resource)
@@ -168,6 +192,8 @@ def question_of(ask: Ask) -> Question:
     owner = facts.pop("tenant", scope.tenant)
     if type(owner) is not str or not owner:
         raise Unaskable("the fact tenant is not a name")
+    if any(type(name) is str and name.startswith(PUSHED) for name in facts):
+        raise Unaskable(f"a fact about the target has a name of the gate's own, {PUSHED}...")
     question = Question(
         tenant=scope.tenant,
         principal=scope.principal,
@@ -179,8 +205,8 @@ def question_of(ask: Ask) -> Question:
         kind=ask.kind,
         needs=ask.needs,
         owner="" if owner == scope.tenant else owner,
-        facts=facts_of(facts),
-        approved=roles_of(ask.approvals),
+        facts=facts_of({**facts, **{PUSHED + name: text for name, text in pushed.items()}} if pushed else facts),
+        approved=roles_of(ask.approvals, aliases) if ask.approvals else NOBODY,
         cost_micros=ask.estimate.cost_micros,
         tokens=ask.estimate.tokens,
     )
@@ -230,5 +256,5 @@ def _entity(kind: str, name: str) -> dict[str, dict[str, str]]:
 
 
 @lru_cache(1_024)
-def _context(approved: frozenset[str], cost_micros: int, tokens: int) -> str:
-    return json.dumps({"approved": sorted(approved), "cost_micros": cost_micros, "tokens": tokens})
+def _approved(approved: frozenset[str]) -> str:
+    return json.dumps(sorted(approved))

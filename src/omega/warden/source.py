@@ -15,10 +15,18 @@ from typing import Any
 
 import cedarpy
 
-from omega.warden.approvals import is_role
+from omega.warden.approvals import demand_of
 
 MAX_SOURCE = 8 << 20
 """Largest policy file in characters."""
+
+MAX_STATEMENT = 64 << 10
+"""Longest policy in characters."""
+
+MAX_NESTING = 64
+"""Deepest nesting of brackets in a policy. Cedar's parser goes down a level of the stack for each, and some hundreds of them end the
+process:
+that must not be in the hands of whoever may write a policy."""
 
 MAX_TEXT = 400
 """Longest reason or advice of a policy in characters: it is read by people, in a terminal."""
@@ -31,6 +39,8 @@ PLACEHOLDERS = ("flow", "effect", "principal", "step", "execution", "tenant")
 
 _PIECE = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|;|[^;"/]+|.', re.DOTALL)
 _ID = re.compile(r"[a-z][a-z0-9-]{0,63}")
+
+_OPENING, _CLOSING = "([{", ")]}"
 
 BRACES = re.compile(r"\{([^{}]*)\}")
 """A placeholder in the words of a policy."""
@@ -59,7 +69,7 @@ class Problem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One policy as loaded. `rule` is Cedar's own JSON form (as text, because bundles may be large), `text` what was written, `order` its
-    place in the bundle."""
+    place in the bundle, `tenant` whose own policy it is (empty: the installation's, which is everybody's)."""
 
     id: str
     file: str
@@ -71,6 +81,7 @@ class Policy:
     approval: str
     text: str = field(repr=False)
     rule: str = field(repr=False)
+    tenant: str = ""
 
     @property
     def where(self) -> str:
@@ -107,7 +118,7 @@ def read(name: str, text: str, order: int) -> tuple[list[Policy], list[Problem]]
         return [], [Problem(file=name, line=0, text=f"the file is longer than {MAX_SOURCE} characters", advice="split it")]
     policies, problems = list[Policy](), list[Problem]()
     for line, statement in statements(text):
-        rule = _parse(statement)
+        rule = _too_large(statement) or _parse(statement)
         if isinstance(rule, str):
             problems.append(Problem(file=name, line=line, text=rule, advice="a policy is: annotations, permit or forbid (...);"))
             continue
@@ -118,12 +129,27 @@ def read(name: str, text: str, order: int) -> tuple[list[Policy], list[Problem]]
     return policies, problems
 
 
+def _too_large(statement: str) -> str:
+    """Why the statement is not given to the parser; empty when it is."""
+    if len(statement) > MAX_STATEMENT:
+        return f"is longer than {MAX_STATEMENT:,} characters"
+    depth = deepest = 0
+    for match in _PIECE.finditer(statement):
+        piece = match.group()
+        if piece[0] in '"/':  # a text or a comment
+            continue
+        for letter in piece:
+            depth += (letter in _OPENING) - (letter in _CLOSING)
+            deepest = max(deepest, depth)
+    return f"nests brackets more than {MAX_NESTING} deep" if deepest > MAX_NESTING else ""
+
+
 def _parse(statement: str) -> dict[str, Any] | str:
     """Cedar's JSON form of one statement, or what is wrong with it."""
     try:
         document = json.loads(cedarpy.policies_to_json_str(statement))
-    except ValueError as error:
-        return f"does not parse: {error}"
+    except (ValueError, RecursionError) as error:
+        return f"does not parse: {str(error)[:MAX_TEXT]}"
     if document["templates"]:
         return "is a template, which decides nothing by itself"
     rules = list(document["staticPolicies"].values())
@@ -150,8 +176,8 @@ def _wrong(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"names {{{unknown[0]}}} in @{name}", f"known are {', '.join('{' + known + '}' for known in PLACEHOLDERS)}"
         if len(text) > MAX_TEXT or "\n" in text:
             yield f"has an @{name} that is longer than one line of {MAX_TEXT} characters", "say it shorter"
-    if "approval" in notes and not is_role(notes["approval"] or ""):
-        yield "has an @approval without a role", 'name the role: @approval("owner")'
+    if "approval" in notes and not demand_of(notes["approval"] or "")[1]:
+        yield "has an @approval without a role", 'name the role: @approval("owner"), or @approval("owner:2") for two persons'
     if "approval" in notes and rule["effect"] != "forbid":
         yield "is a permit with @approval", "forbid unless context.approved holds the role"
 

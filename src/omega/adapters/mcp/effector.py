@@ -1,34 +1,31 @@
 """The effector for tools of MCP servers: what was pinned is what is called, and what comes back fits what was promised.
 
 In order, for each call: the permit is spent; the server is known and the tool pinned; the arguments fit the pinned input schema; the
-server runs (one live session per server and working folder, started again after a failure, with a growing pause); what it offers now
-is what was pinned; then the call; and its answer fits the pinned output schema, or nothing of it is used.
+server runs (`seats`: one live session per server and working folder, started again after a failure, with a growing pause); what it offers
+now is what was pinned; then the call; and its answer fits the pinned output schema, or nothing of it is used.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
 
 from omega.adapters.mcp.description import ToolDescription
-from omega.adapters.mcp.http import HttpTransport
+from omega.adapters.mcp.guests import Guests, nobody
 from omega.adapters.mcp.limits import Limits
+from omega.adapters.mcp.passing import READS, PassedCall, PassedRead
 from omega.adapters.mcp.schema import check_answer, check_arguments
-from omega.adapters.mcp.session import Session
-from omega.adapters.mcp.stdio import Launch, StdioTransport
-from omega.adapters.mcp.upstream import Secrets, Transport, Upstream, resolve, secret_values
+from omega.adapters.mcp.seats import Conversation, Credentials, Seat, Seats, late, no_credentials
+from omega.adapters.mcp.stdio import Launch
+from omega.adapters.mcp.upstream import Secrets, Upstream
 from omega.kernel.effects import Receipt, Request, ToolCall
-from omega.kernel.errors import InputError, OmegaError, UpstreamError
+from omega.kernel.errors import InputError, UpstreamError
 from omega.kernel.verdict import Permit
-
-if TYPE_CHECKING:
-    from mcp_types import CallToolResult
 
 Upstreams = Callable[[str], Upstream | None]
 """The record of a server by name; None when there is none."""
@@ -40,36 +37,33 @@ META_EXECUTION: Final = "omega/execution"
 META_STEP: Final = "omega/step"
 META_KEY: Final = "omega/idempotency-key"
 
-
-@dataclass(slots=True)
-class _Seat:
-    """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with."""
-
-    upstream: Upstream
-    running: Upstream | None = None
-    session: Session | None = None
-    failures: int = 0
-    not_before: float = 0.0
-    calls: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+_LISTS: Final = {"resources/list": "resources", "resources/templates/list": "resourceTemplates", "prompts/list": "prompts"}
+"""Lists with what they hold: a server that does not claim to have them is not asked."""
 
 
 class McpEffector:
-    """Serves `ToolCall`. Belongs to one event loop; `aclose` ends every server it started."""
+    """Serves `ToolCall`, and `PassedCall` for the clients that `guests` names. Belongs to one event loop; `aclose` ends every server."""
 
     port = ToolCall.port
 
     def __init__(
-        self, upstreams: Upstreams, pins: Pins, launch: Launch, *, secrets: Secrets = os.environ.get, limits: Limits | None = None
+        self,
+        upstreams: Upstreams,
+        pins: Pins,
+        launch: Launch,
+        *,
+        secrets: Secrets = os.environ.get,
+        credentials: Credentials = no_credentials,
+        guests: Guests = nobody,
+        limits: Limits | None = None,
     ) -> None:
-        self._upstreams, self._pins, self._launch = upstreams, pins, launch
-        self._secrets, self._limits = secrets, limits or Limits()
-        self._seats: dict[tuple[str, str | None], _Seat] = {}
-        self._living: set[Session] = set()
+        self._upstreams, self._pins, self._guests = upstreams, pins, guests
+        self._seats = Seats(launch, secrets, credentials, limits or Limits())
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Call one tool once; gives its structured content, else its text, else its content blocks as plain data.
 
+        A `PassedCall` gives the whole result by the protocol, also where the tool reports an error or asks for more input.
         Raises InputError OMG-I001 (arguments), OMG-M005 (unknown server); UpstreamError OMG-M001 (cannot start), M002 (failed),
         M003 (hangs), M004 (description changed or never accepted), M005 (tool is gone), M006 (answer does not fit), M007 (tool error).
         An error whose details hold `sent` came after the request may have reached the server.
@@ -77,28 +71,42 @@ class McpEffector:
         permit.spend(self.port)
         if not isinstance(request, ToolCall):
             raise InputError("OMG-I001", f"the mcp port calls tools, not {type(request).__name__}")
-        upstream, pin = self._known(request)
-        check_arguments(request.server, request.tool, pin.input_schema, request.arguments)
-        meta = {META_EXECUTION: execution, META_STEP: step, META_KEY: permit.idempotency_key()}
-        seat = self._seat(upstream, request.cwd)
+        upstream = self._upstream(request.server)
+        pin = None if isinstance(request, PassedRead) else self._pin(request)
+        if pin is not None:
+            check_arguments(request.server, pin, request.arguments)
+        guest = self._guests() if isinstance(request, PassedCall) else None
+        older = guest is not None and not guest.modern
+        seat = self._seats.seat(upstream, request.cwd, permit.tenant, permit.principal, older=older)
         seat.calls += 1
         try:
-            result, session = await self._call(seat, request, pin, meta)
+            if pin is None:
+                result, session = await self._read(seat, request)
+            else:
+                meta = {META_EXECUTION: execution, META_STEP: step, META_KEY: permit.idempotency_key()}
+                result, session = await self._call(seat, request, pin, meta)
         finally:
             seat.calls -= 1
-        value = _answer(session, pin, result)
-        sent = len(json.dumps(dict(request.arguments)))
-        return value, Receipt(bytes_out=sent, bytes_in=len(result.model_dump_json(by_alias=True, exclude_none=True)))
+        value = result if pin is None else _value(session, pin, result, whole=isinstance(request, PassedCall))
+        return value, Receipt(
+            bytes_out=len(json.dumps(dict(request.arguments or getattr(request, "more", {})))), bytes_in=len(_encode(result))
+        )
+
+    def changes(self, kind: str) -> int:
+        """How often servers have told that their lists of `kind` (`tools`, `prompts`, `resources`) changed."""
+        return self._seats.changes(kind)
 
     async def aclose(self) -> None:
         """End all servers, and wait until their processes are gone."""
-        self._seats.clear()
-        await asyncio.gather(*(session.close() for session in self._living))
+        await self._seats.close()
 
-    def _known(self, request: ToolCall) -> tuple[Upstream, ToolDescription]:
-        upstream = self._upstreams(request.server)
+    def _upstream(self, server: str) -> Upstream:
+        upstream = self._upstreams(server)
         if upstream is None:
-            raise InputError("OMG-M005", f"there is no tool server {request.server}", details={"server": request.server})
+            raise InputError("OMG-M005", f"there is no tool server {server}", details={"server": server})
+        return upstream
+
+    def _pin(self, request: ToolCall) -> ToolDescription:
         pin = self._pins(request.server, request.tool)
         if pin is None:
             raise UpstreamError(
@@ -107,126 +115,56 @@ class McpEffector:
                 advice=f"read it and accept it: omega mcp tools {request.server} --accept",
                 details={"server": request.server, "tool": request.tool},
             )
-        return upstream, pin
+        return pin
 
-    async def _call(self, seat: _Seat, request: ToolCall, pin: ToolDescription, meta: dict[str, str]) -> tuple[CallToolResult, Session]:
+    async def _call(self, seat: Seat, request: ToolCall, pin: ToolDescription, meta: dict[str, str]) -> tuple[dict[str, Any], Conversation]:
         deadline = time.monotonic() + request.timeout_s
-        session = await self._session(seat, request.cwd, deadline)
-        if time.monotonic() >= deadline:
-            raise _late(seat)
+        session = await self._session(seat, deadline)
+        more = request.more if isinstance(request, PassedCall) else {}
+        guest = self._guests() if isinstance(request, PassedCall) else None
+        if guest is not None:
+            guest.begun(meta[META_EXECUTION])
         try:
             await session.refresh(deadline - time.monotonic())
             _compare(pin, session.tools.get(pin.name))
-            result = await _sent(session.call(pin.name, request.arguments, meta, deadline - time.monotonic()))
+            result = await _sent(session.call(pin.name, request.arguments, meta, deadline - time.monotonic(), more=more, guest=guest))
         finally:
-            if session.over and seat.session is session:  # the first of its open calls to notice counts the failure, once
-                seat.session = None
-                self._count_failure(seat)
+            self._seats.after(seat, session)
         seat.failures = 0
         return result, session
 
-    def _seat(self, upstream: Upstream, cwd: str | None) -> _Seat:
-        key = (upstream.name, cwd)
-        seat = self._seats.pop(key, None) or _Seat(upstream)
-        seat.upstream = upstream
-        self._seats[key] = seat  # at the end: the order of the dictionary is the order of use
-        return seat
-
-    async def _session(self, seat: _Seat, cwd: str | None, deadline: float) -> Session:
-        """The live session of this seat, started if need be."""
-        await self._make_room(seat)
-        async with _held(seat, deadline):
-            if seat.session is not None and (seat.session.over or seat.running != seat.upstream):
-                await seat.session.close()
-                seat.session = None
-            if seat.session is None:
-                await asyncio.sleep(max(0.0, min(seat.not_before, deadline) - time.monotonic()))
-                seat.session = await self._open(seat, cwd, deadline)
-            return seat.session
-
-    async def _open(self, seat: _Seat, cwd: str | None, deadline: float) -> Session:
-        upstream = seat.running = seat.upstream
-        session: Session | None = None
+    async def _read(self, seat: Seat, request: ToolCall) -> tuple[dict[str, Any], Conversation]:
+        if not isinstance(request, PassedRead) or request.method not in READS:
+            raise InputError("OMG-I001", f"{request.tool[:80]!r} is nothing that is passed on")
+        method, deadline = request.method, time.monotonic() + request.timeout_s
+        session = await self._session(seat, deadline)
+        if method in _LISTS and method.partition("/")[0] not in session.capabilities:
+            return {_LISTS[method]: []}, session
         try:
-            session = open_session(upstream, self._launch, cwd=cwd, secrets=self._secrets, limits=self._limits)
-            self._living.add(session)
-            session.when_over(self._living.discard)
-            await session.start(min(upstream.timeout_s, deadline - time.monotonic()))
-        except OmegaError:
-            self._count_failure(seat)
-            raise
-        except asyncio.CancelledError:
-            if session is not None:
-                await session.close(hurry=True)
-            raise
+            result = await session.ask(method, dict(request.more), deadline - time.monotonic(), guest=self._guests())
+        finally:
+            self._seats.after(seat, session)
+        seat.failures = 0
+        return result, session
+
+    async def _session(self, seat: Seat, deadline: float) -> Conversation:
+        session = await self._seats.session(seat, deadline)
+        if time.monotonic() >= deadline:
+            raise late(seat)
         return session
 
-    async def _make_room(self, wanted: _Seat) -> None:
-        """Close the longest unused sessions when there are more than the limit."""
-        spare = [key for key, seat in self._seats.items() if seat.calls == 0 and seat is not wanted]
-        for key in spare[: max(0, len(self._seats) - self._limits.sessions)]:
-            seat = self._seats.pop(key)
-            if seat.session is not None:
-                await seat.session.close()
 
-    def _count_failure(self, seat: _Seat) -> None:
-        pause_s = min(self._limits.backoff_s * 2.0 ** min(seat.failures, 30), self._limits.backoff_max_s)
-        seat.failures += 1
-        seat.not_before = time.monotonic() + pause_s
+_encode = msgspec.json.Encoder().encode
 
 
-@asynccontextmanager
-async def _held(seat: _Seat, deadline: float) -> AsyncIterator[None]:
-    """The seat's lock, unless another call is still starting the server when the time of this one is over."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            await seat.lock.acquire()
-    except TimeoutError as error:
-        raise _late(seat) from error
-    try:
-        yield
-    finally:
-        seat.lock.release()
-
-
-async def _sent(call: Awaitable[CallToolResult]) -> CallToolResult:
+async def _sent(call: Awaitable[dict[str, Any]]) -> dict[str, Any]:
     """Mark errors from here on with `sent`: the request may have reached the server, so the fate of a write is unknown."""
     try:
         return await call
     except UpstreamError as error:
-        error.details["sent"] = True
+        if not error.details.pop("unsent", False):
+            error.details["sent"] = True
         raise
-
-
-def _late(seat: _Seat) -> UpstreamError:
-    name = seat.upstream.name
-    return UpstreamError("OMG-M003", f"{name} was still starting when the time of the call was over", details={"server": name})
-
-
-def open_session(upstream: Upstream, launch: Launch, *, cwd: str | None, secrets: Secrets, limits: Limits) -> Session:
-    """Begin a conversation with `upstream`. Secrets are looked up now. Raises UpstreamError (OMG-M001)."""
-    hidden = secret_values(upstream, secrets)
-    if upstream.transport is Transport.HTTP:
-        return Session(upstream.name, HttpTransport(upstream.url, resolve(upstream, upstream.headers, secrets), limits), limits, hidden)
-    folder = cwd or upstream.cwd
-    try:
-        argv, env = launch(upstream.argv, cwd=folder, env=resolve(upstream, upstream.env, secrets))
-    except InputError as error:
-        details = {"server": upstream.name, **error.details}
-        raise UpstreamError("OMG-M001", f"{upstream.name} cannot be started: {error.cause}", details=details) from error
-    return Session(upstream.name, StdioTransport(upstream.name, argv, env, folder, limits), limits, hidden)
-
-
-async def describe(
-    upstream: Upstream, launch: Launch, *, secrets: Secrets = os.environ.get, limits: Limits | None = None
-) -> list[ToolDescription]:
-    """What `upstream` offers now, in its own order. Starts the server and ends it again. Raises UpstreamError (OMG-M001, M003, M006)."""
-    session = open_session(upstream, launch, cwd=None, secrets=secrets, limits=limits or Limits())
-    try:
-        await session.start(upstream.timeout_s)
-        return list(session.tools.values())
-    finally:
-        await session.close()
 
 
 def _compare(pin: ToolDescription, offered: ToolDescription | None) -> None:
@@ -246,22 +184,31 @@ def _compare(pin: ToolDescription, offered: ToolDescription | None) -> None:
         raise UpstreamError("OMG-M004", f"{name} is not what was accepted: {', '.join(changed)} changed", details=details)
 
 
-def _answer(session: Session, pin: ToolDescription, result: CallToolResult) -> Any:
+def _value(session: Conversation, pin: ToolDescription, result: dict[str, Any], *, whole: bool) -> Any:
+    """What a result is worth: all of it to a client, its content to a flow. Raises UpstreamError (OMG-M006, M007)."""
     name = f"{pin.server}/{pin.name}"
     details: dict[str, Any] = {"server": pin.server, "tool": pin.name, "sent": True}
-    texts = [block.text for block in result.content if block.type == "text"]
-    if result.is_error:
+    blocks = result.get("content", [])
+    complete = result.get("resultType", "complete") == "complete"
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks) or (complete and "content" not in result):
+        raise UpstreamError("OMG-M006", f"{name} answered with something that is no result by the protocol", details=details)
+    if not complete:
+        if whole:
+            return result
+        raise UpstreamError("OMG-M006", f"{name} asks for more input in the middle of a call, which is not supported", details=details)
+    texts = [str(block.get("text", "")) for block in blocks if block.get("type") == "text"]
+    if result.get("isError"):
+        if whole:
+            return result
         words = session.quote("\n".join(texts)) or "it gave no reason"
         raise UpstreamError("OMG-M007", f"{name} reported: {words}", details={**details, "message": words})
-    if result.result_type != "complete":
-        raise UpstreamError("OMG-M006", f"{name} asks for more input in the middle of a call, which is not supported", details=details)
-    structured = "structured_content" in result.model_fields_set
+    structured = "structuredContent" in result
     if pin.output_schema is not None:
         if not structured:
             raise UpstreamError("OMG-M006", f"{name} promised structured content and gave none", details=details)
-        check_answer(pin.server, pin.name, pin.output_schema, result.structured_content)
-    if structured and result.structured_content is not None:
-        return result.structured_content
-    if len(texts) == len(result.content):
-        return "\n".join(texts)
-    return [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in result.content]
+        check_answer(pin.server, pin, result["structuredContent"])
+    if whole:
+        return result
+    if structured and result["structuredContent"] is not None:
+        return result["structuredContent"]
+    return "\n".join(texts) if len(texts) == len(blocks) else blocks

@@ -1,4 +1,4 @@
-"""One live conversation with one tool server.
+"""One live conversation with one tool server over standard input and output, on the SDK's client.
 
 Theory. The SDK's client must be entered and left by the same task, but calls come from many, and any of them may be cancelled. So a
 session is a task of its own that opens the transport, shakes hands, lists the tools, and then waits until the conversation is over;
@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from omega.adapters.mcp.description import ToolDescription
-from omega.adapters.mcp.http import HttpTransport
+from omega.adapters.mcp.guests import Guest
 from omega.adapters.mcp.limits import Limits, quote
 from omega.adapters.mcp.stdio import StdioTransport
 from omega.kernel.errors import OmegaError, UpstreamError
@@ -30,19 +30,30 @@ if TYPE_CHECKING:
     from anyio import CancelScope
     from mcp import Client
     from mcp.client.session import IncomingMessage
-    from mcp_types import CallToolResult, Tool
+    from mcp.shared.dispatcher import ProgressFnT
+    from mcp_types import Tool
 
 LAST_WORDS_S: Final = 2.0
 """Patience with a cancelled request, and with the exit status and last words of a server that has closed its output."""
 
 _Result = TypeVar("_Result")
+_READS: Final = {
+    "resources/list": "ListResources",
+    "resources/templates/list": "ListResourceTemplates",
+    "resources/read": "ReadResource",
+    "prompts/list": "ListPrompts",
+    "prompts/get": "GetPrompt",
+    "completion/complete": "Complete",
+}
+"""Reads with the beginning of the names of their types in the SDK."""
+
 _SDK_LOGS: Final = ("mcp", "client", "httpx2", "httpcore2")
 
 
 class Session:
     """A conversation with the server `name` over `transport`. `secrets` never show in its errors."""
 
-    def __init__(self, name: str, transport: StdioTransport | HttpTransport, limits: Limits, secrets: tuple[str, ...]) -> None:
+    def __init__(self, name: str, transport: StdioTransport, limits: Limits, secrets: tuple[str, ...]) -> None:
         self.name = name
         self.tools: dict[str, ToolDescription] = {}
         self._transport, self._limits, self._secrets = transport, limits, secrets
@@ -52,6 +63,7 @@ class Session:
         self._announced = 0
         self._listed_after = 0
         self._cause: Exception | None = None
+        self._told_of: Callable[[Iterable[str]], None] = _nobody_asks
         self._leave = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._refreshing = asyncio.Lock()
@@ -65,6 +77,15 @@ class Session:
     def when_over(self, tell: Callable[[Session], None]) -> None:
         """Have `tell` called with this session once its process is gone."""
         self._task.add_done_callback(lambda _: tell(self))
+
+    def when_changed(self, tell: Callable[[Iterable[str]], None]) -> None:
+        """Have `tell` called with the kinds of list that the server says have changed: `tools`, the only ones that are followed here."""
+        self._told_of = tell
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """What the server said it can do."""
+        return {} if self._client is None else self._client.server_capabilities.model_dump(by_alias=True, exclude_none=True)
 
     async def start(self, timeout_s: float) -> None:
         """Wait until the server has listed its tools. Raises UpstreamError OMG-M001 (cannot be started) or OMG-M003 (hangs)."""
@@ -81,16 +102,38 @@ class Session:
             if self._announced > self._listed_after or time.monotonic() - self._listed_at > self._limits.recheck_s:
                 await self._within(self._list(self._entered()), timeout_s, "its list of tools")
 
-    async def call(self, tool: str, arguments: Mapping[str, Any], meta: Mapping[str, str], timeout_s: float) -> CallToolResult:
-        """Call `tool` and give the SDK's result as it came.
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        meta: Mapping[str, str],
+        timeout_s: float,
+        *,
+        more: Mapping[str, Any],
+        guest: Guest | None,
+    ) -> dict[str, Any]:
+        """Call `tool`; gives the result as it came. Raises what `ask` raises."""
+        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+
+        params = CallToolRequestParams.model_validate({"name": tool, "arguments": dict(arguments), **more, "_meta": dict(meta)})
+        progress = _progress_to(guest)
+        request = self._entered().session.send_request(CallToolRequest(params=params), CallToolResult, progress_callback=progress)
+        return _plain(await self._within(request, timeout_s, f"the call of {tool}"))
+
+    async def ask(
+        self, method: str, params: dict[str, Any], timeout_s: float, *, guest: Guest | None = None, what: str = ""
+    ) -> dict[str, Any]:
+        """One read of a server (`omega.adapters.mcp.passing.READS`) to its result.
 
         Raises UpstreamError: OMG-M002 (went away), OMG-M003 (hangs), OMG-M006 (no result by the protocol), OMG-M007 (refused).
         """
-        from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+        import mcp_types
 
-        params = CallToolRequestParams.model_validate({"name": tool, "arguments": dict(arguments), "_meta": dict(meta)})
-        request = self._entered().session.send_request(CallToolRequest(params=params), CallToolResult)
-        return await self._within(request, timeout_s, f"the call of {tool}")
+        stem = _READS[method]
+        params_of = getattr(mcp_types, f"{stem}RequestParams", mcp_types.PaginatedRequestParams)
+        wanted = getattr(mcp_types, f"{stem}Request")(params=params_of.model_validate(params))
+        request = self._entered().session.send_request(wanted, getattr(mcp_types, f"{stem}Result"))
+        return _plain(await self._within(request, timeout_s, what or method))
 
     async def close(self, *, hurry: bool = False) -> None:
         """End the conversation and wait until its process is gone. Safe to call again."""
@@ -154,6 +197,7 @@ class Session:
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
                     self._announced += 1
+                    self._told_of(["tools"])
         except ListenNotSupportedError:
             return
         except (SubscriptionLost, MCPError):
@@ -164,6 +208,7 @@ class Session:
 
         if isinstance(message, ToolListChangedNotification):
             self._announced += 1
+            self._told_of(["tools"])
 
     async def _list(self, client: Client) -> None:
         announced = self._announced  # a change announced while the list is on its way counts for the next one
@@ -201,16 +246,13 @@ class Session:
 
     async def _outcome(self, asked: asyncio.Future[_Result], what: str) -> _Result:
         from mcp.shared.exceptions import MCPError
-        from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
+        from mcp_types import CONNECTION_CLOSED, PARSE_ERROR
         from pydantic import ValidationError
 
         try:
             return asked.result()
         except MCPError as error:
-            lost = {CONNECTION_CLOSED, PARSE_ERROR}
-            if isinstance(self._transport, HttpTransport):  # the SDK turns HTTP failures into these
-                lost |= {INTERNAL_ERROR, INVALID_REQUEST}
-            if error.code not in lost:
+            if error.code not in (CONNECTION_CLOSED, PARSE_ERROR):
                 words = self.quote(error.message)
                 details = {"server": self.name, "error_code": error.code, "message": words}
                 raise UpstreamError("OMG-M007", f"{self.name} refused {what}: {words}", details=details) from error
@@ -257,6 +299,27 @@ def _described(server: str, tool: Tool) -> ToolDescription:
     except ValueError as error:
         raise UpstreamError("OMG-M006", f"{server}/{tool.name} has a description that is not JSON", details={"server": server}) from error
     return made
+
+
+def _nobody_asks(kinds: Iterable[str]) -> None:
+    """Nobody wants to know of changes."""
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    """A result of the SDK as the data that the server sent."""
+    sent: dict[str, Any] = result.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return sent
+
+
+def _progress_to(guest: Guest | None) -> ProgressFnT | None:
+    if guest is None or not guest.wants_progress:
+        return None
+
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        parts = {"progress": progress, "total": total, "message": message}
+        await guest.tell("notifications/progress", {key: value for key, value in parts.items() if value is not None})
+
+    return tell
 
 
 def _innermost(error: Exception) -> Exception:

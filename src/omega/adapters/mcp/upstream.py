@@ -18,7 +18,7 @@ MAX_TIMEOUT_S: Final = 3_600.0
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_REFERENCE: Final = re.compile(r"(?P<scheme>[A-Za-z][\w-]* )?(?P<kind>env|plain):(?P<rest>.*)", re.DOTALL)
+_REFERENCE: Final = re.compile(r"(?P<scheme>[A-Za-z][\w-]* )?(?P<kind>env|plain|user):(?P<rest>.*)", re.DOTALL)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Secrets = Callable[[str], str | None]
@@ -37,7 +37,8 @@ class Upstream:
     """One MCP server. `argv`, `env`, `cwd` belong to stdio, `url` and `headers` to HTTP.
 
     The values of `env` and `headers` are references: `env:NAME` stands for the environment variable NAME at the moment of the
-    launch, `plain:TEXT` for TEXT itself; a scheme may precede them (`Bearer env:TOKEN`). `timeout_s` is the patience with its
+    launch, `user:NAME` for the secret NAME of whoever calls, `plain:TEXT` for TEXT itself; a scheme may precede them (`Bearer env:TOKEN`).
+    A server with a `user:` reference is spoken to in a session of its own for each caller. `timeout_s` is the patience with its
     start and with its list of tools; a call has a timeout of its own.
     Raises InputError (OMG-I001) when the parts do not fit together.
     """
@@ -55,6 +56,12 @@ class Upstream:
         problem = _problem(self)
         if problem:
             raise InputError("OMG-I001", f"tool server {self.name!r}: {problem}")
+
+    @property
+    def per_user(self) -> bool:
+        """Whether its credentials are the caller's own, so that no two callers share a session."""
+        references = (*self.env.values(), *self.headers.values())
+        return any(parts["kind"] == "user" for parts in map(_REFERENCE.fullmatch, references) if parts is not None)
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain data; holds references, no secret."""
@@ -92,33 +99,52 @@ class Upstream:
             raise InputError("OMG-I001", f"tool server record: {error}") from error
 
 
-def resolve(upstream: Upstream, references: Mapping[str, str], secrets: Secrets) -> dict[str, str]:
-    """The values that `references` (of `env` or `headers`) stand for. Raises UpstreamError (OMG-M001) naming a variable that is not set."""
+def nothing(name: str) -> str | None:
+    """The secrets of a caller who has none."""
+    return None
+
+
+def resolve(upstream: Upstream, references: Mapping[str, str], secrets: Secrets, own: Secrets = nothing) -> dict[str, str]:
+    """The values that `references` (of `env` or `headers`) stand for; `own` are the caller's secrets.
+
+    Raises UpstreamError (OMG-M001) naming what is not there.
+    """
     resolved: dict[str, str] = {}
     for key, reference in references.items():
         parts = _REFERENCE.fullmatch(reference)
         if parts is None:
             raise InputError("OMG-I001", f"tool server {upstream.name}: {key} is not a reference")
         value: str | None = parts["rest"]
-        if parts["kind"] == "env":
-            value = secrets(parts["rest"])
-            if value is None:
-                raise UpstreamError(
-                    "OMG-M001",
-                    f"{upstream.name} needs the environment variable {parts['rest']}, which is not set",
-                    advice=f"set {parts['rest']}, then try again",
-                    details={"server": upstream.name, "variable": parts["rest"]},
-                )
+        if parts["kind"] != "plain":
+            value = (secrets if parts["kind"] == "env" else own)(parts["rest"])
+        if value is None:
+            raise _missing(upstream, parts["kind"], parts["rest"])
         resolved[key] = f"{parts['scheme'] or ''}{value}"
     return resolved
 
 
-def secret_values(upstream: Upstream, secrets: Secrets) -> tuple[str, ...]:
+def _missing(upstream: Upstream, kind: str, name: str) -> UpstreamError:
+    if kind == "env":
+        return UpstreamError(
+            "OMG-M001",
+            f"{upstream.name} needs the environment variable {name}, which is not set",
+            advice=f"set {name}, then try again",
+            details={"server": upstream.name, "variable": name},
+        )
+    return UpstreamError(
+        "OMG-M001",
+        f"{upstream.name} is called with the caller's own {name}, and the caller has left none here",
+        advice=f"leave it, as that caller: omega mcp credential {name}",
+        details={"server": upstream.name, "credential": name},
+    )
+
+
+def secret_values(upstream: Upstream, secrets: Secrets, own: Secrets = nothing) -> tuple[str, ...]:
     """The secrets that the record names, as far as they are set: what must never show in an error."""
     values = []
     for reference in (*upstream.env.values(), *upstream.headers.values()):
         parts = _REFERENCE.fullmatch(reference)
-        if parts is not None and parts["kind"] == "env" and (value := secrets(parts["rest"])):
+        if parts is not None and parts["kind"] != "plain" and (value := (secrets if parts["kind"] == "env" else own)(parts["rest"])):
             values.append(value)
     return tuple(values)
 
@@ -131,8 +157,8 @@ def _problem(upstream: Upstream) -> str:
     for kind, references in (("environment variable", upstream.env), ("header", upstream.headers)):
         for key, reference in references.items():
             parts = _REFERENCE.fullmatch(reference)
-            if parts is None or (parts["kind"] == "env" and _VARIABLE.fullmatch(parts["rest"]) is None):
-                return f"{kind} {key} must be given as env:NAME or plain:TEXT"
+            if parts is None or (parts["kind"] != "plain" and _VARIABLE.fullmatch(parts["rest"]) is None):
+                return f"{kind} {key} must be given as env:NAME, user:NAME or plain:TEXT"
     return _stdio_problem(upstream) if upstream.transport is Transport.STDIO else _http_problem(upstream)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from omega.adapters.sql.batches import ENDED
+from omega.adapters.sql.families import Member, parted
 from omega.adapters.sql.lines import earlier, ready_us
 from omega.kernel.journal import Row, Status
-from omega.kernel.ports import Letter, Line, Want
+from omega.kernel.ports import Erased, Letter, Line, Want
 from omega.kernel.queueing import Load, Waiting
 
 
@@ -97,6 +100,45 @@ class Snapshot:
                 self.begun[queue] = [moment for moment in self.begun.get(queue, ()) if moment > since]
                 loads[queue].begun = len(self.begun[queue])
         return loads
+
+    def destroy(self, execution: str) -> None:
+        """Destroy the payloads and the key of one execution."""
+        held = self.rows.get(execution, {})
+        self.rows[execution] = {seq: msgspec.structs.replace(row, payload=None) for seq, row in held.items()}
+        self.keys.pop(execution, None)
+        self.compacted.add(execution)
+
+    def erase(self, tenant: str, executions: Sequence[str]) -> Erased:
+        """Destroy whole families, see `kernel.ports.Store.erase`."""
+        family = {name for name in executions if name in self.lines and self.lines[name].tenant == tenant}
+        before = 0
+        while before < len(family):
+            before = len(family)
+            family |= {line.execution for line in self.lines.values() if line.tenant == tenant and {line.origin, line.parent} & family}
+        members = [Member(0, name, line.origin, line.status, self._above(line)) for name, line in self.lines.items() if name in family]
+        erased, _ = parted(members)
+        for name in erased.gone:
+            self.destroy(name)
+            self.lines[name] = replace(self.lines[name], labels={}, key="")
+        return erased
+
+    def redact(self, tenant: str, execution: str, payloads: Mapping[int, bytes], key: bytes, label: str) -> bool:
+        """Put other payloads and another key in place, see `kernel.ports.Store.redact`."""
+        line = self.lines.get(execution)
+        forked = any(other.origin == execution and other.execution not in self.compacted for other in self.lines.values())
+        if line is None or line.tenant != tenant or line.status not in ENDED or line.origin or forked or execution in self.compacted:
+            return False
+        if (above := self._above(line)) and above not in ENDED:
+            return False
+        held = self.rows.get(execution, {})
+        self.rows[execution] = {seq: msgspec.structs.replace(row, payload=payloads.get(seq)) for seq, row in held.items()}
+        self.keys[execution] = key
+        self.lines[execution] = replace(line, labels={name: value for name, value in line.labels.items() if name != label})
+        return True
+
+    def _above(self, line: Line) -> str:
+        parent = self.lines.get(line.parent)
+        return "" if parent is None else parent.status
 
     def compactable(self, tenant: str, ended_before_us: int) -> Iterator[str]:
         """Executions that ended before that moment and still have their payloads, unless a fork that has them too rests on them, or their

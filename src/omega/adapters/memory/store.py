@@ -23,7 +23,7 @@ from omega.adapters.sql.lines import Listing, born, changed, matches, ready_us, 
 from omega.adapters.sql.queue import Counts
 from omega.kernel.errors import OmegaError, StorageError
 from omega.kernel.journal import Row, Status
-from omega.kernel.ports import Batch, Committed, Letter, Line, Search, Sequencer, Taken, Want
+from omega.kernel.ports import Batch, Committed, Erased, Letter, Line, Search, Sequencer, Taken, Want
 from omega.kernel.queueing import choose
 
 
@@ -169,12 +169,31 @@ class MemoryStore(Listing):
         self._drain()
         chosen = list(self._durable.compactable(tenant, ended_before_us))[:limit]
         for execution in chosen:
-            held = self._durable.rows.get(execution, {})
-            self._durable.rows[execution] = {seq: msgspec.structs.replace(row, payload=None) for seq, row in held.items()}
-            self._durable.keys.pop(execution, None)
-            self._durable.compacted.add(execution)
+            self._durable.destroy(execution)
         self.counts.commits += bool(chosen)
         return len(chosen)
+
+    async def erase(self, tenant: str, executions: Sequence[str]) -> Erased:
+        """See `kernel.ports.Store.erase`."""
+        self._drain()
+        erased = self._durable.erase(tenant, executions)
+        self.counts.commits += bool(erased.gone)
+        return erased
+
+    async def redact(self, tenant: str, execution: str, payloads: Mapping[int, bytes], key: bytes, label: str) -> bool:
+        """See `kernel.ports.Store.redact`."""
+        self._drain()
+        done = self._durable.redact(tenant, execution, payloads, key, label)
+        self.counts.commits += done
+        return done
+
+    async def prune(self, tenant: str, leaves: Mapping[int, bytes]) -> None:
+        """See `kernel.ports.Store.prune`."""
+        self._drain()
+        held = self._durable.logs[tenant].leaves
+        for index, body in leaves.items():
+            held[index] = body
+        self.counts.commits += bool(leaves)
 
     # Reader
 

@@ -17,10 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
-
-from omega.kernel.effects import ModelCall
 
 MODEL: Final = "OMEGA_MODEL"
 URL: Final = "OMEGA_MODEL_URL"
@@ -50,28 +48,25 @@ _KNOWN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One model that can be asked: provider and model name, base URL, key (may be empty), name of the field that limits the answer."""
+    """One model that can be asked: provider and model name, base URL, key (may be empty), name of the field that limits the answer, and the
+    interface that it `speaks` where its name does not say so."""
 
     name: str
     model: str
     base_url: str
     key: str = field(repr=False)
     limit_field: str = "max_tokens"
+    speaks: str = ""
 
     @property
     def label(self) -> str:
         """What reports call the model: `provider:model`."""
         return f"{self.name}:{self.model}"
 
-    def request(self, call: ModelCall) -> tuple[str, dict[str, str], dict[str, Any]]:
-        """URL, headers and JSON body that ask `call` of this model."""
-        if self.name == "anthropic":
-            headers = {"x-api-key": self.key, "anthropic-version": ANTHROPIC_VERSION}
-            body = {"system": call.instructions, "messages": [{"role": "user", "content": call.prompt}]}
-            return f"{self.base_url}/v1/messages", headers, {"model": self.model, self.limit_field: call.max_tokens, **body}
-        messages = [{"role": "system", "content": call.instructions}, {"role": "user", "content": call.prompt}]
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return f"{self.base_url}/chat/completions", headers, {"model": self.model, self.limit_field: call.max_tokens, "messages": messages}
+    @property
+    def interface(self) -> str:
+        """Which interface it speaks: `anthropic` or `openai`."""
+        return "anthropic" if self.speaks == "anthropic" or (not self.speaks and self.name == "anthropic") else "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ def configured(variables: Mapping[str, str]) -> Provider | Missing:
     wanted = variables.get(MODEL, "").strip()
     if url := variables.get(URL, "").strip():
         return (
-            _checked(Provider("local", wanted, url.rstrip("/"), variables.get(KEY, "")))
+            checked(Provider("local", wanted, url.rstrip("/"), variables.get(KEY, "")))
             if wanted
             else Missing(f"{URL} is set, {MODEL} is not")
         )
@@ -102,10 +97,10 @@ def configured(variables: Mapping[str, str]) -> Provider | Missing:
         return Missing(f"{known[0].key} is set, but {MODEL} names no model")
     chosen = known[0]
     base_url = variables.get(chosen.base_variable, "") if chosen.base_variable else ""
-    return _checked(Provider(chosen.name, wanted, (base_url or chosen.base_url).rstrip("/"), variables[chosen.key], chosen.limit_field))
+    return checked(Provider(chosen.name, wanted, (base_url or chosen.base_url).rstrip("/"), variables[chosen.key], chosen.limit_field))
 
 
-def _checked(provider: Provider) -> Provider | Missing:
+def checked(provider: Provider) -> Provider | Missing:
     """Refuses an address to which a key or a prompt would travel in the clear."""
     try:
         url = urlsplit(provider.base_url)
@@ -117,27 +112,3 @@ def _checked(provider: Provider) -> Provider | Missing:
     if url.scheme == "http" and provider.key and host not in _LOOPBACK:
         return Missing("the model's key is sent over https, or to this machine, only")
     return provider
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model gave: its text, the tokens it says were used (0: it did not say), and whether it finished by itself."""
-
-    text: str
-    tokens: int
-    finished: bool
-
-
-def parse(provider: str, body: Any) -> Answer | None:
-    """The answer in a provider's JSON; None when it has another shape."""
-    try:
-        if provider == "anthropic":
-            text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
-            usage = body.get("usage") or {}
-            tokens = int(usage.get("input_tokens", 0)) + int(usage.get("output_tokens", 0))
-            return Answer(text, tokens, body.get("stop_reason") != "max_tokens")
-        choice = body["choices"][0]
-        tokens = int((body.get("usage") or {}).get("total_tokens", 0))
-        return Answer(str(choice["message"].get("content") or ""), tokens, choice.get("finish_reason") != "length")
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import ssl
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from omega.adapters.net.hints import Heard
@@ -27,6 +28,9 @@ RECONNECT_S = 0.5
 PENDING_BYTES = 64 << 10
 """Most that waits to be sent while there is no connection; hints beyond it are lost."""
 
+Tls = Callable[[], ssl.SSLContext]
+"""Gives the context to connect with: the same object with a newer certificate in it, or a new one."""
+
 _MAX_BYTES = 4 * MAX_NAME
 _EXTRA = "install the extra `nats` of this package: it brings nats-py"
 
@@ -40,8 +44,10 @@ class NatsWakeups:
         self._heard = heard
 
     @classmethod
-    async def open(cls, address: str, *, subject: str = SUBJECT, credentials: str | None = None) -> NatsWakeups:
+    async def open(cls, address: str, *, subject: str = SUBJECT, credentials: str | None = None, tls: Tls | None = None) -> NatsWakeups:
         """Listen on the server at `address` (`nats://`, `tls://`), with a credentials file if need be.
+
+        `tls` gives the context to connect with; it is asked again whenever the connection is lost, so that it can renew its certificate.
 
         Raises StorageError (OMG-S002) when the server cannot be reached; once it was, a lost connection comes back by itself.
         """
@@ -50,6 +56,10 @@ class NatsWakeups:
 
         async def missed(*_: object) -> None:
             heard.hear_all()
+
+        async def lost(*_: object) -> None:
+            if tls is not None:
+                tls()
 
         async def hear(message: Any) -> None:
             if len(message.data) <= _MAX_BYTES:
@@ -66,7 +76,9 @@ class NatsWakeups:
                     pending_size=PENDING_BYTES,
                     user_credentials=credentials,
                     reconnected_cb=missed,
-                    error_cb=_ignore,
+                    disconnected_cb=lost,
+                    error_cb=lost,  # one that fails is made again; nothing is lost but hints
+                    **({} if tls is None else {"tls": tls()}),
                 )
                 await client.subscribe(subject, cb=hear)
                 await client.flush()
@@ -91,10 +103,6 @@ class NatsWakeups:
         """Listen no longer. Safe to call twice."""
         with contextlib.suppress(_library().errors.Error, OSError):
             await self._client.close()
-
-
-async def _ignore(error: Exception) -> None:
-    """A connection that fails is made again; nothing is lost but hints."""
 
 
 def _library() -> Any:

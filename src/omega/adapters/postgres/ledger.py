@@ -19,7 +19,7 @@ Wake-ups. Whatever makes an execution due announces its queue in the same transa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +29,12 @@ from omega.adapters.postgres.turns import MAX_LOOKS, Turns, less
 from omega.adapters.postgres.turns import STATEMENTS as TURN_STATEMENTS
 from omega.adapters.postgres.wakeups import WORK_CHANNEL
 from omega.adapters.sql.batches import ENDED, stale, unknown
+from omega.adapters.sql.families import Member, parted
 from omega.adapters.sql.forks import MAX_FORK_DEPTH, check_origin
 from omega.adapters.sql.lines import COLUMNS, born, values_of
 from omega.adapters.sql.queue import Entry, Refusals
 from omega.kernel.errors import OmegaError, StorageError
-from omega.kernel.ports import Batch, Committed, Head, Sequencer, Taken, Want
+from omega.kernel.ports import Batch, Committed, Erased, Head, Sequencer, Taken, Want
 
 WRITE_S = 60.0
 """Longest wait for one statement of the writer, in seconds. What became of it is then unknown, so the store stops."""
@@ -114,11 +115,49 @@ _COMPACT = (
     "DELETE FROM keys WHERE execution = ANY($1::bigint[])",
     "UPDATE executions SET compacted = true WHERE number = ANY($1::bigint[])",
 )
+_FAMILY = """
+WITH RECURSIVE family (execution) AS (
+    SELECT execution FROM executions WHERE tenant = $1 AND execution = ANY($2::text[])
+    UNION
+    SELECT next.execution FROM family AS f CROSS JOIN LATERAL (
+        SELECT e.execution FROM executions AS e WHERE e.origin = f.execution AND e.origin <> ''
+        UNION ALL SELECT e.execution FROM executions AS e WHERE e.parent = f.execution AND e.parent <> '') AS next)
+SELECT number, execution, origin, status,
+    coalesce((SELECT p.status FROM executions AS p WHERE p.execution = e.parent AND e.parent <> ''), '')
+FROM executions AS e WHERE tenant = $1 AND execution IN (SELECT execution FROM family) ORDER BY number FOR UPDATE"""
+_PURGED = "SELECT number, execution FROM executions WHERE tenant = $1 ORDER BY number FOR UPDATE"
+_PURGE = (
+    "DELETE FROM journal WHERE execution = ANY($1::bigint[])",
+    "DELETE FROM keys WHERE execution = ANY($1::bigint[])",
+)
+_PURGE_INBOX = "DELETE FROM inbox WHERE execution = ANY($1::text[])"
+_PURGE_DOCUMENTS = (
+    "DELETE FROM documents WHERE kind <> 'revoked'"
+    " AND (position($1::text in name) > 0 OR position(convert_to($1::text, 'UTF8') in body) > 0)"
+)
+_PURGE_LOG = tuple(f"DELETE FROM {table} WHERE tenant = $1" for table in ("leaves", "checkpoints", "logs", "executions"))  # noqa: S608
+_REDACTABLE = """
+SELECT number FROM executions AS e
+WHERE execution = $1 AND tenant = $2 AND status IN ('done', 'failed', 'cancelled') AND NOT compacted AND origin = ''
+    AND NOT EXISTS (SELECT FROM executions AS f WHERE f.origin = e.execution AND f.origin <> '' AND NOT f.compacted)
+    AND NOT EXISTS (SELECT FROM executions AS p WHERE p.execution = e.parent AND p.status NOT IN ('done', 'failed', 'cancelled'))
+FOR UPDATE"""
+_REDACT = """
+UPDATE journal SET payload = given.payload
+FROM journal AS old LEFT JOIN unnest($2::bigint[], $3::bytea[]) AS given (seq, payload) ON given.seq = old.seq
+WHERE journal.execution = $1 AND old.execution = $1 AND old.seq = journal.seq"""
+_REKEY = "UPDATE keys SET wrapped = $2 WHERE execution = $1"
+_DROP_LABEL = "UPDATE executions SET labels = labels - $2::text WHERE number = $1"
+_PRUNE = """
+UPDATE leaves SET body = given.body FROM unnest($2::bigint[], $3::bytea[]) AS given (idx, body)
+WHERE leaves.tenant = $1 AND leaves.idx = given.idx"""
+_UNLABEL = "UPDATE executions SET labels = '{}', key = '' WHERE number = ANY($1::bigint[])"
 _EPOCH = "SELECT epoch FROM executions WHERE execution = $1"
 
 _STATEMENTS = (
     *(_CREATE, _FENCE, _ORIGINS, _IN_ORDER, _CHANGE, _WAKE, _HINT, _KEYS, _JOURNAL, _NEW_LOGS, _LOGS, _LEAVES),
-    *(_HELD, _OWN, _RENEW, _EPOCH, _RELEASE, _COMPACTABLE, *_COMPACT, *TURN_STATEMENTS),
+    *(_HELD, _OWN, _RENEW, _EPOCH, _RELEASE, _COMPACTABLE, *_COMPACT, _FAMILY, _UNLABEL),
+    *(_REDACTABLE, _REDACT, _REKEY, _DROP_LABEL, _PRUNE, *TURN_STATEMENTS),
 )
 
 
@@ -245,6 +284,41 @@ class Ledger:
             for statement in _COMPACT if numbers else ():
                 await self._fetch(statement, numbers)
         return len(numbers)
+
+    async def erase(self, tenant: str, executions: Sequence[str]) -> Erased:
+        """Destroy whole families, see `kernel.ports.Store.erase`."""
+        async with self._connection.transaction():
+            found = await self._fetch(_FAMILY, tenant, list(executions))
+            erased, numbers = parted([Member(*each) for each in found])
+            for statement in (*_COMPACT, _UNLABEL) if numbers else ():
+                await self._fetch(statement, numbers)
+        return erased
+
+    async def purge(self, tenant: str) -> int:
+        """Remove everything of a tenant. Its lines are locked first, so what another engine still writes comes before or nowhere."""
+        async with self._connection.transaction():
+            found = await self._connection.fetch(_PURGED, tenant, timeout=WRITE_S)
+            for statement in _PURGE:
+                await self._connection.execute(statement, [number for number, _ in found], timeout=WRITE_S)
+            await self._connection.execute(_PURGE_INBOX, [execution for _, execution in found], timeout=WRITE_S)
+            for statement in (_PURGE_DOCUMENTS, *_PURGE_LOG):
+                await self._connection.execute(statement, tenant, timeout=WRITE_S)
+        return len(found)
+
+    async def redact(self, tenant: str, execution: str, payloads: Mapping[int, bytes], key: bytes, label: str) -> bool:
+        """Put other payloads and another key in place, see `kernel.ports.Store.redact`."""
+        async with self._connection.transaction():
+            found = await self._fetch(_REDACTABLE, execution, tenant)
+            for (number,) in found:
+                await self._fetch(_REDACT, number, list(payloads), list(payloads.values()))
+                await self._fetch(_REKEY, number, key)
+                await self._fetch(_DROP_LABEL, number, label)
+        return bool(found)
+
+    async def prune(self, tenant: str, leaves: Mapping[int, bytes]) -> None:
+        """Put what stays in the place of leaves, see `kernel.ports.Store.prune`."""
+        async with self._connection.transaction():
+            await self._fetch(_PRUNE, tenant, list(leaves), list(leaves.values()))
 
     async def retire(self, ended_before_us: int) -> int:
         """Drop whole partitions of the journal, see `partitions.drop`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from omega.kernel.effects import ListExecutions, Receipt, Request
 from omega.kernel.errors import InputError
-from omega.kernel.ports import Reader
+from omega.kernel.ports import Reader, Search
 from omega.kernel.verdict import Permit
 
 MAX_LINES = 10_000
@@ -28,4 +28,7 @@ class RecordsEffector:
             raise InputError("OMG-I001", f"the records port lists executions, not {type(request).__name__}")
         if not 0 < request.limit <= MAX_LINES:
             raise InputError("OMG-I001", f"a list holds 1 to {MAX_LINES:,} executions")
-        return self._reader.lines(tenant=permit.tenant, status=request.status or None, limit=request.limit), Receipt()
+        wanted = Search(
+            tenant=permit.tenant, status=(request.status,) if request.status else (), after_us=request.after_us, limit=request.limit
+        )
+        return self._reader.search(wanted), Receipt()

@@ -7,12 +7,12 @@ A ledger may be synchronous or not: its writer knows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from omega.adapters.sql.batches import measure
 from omega.adapters.sql.queue import Counts, Entry
-from omega.kernel.ports import Batch, Committed, Taken, Want
+from omega.kernel.ports import Batch, Committed, Erased, Taken, Want
 
 
 class Writing(Protocol):
@@ -77,6 +77,25 @@ class Desk:
         """See `kernel.ports.Store.compact`."""
         count: int = await self._ask_writer(chore=lambda ledger: ledger.compact(tenant, ended_before_us, limit))
         return count
+
+    async def erase(self, tenant: str, executions: Sequence[str]) -> Erased:
+        """See `kernel.ports.Store.erase`."""
+        erased: Erased = await self._ask_writer(chore=lambda ledger: ledger.erase(tenant, executions))
+        return erased
+
+    async def redact(self, tenant: str, execution: str, payloads: Mapping[int, bytes], key: bytes, label: str) -> bool:
+        """See `kernel.ports.Store.redact`."""
+        done: bool = await self._ask_writer(chore=lambda ledger: ledger.redact(tenant, execution, payloads, key, label))
+        return done
+
+    async def purge(self, tenant: str) -> int:
+        """Remove everything of `tenant`, its log too; gives how many executions there were. For tenants whose end takes all with it."""
+        count: int = await self._ask_writer(chore=lambda ledger: ledger.purge(tenant))
+        return count
+
+    async def prune(self, tenant: str, leaves: Mapping[int, bytes]) -> None:
+        """See `kernel.ports.Store.prune`."""
+        await self._ask_writer(chore=lambda ledger: ledger.prune(tenant, leaves))
 
     async def _ask_writer(self, *, batch: Batch | None = None, chore: Callable[[Any], Any] | None = None, size: int = 0) -> Any:
         loop = asyncio.get_running_loop()

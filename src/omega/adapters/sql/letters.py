@@ -13,8 +13,8 @@ from omega.kernel.ports import Letter
 VERBS = frozenset({"answer", "approve", "cancel", "redrive", "resolve", "signal"})
 """What an engine can be asked for."""
 
-MAX_LETTER = 1 << 20
-"""Longest body of a letter in bytes, as JSON."""
+MAX_LETTER = 3 << 19
+"""Longest body of a letter in bytes, as JSON: 1 MiB as it is once it is sealed and written in base64."""
 
 MAX_DOCUMENT = 4 << 20
 """Largest document in bytes: configuration, not data."""

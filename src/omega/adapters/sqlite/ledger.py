@@ -12,12 +12,14 @@ loop, in chunks 47 ms.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from omega.adapters.sql.batches import ENDED, stale, unknown
+from omega.adapters.sql.families import Member, parted
 from omega.adapters.sql.forks import check_origin
 from omega.adapters.sql.lines import COLUMNS, born, named, values_of
 from omega.adapters.sql.rota import rated
@@ -25,7 +27,7 @@ from omega.adapters.sqlite.schema import INLINE_LIMIT
 from omega.adapters.sqlite.turns import Turns
 from omega.kernel.errors import StorageError
 from omega.kernel.journal import Status
-from omega.kernel.ports import NEVER, Batch, Committed, Head, Sequencer, Taken, Want
+from omega.kernel.ports import NEVER, Batch, Committed, Erased, Head, Sequencer, Taken, Want
 from omega.kernel.queueing import choose
 
 MAX_FENCES = 65_536
@@ -62,6 +64,33 @@ _COMPACTABLE = (
     " AND NOT EXISTS (SELECT 1 FROM executions AS f WHERE f.origin = e.execution AND f.origin <> '' AND f.compacted = 0)"
     " AND NOT EXISTS (SELECT 1 FROM executions AS p WHERE p.execution = e.parent AND p.status NOT IN ('done', 'failed', 'cancelled'))"
     " ORDER BY updated_us LIMIT ?"
+)
+_FAMILY = (
+    "WITH RECURSIVE family (execution) AS ("
+    " SELECT execution FROM executions WHERE tenant = ?1 AND execution IN (SELECT value FROM json_each(?2))"
+    " UNION SELECT e.execution FROM executions AS e JOIN family AS f ON e.origin = f.execution WHERE e.origin <> ''"
+    " UNION SELECT e.execution FROM executions AS e JOIN family AS f ON e.parent = f.execution WHERE e.parent <> '')"
+    " SELECT e.number, e.execution, e.origin, e.status,"
+    " coalesce((SELECT p.status FROM executions AS p WHERE p.execution = e.parent AND e.parent <> ''), '')"
+    " FROM executions AS e JOIN family AS f ON e.execution = f.execution WHERE e.tenant = ?1 ORDER BY e.number"
+)
+_PURGE = (
+    "DELETE FROM blobs WHERE execution IN (SELECT number FROM executions WHERE tenant = ?1)",
+    "DELETE FROM journal WHERE execution IN (SELECT number FROM executions WHERE tenant = ?1)",
+    "DELETE FROM keys WHERE execution IN (SELECT number FROM executions WHERE tenant = ?1)",
+    "DELETE FROM inbox WHERE execution IN (SELECT execution FROM executions WHERE tenant = ?1)",
+    "DELETE FROM leaves WHERE tenant = ?1",
+    "DELETE FROM checkpoints WHERE tenant = ?1",
+    "DELETE FROM logs WHERE tenant = ?1",
+    "DELETE FROM documents WHERE kind <> 'revoked' AND (instr(name, ?1) > 0 OR instr(body, CAST(?1 AS BLOB)) > 0)",
+    "DELETE FROM executions WHERE tenant = ?1",
+)
+"""Everything of a tenant, documents that name it included, unless they refuse it; the lines go last, by which the others are found."""
+
+_REDACTABLE = (
+    "SELECT number FROM executions AS e WHERE execution = ? AND tenant = ? AND status IN ('done', 'failed', 'cancelled') AND compacted = 0"
+    " AND origin = '' AND NOT EXISTS (SELECT 1 FROM executions AS f WHERE f.origin = e.execution AND f.origin <> '' AND f.compacted = 0)"
+    " AND NOT EXISTS (SELECT 1 FROM executions AS p WHERE p.execution = e.parent AND p.status NOT IN ('done', 'failed', 'cancelled'))"
 )
 
 
@@ -203,13 +232,60 @@ class Ledger:
         """Destroy payloads and keys, see `kernel.ports.Store.compact`."""
         numbers = self._execute(_COMPACTABLE, (tenant, ended_before_us, limit)).fetchall()
         for number in numbers:
-            self._execute("DELETE FROM blobs WHERE id IN (SELECT blob FROM journal WHERE execution = ? AND blob IS NOT NULL)", number)
-            self._execute("UPDATE journal SET payload = NULL, blob = NULL WHERE execution = ?", number)
-            self._execute("DELETE FROM keys WHERE execution = ?", number)
-            self._execute("UPDATE executions SET compacted = 1 WHERE number = ?", number)
-            self.grown += PAGES_PER_COMMIT
-            self.erased = True
+            self._destroy(number)
         return len(numbers)
+
+    def erase(self, tenant: str, executions: Sequence[str]) -> Erased:
+        """Destroy whole families, see `kernel.ports.Store.erase`."""
+        found = self._execute(_FAMILY, (tenant, json.dumps(list(executions)))).fetchall()
+        erased, numbers = parted([Member(*each) for each in found])
+        for number in numbers:
+            self._destroy((number,))
+            self._execute("UPDATE executions SET labels = '{}', key = '' WHERE number = ?", (number,))
+        return erased
+
+    def redact(self, tenant: str, execution: str, payloads: Mapping[int, bytes], key: bytes, label: str) -> bool:
+        """Put other payloads and another key in place, see `kernel.ports.Store.redact`."""
+        number: tuple[int] | None = self._execute(_REDACTABLE, (execution, tenant)).fetchone()
+        if number is None:
+            return False
+        self._destroy(number)
+        for seq, payload in payloads.items():
+            self._execute("UPDATE journal SET payload = ? WHERE execution = ? AND seq = ?", (payload, *number, seq))
+            self.grown += len(payload)
+        self._execute("INSERT INTO keys (execution, wrapped) VALUES (?, ?)", (*number, key))
+        path = f'$."{label}"'
+        self._execute("UPDATE executions SET compacted = 0, labels = json_remove(labels, ?) WHERE number = ?", (path, *number))
+        return True
+
+    def purge(self, tenant: str) -> int:
+        """Remove everything of a tenant, what this transaction has staged of it too: a later batch of it finds no execution."""
+        self._insert(_JOURNAL, _JOURNAL_WIDTH, self._rows)
+        self._rows.clear()
+        self._logs.pop(tenant, None)
+        count = 0
+        for statement in _PURGE:
+            count = self._execute(statement, (tenant,)).rowcount
+        self._fences = {name: fence for name, fence in self._fences.items() if fence.tenant != tenant}
+        self.grown += PAGES_PER_COMMIT * (1 + count)
+        self.erased = True
+        return count
+
+    def prune(self, tenant: str, leaves: Mapping[int, bytes]) -> None:
+        """Put what stays in the place of leaves, see `kernel.ports.Store.prune`."""
+        for index, body in leaves.items():
+            self._execute("UPDATE leaves SET body = ? WHERE tenant = ? AND idx = ?", (body, tenant, index))
+        self.grown += PAGES_PER_COMMIT * max(1, len(leaves) // 16)
+        self.erased = True
+
+    def _destroy(self, number: tuple[int]) -> None:
+        """The payloads and the key of one execution."""
+        self._execute("DELETE FROM blobs WHERE id IN (SELECT blob FROM journal WHERE execution = ? AND blob IS NOT NULL)", number)
+        self._execute("UPDATE journal SET payload = NULL, blob = NULL WHERE execution = ?", number)
+        self._execute("DELETE FROM keys WHERE execution = ?", number)
+        self._execute("UPDATE executions SET compacted = 1 WHERE number = ?", number)
+        self.grown += PAGES_PER_COMMIT
+        self.erased = True
 
     def _take(self, want: Want) -> list[Taken]:
         chosen = choose(self._turns.waiting(want), self._turns.loads(want), want.limits, want.most)

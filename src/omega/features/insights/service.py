@@ -19,13 +19,13 @@ MAX_READ = 10_000
 class Insights:
     """Reads the record of what ran in the caller's tenant."""
 
-    @method(effect="read", needs="records:read", example={"hours": 24})
+    @method(effect="read", needs="records:read", entrances=("cli", "client", "http", "mcp"), example={"hours": 24})
     async def summary(self, ctx: Context, period: Period) -> Summary:
         """What ran in the last hours: how many executions, how they ended, how long each flow takes."""
         now = await ctx.now()
-        lines: list[Line] = await ctx.touch(ListExecutions(limit=MAX_READ))
-        since = (now - period.hours * 3600) * 1_000_000
-        return summarise([line for line in lines if line.started_us >= since], truncated=len(lines) == MAX_READ)
+        since_us = max(1, int((now - period.hours * 3600) * 1_000_000))
+        lines: list[Line] = await ctx.touch(ListExecutions(limit=MAX_READ, after_us=since_us))
+        return summarise(lines, truncated=len(lines) == MAX_READ)
 
 
 def summarise(lines: Sequence[Line], *, truncated: bool = False) -> Summary:

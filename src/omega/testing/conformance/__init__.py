@@ -5,6 +5,7 @@ Subclass the suite in a test module and give the fixtures it asks for; needs pyt
 
 from omega.testing.conformance.batches import FullStore, NoteSequencer
 from omega.testing.conformance.blobs import BlobsConformance
+from omega.testing.conformance.bus import BusConformance
 from omega.testing.conformance.effector import EffectorCase, EffectorConformance
 from omega.testing.conformance.small import (
     ClockConformance,
@@ -14,10 +15,12 @@ from omega.testing.conformance.small import (
     SignerConformance,
 )
 from omega.testing.conformance.store import StoreConformance
+from omega.testing.conformance.tables import TablesConformance
 from omega.testing.conformance.wakeups import WakeupsConformance
 
 __all__ = [
     "BlobsConformance",
+    "BusConformance",
     "ClockConformance",
     "EffectorCase",
     "EffectorConformance",
@@ -28,5 +31,6 @@ __all__ = [
     "SequencerConformance",
     "SignerConformance",
     "StoreConformance",
+    "TablesConformance",
     "WakeupsConformance",
 ]

@@ -128,6 +128,88 @@ class RetentionSuite(StoreFixtures):
         run(put(store, [ended("exe_1", 1, START_US)]))
         assert run(store.compact(TENANT, late, 10)) == 2
 
+    # Erasure
+
+    def test_erasure_takes_a_family_with_its_labels_and_leaves_the_rest(self, store: FullStore, open_reader: Callable[[], Reader]) -> None:
+        made = birth("exe_1", leaves=[b"one"])
+        assert made.head is not None
+        marked = replace(made, head=replace(made.head, labels={"subject:ab": ""}, key="grete"))
+        below = birth("exe_child")
+        assert below.head is not None
+        child = replace(below, head=replace(below.head, parent="exe_1"))
+        run(put(store, [marked, child, birth("exe_other"), fork("exe_2", "exe_1", 1), fork("exe_3", "exe_2", 2)]))
+        left = run(store.erase(TENANT, ["exe_1"]))
+        assert (left.gone, left.left) == ((), ("exe_1", "exe_2", "exe_3", "exe_child"))
+        assert store.key("exe_1") is not None
+        run(put(store, [ended("exe_1", 1, START_US), ended("exe_child", 1, START_US), ended("exe_2", 2, START_US)]))
+        assert run(store.erase(TENANT, ["exe_1"])).gone == ("exe_child",), "a fork of a fork still rests on the others"
+        run(put(store, [ended("exe_3", 3, START_US)]))
+        assert run(store.erase("ten_two", ["exe_1"])).gone == (), "another tenant's is not there"
+        assert set(run(store.erase(TENANT, ["exe_1", "exe_none"])).gone) == {"exe_1", "exe_2", "exe_3", "exe_child"}
+        reader = open_reader()
+        for name in ("exe_1", "exe_2", "exe_3", "exe_child"):
+            assert all(row.payload is None for row in reader.rows(name))
+            assert reader.key(name) is None
+        line = reader.line("exe_1")
+        assert line is not None
+        assert (line.labels, line.key) == ({}, "")
+        assert reader.key("exe_other") is not None
+        assert reader.leaves(TENANT) == [b"one"]
+
+    def test_a_child_is_left_while_its_parent_may_read_it(self, store: FullStore) -> None:
+        below = birth("exe_child")
+        assert below.head is not None
+        child = replace(below, head=replace(below.head, parent="exe_1"))
+        run(put(store, [birth("exe_1"), child, ended("exe_child", 1, START_US)]))
+        assert run(store.erase(TENANT, ["exe_child"])).left == ("exe_child",)
+        run(put(store, [ended("exe_1", 1, START_US)]))
+        assert run(store.erase(TENANT, ["exe_child"])).gone == ("exe_child",)
+
+    # Redaction
+
+    def test_redaction_puts_other_payloads_and_another_key_in_place(self, store: FullStore, open_reader: Callable[[], Reader]) -> None:
+        made = birth("exe_1", leaves=[b"one"])
+        assert made.head is not None
+        marked = replace(made, head=replace(made.head, labels={"omega.level": "redacted", "team": "core"}))
+        large = Batch(tenant=TENANT, execution="exe_1", epoch=1, rows=[Row("exe_1", 1, Kind.DONE, "flow/a", b"meta", b"x" * 100_000)])
+        run(put(store, [marked, large]))
+        assert run(store.redact(TENANT, "exe_1", {0: b"new"}, b"key", "omega.level")) is False, "it has not ended"
+        run(put(store, [ended("exe_1", 2, START_US)]))
+        before = store.rows("exe_1")
+        assert run(store.redact("ten_two", "exe_1", {0: b"new"}, b"key", "omega.level")) is False
+        assert run(store.redact(TENANT, "exe_1", {0: b"new", 1: b"y" * 90_000}, b"key", "omega.level")) is True
+        reader = open_reader()
+        after = reader.rows("exe_1")
+        assert [row.payload for row in after] == [b"new", b"y" * 90_000, None]
+        assert digest_of(after) == digest_of(before)
+        assert reader.key("exe_1") == b"key"
+        line = reader.line("exe_1")
+        assert line is not None
+        assert dict(line.labels) == {"team": "core"}
+        assert run(store.compact(TENANT, START_US + LEASE_US, 10)) == 1, "what is left has its time too"
+        assert run(store.redact(TENANT, "exe_1", {0: b"new"}, b"key", "omega.level")) is False, "nothing is left to redact"
+
+    def test_a_fork_what_it_rests_on_and_an_unread_child_are_not_redacted(self, store: FullStore) -> None:
+        below = birth("exe_child")
+        assert below.head is not None
+        child = replace(below, head=replace(below.head, parent="exe_up"))
+        run(put(store, [birth("exe_up"), child, birth("exe_1"), ended("exe_1", 1, START_US), fork("exe_2", "exe_1", 1)]))
+        run(put(store, [ended("exe_2", 2, START_US), ended("exe_child", 1, START_US)]))
+        for name in ("exe_1", "exe_2", "exe_child", "exe_none"):
+            assert run(store.redact(TENANT, name, {}, b"key", "omega.level")) is False
+
+    # Pruning
+
+    def test_pruning_changes_leaves_and_nothing_else_of_the_log(self, store: FullStore, open_reader: Callable[[], Reader]) -> None:
+        run(put(store, [birth("exe_1", leaves=[b"one", b"two"]), step("exe_1", 1, leaves=[b"three"])]))
+        before = store.checkpoints(TENANT)
+        run(store.prune(TENANT, {0: b"#1", 1: b"#2"}))
+        reader = open_reader()
+        assert reader.leaves(TENANT) == [b"#1", b"#2", b"three"]
+        assert reader.checkpoints(TENANT) == before
+        run(put(store, [step("exe_1", 2, leaves=[b"four"])]))
+        assert open_reader().leaves(TENANT, 2) == [b"three", b"four"]
+
     # Searches
 
     def test_a_search_narrows_by_each_of_its_fields(self, store: FullStore) -> None:

@@ -1,0 +1,189 @@
+"""Live sessions with tool servers: one for each server, working folder and (where credentials are a person's own) caller.
+
+A session that failed is started again after a pause that grows; the longest unused one is closed when there are too many. Two callers
+share a session only where its credentials belong to neither of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from omega.adapters.mcp.description import ToolDescription
+from omega.adapters.mcp.limits import Limits
+from omega.adapters.mcp.session import Session
+from omega.adapters.mcp.stdio import Launch, StdioTransport
+from omega.adapters.mcp.streamable import HttpSession
+from omega.adapters.mcp.upstream import Secrets, Transport, Upstream, nothing, resolve, secret_values
+from omega.kernel.errors import InputError, OmegaError, UpstreamError
+
+Conversation = Session | HttpSession
+"""A live conversation with a server."""
+
+Credentials = Callable[[str, str, str], str | None]
+"""The secret of that name which (tenant, principal) has left here for tool servers; None when there is none."""
+
+
+def no_credentials(tenant: str, principal: str, name: str) -> str | None:
+    """Nobody has left a secret."""
+    return None
+
+
+@dataclass(slots=True)
+class Seat:
+    """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with."""
+
+    upstream: Upstream
+    cwd: str | None
+    own: Secrets
+    older: bool = False
+    running: Upstream | None = None
+    session: Conversation | None = None
+    failures: int = 0
+    not_before: float = 0.0
+    calls: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Seats:
+    """The sessions of one effector. Belongs to one event loop."""
+
+    def __init__(self, launch: Launch, secrets: Secrets, credentials: Credentials, limits: Limits) -> None:
+        self._launch, self._secrets, self._credentials, self._limits = launch, secrets, credentials, limits
+        self._seats: dict[tuple[str, str | None, str, str, bool], Seat] = {}
+        self._living: set[Conversation] = set()
+        self._changes: Counter[str] = Counter()
+
+    def seat(self, upstream: Upstream, cwd: str | None, tenant: str, principal: str, *, older: bool = False) -> Seat:
+        """The place for calls of this caller to `upstream` in `cwd`; `older` for a conversation of the older era, where there are both."""
+        whose = (tenant, principal) if upstream.per_user else ("", "")
+        older = older and upstream.transport is Transport.HTTP
+        key = (upstream.name, cwd, *whose, older)
+        seat = self._seats.pop(key, None)
+        if seat is None:
+            seat = Seat(upstream, cwd, lambda name: self._credentials(tenant, principal, name), older)
+        seat.upstream = upstream
+        self._seats[key] = seat  # at the end: the order of the dictionary is the order of use
+        return seat
+
+    async def session(self, seat: Seat, deadline: float) -> Conversation:
+        """The live session of `seat`, started if need be, before the monotonic moment `deadline`. Raises UpstreamError."""
+        session = seat.session
+        if session is not None and not session.over and seat.running is seat.upstream:
+            return session
+        await self._make_room(seat)
+        async with _held(seat, deadline):
+            if seat.session is not None and (seat.session.over or seat.running != seat.upstream):
+                await seat.session.close()
+                seat.session = None
+            if seat.session is None:
+                await asyncio.sleep(max(0.0, min(seat.not_before, deadline) - time.monotonic()))
+                seat.session = await self._open(seat, deadline)
+            seat.running = seat.upstream
+            return seat.session
+
+    def after(self, seat: Seat, session: Conversation) -> None:
+        """Look at `session` after a call: the first of its open calls to notice that it is over counts the failure, once."""
+        if session.over and seat.session is session:
+            seat.session = None
+            self._count_failure(seat)
+
+    def changes(self, kind: str) -> int:
+        """How often the servers have told that a list of that kind changed."""
+        return self._changes[kind]
+
+    async def close(self) -> None:
+        """End all servers, and wait until their processes are gone."""
+        self._seats.clear()
+        await asyncio.gather(*(session.close() for session in self._living))
+
+    async def _open(self, seat: Seat, deadline: float) -> Conversation:
+        upstream = seat.running = seat.upstream
+        session: Conversation | None = None
+        try:
+            session = open_session(
+                upstream, self._launch, cwd=seat.cwd, secrets=self._secrets, own=seat.own, limits=self._limits, older=seat.older
+            )
+            self._living.add(session)
+            session.when_changed(self._changes.update)
+            session.when_over(self._living.discard)
+            await session.start(min(upstream.timeout_s, deadline - time.monotonic()))
+        except OmegaError:
+            self._count_failure(seat)
+            raise
+        except asyncio.CancelledError:
+            if session is not None:
+                await session.close(hurry=True)
+            raise
+        return session
+
+    async def _make_room(self, wanted: Seat) -> None:
+        """Close the longest unused sessions when there are more than the limit."""
+        spare = [key for key, seat in self._seats.items() if seat.calls == 0 and seat is not wanted]
+        for key in spare[: max(0, len(self._seats) - self._limits.sessions)]:
+            seat = self._seats.pop(key)
+            if seat.session is not None:
+                await seat.session.close()
+
+    def _count_failure(self, seat: Seat) -> None:
+        pause_s = min(self._limits.backoff_s * 2.0 ** min(seat.failures, 30), self._limits.backoff_max_s)
+        seat.failures += 1
+        seat.not_before = time.monotonic() + pause_s
+
+
+@asynccontextmanager
+async def _held(seat: Seat, deadline: float) -> AsyncIterator[None]:
+    """The seat's lock, unless another call is still starting the server when the time of this one is over."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            await seat.lock.acquire()
+    except TimeoutError as error:
+        raise late(seat) from error
+    try:
+        yield
+    finally:
+        seat.lock.release()
+
+
+def late(seat: Seat) -> UpstreamError:
+    """The error of a call whose time was over before its server had started."""
+    name = seat.upstream.name
+    return UpstreamError("OMG-M003", f"{name} was still starting when the time of the call was over", details={"server": name})
+
+
+def open_session(
+    upstream: Upstream, launch: Launch, *, cwd: str | None, secrets: Secrets, limits: Limits, own: Secrets = nothing, older: bool = False
+) -> Conversation:
+    """Begin a conversation with `upstream`. Secrets are looked up now: `own` are those of the caller. Raises UpstreamError (OMG-M001)."""
+    hidden = secret_values(upstream, secrets, own)
+    if upstream.transport is Transport.HTTP:
+        return HttpSession(upstream.name, upstream.url, resolve(upstream, upstream.headers, secrets, own), limits, hidden, older=older)
+    folder = cwd or upstream.cwd
+    try:
+        argv, env = launch(upstream.argv, cwd=folder, env=resolve(upstream, upstream.env, secrets, own))
+    except InputError as error:
+        details = {"server": upstream.name, **error.details}
+        raise UpstreamError("OMG-M001", f"{upstream.name} cannot be started: {error.cause}", details=details) from error
+    return Session(upstream.name, StdioTransport(upstream.name, argv, env, folder, limits), limits, hidden)
+
+
+async def describe(
+    upstream: Upstream,
+    launch: Launch,
+    *,
+    secrets: Secrets = os.environ.get,
+    own: Secrets = nothing,
+    limits: Limits | None = None,
+) -> list[ToolDescription]:
+    """What `upstream` offers now, in its own order. Starts the server and ends it again. Raises UpstreamError (OMG-M001, M003, M006)."""
+    session = open_session(upstream, launch, cwd=None, secrets=secrets, own=own, limits=limits or Limits())
+    try:
+        await session.start(upstream.timeout_s)
+        return list(session.tools.values())
+    finally:
+        await session.close()

@@ -1,0 +1,457 @@
+"""A conversation with a tool server over streamable HTTP, in both eras of the protocol.
+
+    2026-07-28           every request stands alone; `server/discover` says what there is, `subscriptions/listen` tells of changed lists
+    up to 2025-11-25     `initialize` begins a session, its id comes along with every request; a GET stream tells of changed lists
+
+The newer one is tried first: a server that knows only handshakes refuses it, and is then met with one. A warm call is one request on a
+connection that is open already. What a server says before its answer (progress, log messages, questions) goes to the client for whom the
+call is made (`guests`). A call that runs out of time ends alone: its stream is closed, which tells the server to stop, and others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any, Final
+
+import msgspec
+
+from omega.adapters.mcp.description import ToolDescription
+from omega.adapters.mcp.guests import Guest
+from omega.adapters.mcp.http import Answer, HttpFault, Pool
+from omega.adapters.mcp.limits import Limits, quote
+from omega.adapters.mcp.passing import PREFIX
+from omega.kernel.errors import UpstreamError
+from omega.wire.jsonrpc import METHOD_NOT_FOUND, request
+from omega.wire.mcp.eras import HANDSHAKE, MODERN
+from omega.wire.mcp.headers import NAMED, argument_headers, encode_header, marked
+from omega.wire.sse import Reader, TooLarge
+
+NEWEST: Final = MODERN[0]
+SERVER_ERRORS: Final = range(500, 600)
+_META: Final = "io.modelcontextprotocol/"
+_INFO: Final = {"name": "omega", "version": "1"}
+_CHANGED: Final = {f"notifications/{kind}/list_changed": kind for kind in ("tools", "prompts", "resources")}
+
+
+class _Lost(Exception):
+    """The conversation cannot go on; the words say why. `sent`: the server may have heard the last request."""
+
+    def __init__(self, words: str, *, sent: bool = True) -> None:
+        super().__init__(words)
+        self.sent = sent
+
+
+class _Refused(Exception):
+    """The server answered with an error by the protocol, or with a status that means one."""
+
+    def __init__(self, code: int, message: str, status: int, data: Any = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status, self.data = code, message, status, data
+
+
+class HttpSession:
+    """A conversation with the server `name` at `url`. `secrets` never show in its errors."""
+
+    def __init__(
+        self, name: str, url: str, headers: Mapping[str, str], limits: Limits, secrets: tuple[str, ...], *, older: bool = False
+    ) -> None:
+        self.name = name
+        self.tools: dict[str, ToolDescription] = {}
+        self.capabilities: Mapping[str, Any] = {}
+        self.version = HANDSHAKE[0] if older else NEWEST
+        self._limits, self._secrets = limits, secrets
+        self._pool = _pool(name, url, headers, limits)
+        self._id = ""
+        self._ids = count(1)
+        self._over = False
+        self._cause = ""
+        self._listed_at = 0.0
+        self._announced = self._listed_after = 0
+        self._refreshing = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+        self._tell: list[Callable[[HttpSession], None]] = []
+        self._told_of: Callable[[Iterable[str]], None] = _nobody_asks
+
+    @property
+    def over(self) -> bool:
+        """Whether the conversation has ended, so that a new one is needed."""
+        return self._over
+
+    def when_over(self, tell: Callable[[HttpSession], None]) -> None:
+        """Have `tell` called with this session once it is closed."""
+        self._tell.append(tell)
+
+    def when_changed(self, tell: Callable[[Iterable[str]], None]) -> None:
+        """Have `tell` called with the kinds of list (`tools`, `prompts`, `resources`) that the server says have changed."""
+        self._told_of = tell
+
+    async def start(self, timeout_s: float) -> None:
+        """Agree on a revision, list the tools. Raises UpstreamError OMG-M001 (cannot be reached), M003 (hangs), M006 (lists nonsense)."""
+        try:
+            async with asyncio.timeout(max(0.0, timeout_s)):
+                await self._meet()
+                if "tools" in self.capabilities:
+                    await self._list()
+        except TimeoutError as error:
+            await self.close()
+            raise self._late("did not start", timeout_s) from error
+        except (HttpFault, _Lost, _Refused) as error:
+            await self.close()
+            raise UpstreamError(
+                "OMG-M001", f"{self.name} cannot be started: {self.quote(str(error))}", details={"server": self.name}
+            ) from error
+        except UpstreamError:
+            await self.close()
+            raise
+        self._watching = asyncio.create_task(self._watch(), name=f"mcp {self.name}")
+
+    async def refresh(self, timeout_s: float) -> None:
+        """List the tools again if the server announced a change or the list is old."""
+        if self._announced == self._listed_after and time.monotonic() - self._listed_at <= self._limits.recheck_s:
+            return
+        async with self._refreshing:
+            if self._announced > self._listed_after or time.monotonic() - self._listed_at > self._limits.recheck_s:
+                await self._guarded(self._list(), timeout_s, "its list of tools")
+
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        meta: Mapping[str, str],
+        timeout_s: float,
+        *,
+        more: Mapping[str, Any],
+        guest: Guest | None,
+    ) -> dict[str, Any]:
+        """Call `tool`; gives the result as it came. Raises what `ask` raises."""
+        params = {"name": tool, "arguments": dict(arguments), **more, "_meta": dict(meta)}
+        pinned = self.tools.get(tool)
+        extra = argument_headers(marked(pinned.input_schema), arguments) if pinned is not None and self.version == NEWEST else {}
+        return await self.ask("tools/call", params, timeout_s, guest=guest, headers=extra, what=f"the call of {tool}")
+
+    async def ask(
+        self,
+        method: str,
+        params: dict[str, Any],
+        timeout_s: float,
+        *,
+        guest: Guest | None = None,
+        headers: Mapping[str, str] | None = None,
+        what: str = "",
+    ) -> dict[str, Any]:
+        """One request to its result.
+
+        Raises UpstreamError: OMG-M002 (went away), OMG-M003 (hangs), OMG-M006 (no result by the protocol), OMG-M007 (refused).
+        """
+        result: dict[str, Any] = await self._guarded(self._request(method, params, guest, headers or {}), timeout_s, what or method)
+        return result
+
+    async def close(self, *, hurry: bool = False) -> None:
+        """End the conversation. Safe to call again."""
+        self._over = True
+        if self._watching is not None and not self._watching.done():
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        if self._id and not hurry:
+            with suppress(HttpFault, TimeoutError):
+                async with asyncio.timeout(self._limits.exit_s):
+                    self._pool.drop(await self._pool.ask("DELETE", b"", self._own_headers("", {})))
+            self._id = ""
+        self._pool.close()
+        for tell in self._tell:
+            tell(self)
+        self._tell.clear()
+
+    def quote(self, text: str) -> str:
+        """The end of the server's own words, without the secrets it was given."""
+        return quote(text, self._secrets)
+
+    # -- meeting
+
+    async def _meet(self) -> None:
+        if self.version != NEWEST:
+            try:
+                await self._shake_hands()
+                return
+            except _Refused as refusal:
+                if refusal.status in SERVER_ERRORS or refusal.status in (401, 403):
+                    raise
+            self.version = NEWEST  # it knows no handshake
+        try:
+            found = await self._request("server/discover", {}, None, {})
+        except _Refused as refusal:
+            if refusal.status in SERVER_ERRORS or refusal.status in (401, 403):
+                raise
+            await self._shake_hands()
+            return
+        versions = found.get("supportedVersions")
+        if isinstance(versions, list) and NEWEST in versions:
+            self.capabilities = _object(found.get("capabilities"))
+            return
+        await self._shake_hands()
+
+    async def _shake_hands(self) -> None:
+        self.version = HANDSHAKE[0]
+        capabilities: dict[str, Any] = {"sampling": {}, "elicitation": {}, "roots": {}}
+        wanted = {"protocolVersion": HANDSHAKE[0], "capabilities": capabilities, "clientInfo": _INFO}
+        found = await self._request("initialize", wanted, None, {})
+        version = found.get("protocolVersion")
+        if version not in HANDSHAKE:
+            raise _Lost(f"it speaks revision {str(version)[:40]!r}, which is not spoken here")
+        self.version = str(version)
+        self.capabilities = _object(found.get("capabilities"))
+        await self._notify("notifications/initialized", {})
+
+    # -- one request
+
+    async def _guarded(self, asking: Any, timeout_s: float, what: str) -> Any:
+        """The outcome of `asking` in the errors that callers know."""
+        try:
+            async with asyncio.timeout(max(0.0, timeout_s)):
+                return await asking
+        except TimeoutError as error:
+            raise self._late(f"did not answer {what}", timeout_s) from error
+        except _Refused as refusal:
+            words = self.quote(refusal.message)
+            details: dict[str, Any] = {"server": self.name, "error_code": refusal.code, "message": words}
+            if isinstance(refusal.data, dict) and len(json.dumps(refusal.data)) <= 4_096:
+                details["data"] = refusal.data
+            raise UpstreamError("OMG-M007", f"{self.name} refused {what}: {words}", details=details) from refusal
+        except (HttpFault, _Lost) as error:
+            self._end(str(error))
+            raise UpstreamError(
+                "OMG-M002",
+                f"{self.name} went away during {what}: {self.quote(str(error))}",
+                details={"server": self.name, **({} if error.sent else {"unsent": True})},
+            ) from error
+
+    async def _request(self, method: str, params: dict[str, Any], guest: Guest | None, headers: Mapping[str, str]) -> dict[str, Any]:
+        if self._over:
+            raise _Lost(self._cause or "the conversation is over", sent=False)
+        number = next(self._ids)
+        params = self._completed(params, number, guest)
+        body = request(number, method, params)
+        answer = await self._pool.ask("POST", body, {**self._own_headers(method, params), **headers})
+        session = answer.headers.get("mcp-session-id", "")
+        if method == "initialize":
+            self._id = session
+        if answer.status == 200 and answer.kind == "text/event-stream":
+            return await self._from_stream(answer, number, guest)
+        text = await self._pool.whole(answer)
+        if answer.status == 404 and self._id:
+            raise _Lost("it has forgotten the session", sent=False)
+        return _result(_message(text, answer.status), number, answer.status)
+
+    async def _from_stream(self, answer: Answer, number: int, guest: Guest | None) -> dict[str, Any]:
+        pieces = self._pool.pieces(answer)
+        try:
+            async for message in _messages(pieces, self._limits.message_bytes):
+                if message.get("id") == number and "method" not in message:
+                    return _result(message, number, 200)
+                await self._heard(message, guest)
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+        raise _Lost("the stream ended before the answer")
+
+    def _completed(self, params: dict[str, Any], number: int, guest: Guest | None) -> dict[str, Any]:
+        meta = dict(params.get("_meta") or {})
+        if self.version == NEWEST:
+            meta[f"{_META}protocolVersion"] = NEWEST
+            meta[f"{_META}clientInfo"] = _INFO
+            meta[f"{_META}clientCapabilities"] = dict(guest.capabilities) if guest is not None else {}
+            if guest is not None and guest.log_level:
+                meta[f"{_META}logLevel"] = guest.log_level
+        if guest is not None and guest.wants_progress:
+            meta["progressToken"] = number
+        return params | {"_meta": meta} if meta else params
+
+    def _own_headers(self, method: str, params: Mapping[str, Any]) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        if method != "initialize":
+            headers["MCP-Protocol-Version"] = self.version
+        if self._id:
+            headers["Mcp-Session-Id"] = self._id
+        if self.version == NEWEST and method:
+            headers["Mcp-Method"] = method
+            if method in NAMED:
+                headers["Mcp-Name"] = encode_header(str(params.get(NAMED[method], "")))
+        return headers
+
+    async def _notify(self, method: str, params: Mapping[str, Any]) -> None:
+        await self._post({"jsonrpc": "2.0", "method": method, "params": dict(params)})
+
+    async def _post(self, message: Mapping[str, Any]) -> None:
+        """Send what is owed no answer."""
+        headers = self._own_headers(str(message.get("method", "")), {})
+        answer = await self._pool.ask("POST", json.dumps(message).encode(), headers)
+        if answer.kind == "text/event-stream":
+            self._pool.drop(answer)
+        else:
+            await self._pool.whole(answer)
+
+    # -- what the server says by itself
+
+    async def _heard(self, message: Mapping[str, Any], guest: Guest | None) -> None:
+        method, params = message.get("method"), _object(message.get("params"))
+        if not isinstance(method, str):
+            return
+        if "id" in message:
+            await self._asked(message["id"], method, params, guest)
+        elif method in _CHANGED:
+            self._changed(_CHANGED[method])
+        elif guest is not None and method in ("notifications/progress", "notifications/message"):
+            await guest.tell(method, params)
+
+    async def _asked(self, id: Any, method: str, params: Mapping[str, Any], guest: Guest | None) -> None:
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": id}
+        if method == "ping":
+            answer["result"] = {}
+        elif guest is None:
+            answer["error"] = {"code": METHOD_NOT_FOUND, "message": "nobody is there to be asked"}
+        else:
+            try:
+                answer["result"] = dict(await guest.ask(method, params))
+            except LookupError as error:
+                answer["error"] = {"code": METHOD_NOT_FOUND, "message": str(error.args[0]) if error.args else "the client cannot be asked"}
+        await self._post(answer)
+
+    async def _watch(self) -> None:
+        """Learn of changed lists, where the server tells; otherwise the list is fetched again when it has grown old."""
+        listed = [kind for kind in _CHANGED.values() if _object(self.capabilities.get(kind)).get("listChanged")]
+        if not listed:
+            return
+        try:
+            if self.version == NEWEST:
+                params = self._completed({"notifications": {f"{kind}ListChanged": True for kind in listed}}, 0, None)
+                body = json.dumps({"jsonrpc": "2.0", "id": "changes", "method": "subscriptions/listen", "params": params}).encode()
+                answer = await self._pool.ask("POST", body, self._own_headers("subscriptions/listen", params))
+            else:
+                answer = await self._pool.ask("GET", b"", self._own_headers("", {}) | {"Accept": "text/event-stream"})
+            if answer.status != 200 or answer.kind != "text/event-stream":
+                self._pool.drop(answer)
+                return
+            async for message in _messages(self._pool.pieces(answer), self._limits.message_bytes):
+                if message.get("method") in _CHANGED:
+                    self._changed(_CHANGED[message["method"]])
+        except (HttpFault, _Lost):
+            pass
+        self._announced += 1  # the stream is over: what changes from here on is not announced, so look once more
+
+    def _changed(self, kind: str) -> None:
+        self._announced += kind == "tools"
+        self._told_of([kind])
+
+    # -- the list of tools
+
+    async def _list(self) -> None:
+        announced = self._announced  # a change announced while the list is on its way counts for the next one
+        tools: dict[str, ToolDescription] = {}
+        cursor: Any = None
+        for _ in range(self._limits.pages):
+            page = await self._request("tools/list", {} if cursor is None else {"cursor": cursor}, None, {})
+            offered = page.get("tools")
+            if not isinstance(offered, list):
+                raise self._nonsense("answers tools/list without tools")
+            for each in offered:
+                tool = described(self.name, each)
+                if tool.name in tools or len(tools) >= self._limits.tools:
+                    reason = "twice" if tool.name in tools else f"beyond the limit of {self._limits.tools} tools"
+                    raise self._nonsense(f"lists {tool.name[:80]!r} {reason}")
+                tools[tool.name] = tool
+            cursor = page.get("nextCursor")
+            if not isinstance(cursor, str):
+                self.tools, self._listed_at, self._listed_after = tools, time.monotonic(), announced
+                return
+        raise self._nonsense(f"lists its tools in more than {self._limits.pages} pages")
+
+    def _nonsense(self, what: str) -> UpstreamError:
+        return UpstreamError("OMG-M006", f"{self.name} {what}", details={"server": self.name})
+
+    def _late(self, what: str, timeout_s: float) -> UpstreamError:
+        details = {"server": self.name, "timeout_s": round(timeout_s, 3)}
+        return UpstreamError("OMG-M003", f"{self.name} {what} within {timeout_s:.3g} s", details=details)
+
+    def _end(self, cause: str) -> None:
+        self._over, self._cause = True, self._cause or cause
+
+
+def described(server: str, tool: Any) -> ToolDescription:
+    """The description of a tool as a server sent it. Raises UpstreamError (OMG-M006) for what is none."""
+    given = tool if isinstance(tool, dict) else {}
+    name, schema, annotations = given.get("name"), given.get("inputSchema"), given.get("annotations")
+    texts = [given.get(key) or "" for key in ("title", "description")]
+    if isinstance(name, str) and name.startswith(PREFIX):
+        raise UpstreamError("OMG-M006", f"{server} lists {name[:80]!r}, a name that is kept for reads", details={"server": server})
+    if not isinstance(name, str) or not name or not isinstance(schema, dict) or not all(isinstance(text, str) for text in texts):
+        raise UpstreamError("OMG-M006", f"{server} lists something that is no tool by the protocol", details={"server": server})
+    known = {key: value for key, value in annotations.items() if value is not None} if isinstance(annotations, dict) else {}
+    made = ToolDescription(server, name, texts[0], texts[1], schema, given.get("outputSchema"), known)
+    try:
+        _ = made.digest
+    except ValueError as error:
+        raise UpstreamError("OMG-M006", f"{server}/{name[:80]} has a description that is not JSON", details={"server": server}) from error
+    return made
+
+
+def _nobody_asks(kinds: Iterable[str]) -> None:
+    """Nobody wants to know of changes."""
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def _pool(name: str, url: str, headers: Mapping[str, str], limits: Limits) -> Pool:
+    try:
+        return Pool(url, headers, limits.message_bytes)
+    except HttpFault as error:
+        raise UpstreamError("OMG-M001", f"{name} cannot be started: {error}", details={"server": name}) from error
+
+
+async def _messages(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[dict[str, Any]]:
+    """The messages of an event stream. Raises _Lost for an event that is too large."""
+    reader = Reader(limit)
+    async for piece in pieces:
+        try:
+            events = reader.feed(piece)
+        except TooLarge as error:
+            raise _Lost(str(error)) from error
+        for each in events:
+            message = _parsed(each.data)
+            if isinstance(message, dict):
+                yield message
+
+
+def _message(text: bytes, status: int) -> dict[str, Any]:
+    found = _parsed(text)
+    if isinstance(found, dict) and ("result" in found or "error" in found):
+        return found
+    if status == 200:
+        raise _Lost("it answered with something that is no message by the protocol")
+    raise _Refused(0, f"status {status}", status)
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _result(message: Mapping[str, Any], number: int, status: int) -> dict[str, Any]:
+    error = message.get("error")
+    if isinstance(error, dict):
+        code = error.get("code")
+        raise _Refused(code if isinstance(code, int) else 0, str(error.get("message", ""))[:2_000], status, error.get("data"))
+    result = message.get("result")
+    if message.get("id") != number or not isinstance(result, dict):
+        raise _Lost("it answered with something that is no message by the protocol")
+    return result
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

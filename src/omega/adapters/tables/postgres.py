@@ -1,0 +1,123 @@
+"""Tables on PostgreSQL, in the schema of the records: one transaction per call, bound to one tenant by `omega.tenant`.
+
+Row-level security binds the owner of the tables too (FORCE), and a transaction that names no tenant sees nothing. A transaction that lost a
+race for a lock, or for the note of its step, is tried again: the second time it finds what the first one noted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from omega.adapters.tables import shape, turns
+from omega.kernel.errors import InputError, OmegaError, StorageError
+from omega.kernel.ports import Schema, Turn
+
+CONNECT_S = 10.0
+ANSWER_S = 30.0
+"""Longest wait for a connection and for the answer to one statement, in seconds."""
+
+MAX_CONNECTIONS = 4
+MAX_TRIES = 3
+
+MAKING = 0x4F4D4547_0003
+"""Advisory lock of whoever makes or migrates tables: `OMEG` and a number of our own."""
+
+_RETRIED = ("40001", "40P01", "55P03", "23505")
+_BIND = "SELECT set_config('omega.tenant', $1, true)"
+
+T = TypeVar("T")
+
+
+class PostgresTables:
+    """Implements `kernel.ports.Tables` in a database."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._engine: AsyncEngine | None = None
+        self._ready: set[str] = set()
+        self._sweeping = turns.Sweeping()
+        self._making = asyncio.Lock()
+
+    async def change(self, schema: Schema, name: str, values: Mapping[str, Any], turn: Turn) -> Any:
+        """See the port."""
+        return await self._within(schema, turn.tenant, lambda connection: self._sweeping.changed(connection, schema, name, values, turn))
+
+    async def look(self, schema: Schema, name: str, values: Mapping[str, Any], tenant: str) -> Any:
+        """See the port."""
+        return await self._within(schema, tenant, lambda connection: turns.looked(connection, schema, name, values, tenant))
+
+    async def purge(self, tenant: str) -> int:
+        """See the port. What the server keeps of deleted rows until it vacuums is the server's."""
+
+        def work(connection: sa.Connection) -> int:
+            if not sa.inspect(connection).has_table(shape.SCHEMAS):
+                return 0
+            return sum(
+                connection.exec_driver_sql(f"DELETE FROM {table} WHERE tenant = $1", (tenant,)).rowcount  # noqa: S608 - our own names
+                for table in shape.tables_of(connection)
+            )
+
+        return await self._transaction(tenant, work)
+
+    async def aclose(self) -> None:
+        """Let go of the connections. Safe to call twice."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    async def _within(self, schema: Schema, tenant: str, work: Callable[[sa.Connection], T]) -> T:
+        async with self._making:
+            if schema.name not in self._ready:
+                await self._transaction("", lambda connection: _made(connection, schema))
+                self._ready.add(schema.name)
+        return await self._transaction(tenant, work)
+
+    async def _transaction(self, tenant: str, work: Callable[[sa.Connection], T]) -> T:
+        for tries_left in reversed(range(MAX_TRIES)):
+            try:
+                async with self._opened().begin() as connection:
+                    await connection.exec_driver_sql(_BIND, (tenant,))
+                    return await connection.run_sync(work)
+            except OmegaError:
+                raise
+            except sa.exc.DBAPIError as error:
+                if not (tries_left and _state(error) in _RETRIED):
+                    raise _meaning(error) from error
+            except (sa.exc.SQLAlchemyError, OSError, TimeoutError) as error:
+                raise StorageError("OMG-S004", f"the tables failed: {type(error).__name__.lower()}") from error
+        raise StorageError("OMG-S004", "the tables were never free")
+
+    def _opened(self) -> AsyncEngine:
+        if self._engine is None:
+            self._engine = create_async_engine(
+                "postgresql+asyncpg://", async_creator=self._connect, pool_size=MAX_CONNECTIONS, max_overflow=0, pool_pre_ping=True
+            )
+        return self._engine
+
+    async def _connect(self) -> Any:
+        import asyncpg
+
+        settings = {"application_name": "omega tables", "synchronous_commit": "on", "lock_timeout": str(int(ANSWER_S * 1_000))}
+        return await asyncpg.connect(self._dsn, timeout=CONNECT_S, command_timeout=ANSWER_S, server_settings=settings)
+
+
+def _made(connection: sa.Connection, schema: Schema) -> None:
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock($1)", (MAKING,))
+    shape.made(connection, schema)
+
+
+def _state(error: sa.exc.DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
+
+
+def _meaning(error: sa.exc.DBAPIError) -> OmegaError:
+    """A rule of the tables (class 23), row-level security (42501), or the database itself; never with statement and values."""
+    state = _state(error)
+    if state.startswith("23") or state == "42501":
+        return InputError("OMG-I001", "a rule of the tables refuses this change", details={"rule": state})
+    return StorageError("OMG-S004", f"the tables failed ({state or type(error.orig).__name__.lower()})")

@@ -1,0 +1,1 @@
+"""Defence: what watches over what runs."""

@@ -1,0 +1,152 @@
+"""What an entrance holds of the process it stands in: a `Core`, and nothing behind it.
+
+An entrance (HTTP, MCP, an OpenAI-compatible endpoint, WebSocket) reads a request, asks the core who is calling, and hands a `Call` to
+`core.road`. It never sees the engine, the store, keys or policies. The host implements the protocol (`omega.host.house`).
+
+    def entrance(core: Core) -> Mounted:          # one per protocol: a path prefix and the ASGI callable that answers below it
+        async def app(scope, receive, send): ...
+        return Mounted("/mcp", app)
+
+The fast path of a request is `visitor` (a look into a cache of verified passports) and one await of `core.road.call`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from omega.kernel.compose import AnyFlow
+from omega.kernel.ports import Call, Line, Outcome, Road, Search
+from omega.kernel.scope import Scope
+from omega.kernel.service import Offer
+
+AsgiScope = MutableMapping[str, Any]
+"""What ASGI says about a connection (asgi.readthedocs.io, version 3)."""
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
+"""An ASGI application, version 3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who stands at the door, once trust has said so.
+
+    `passport` goes into `Call.passport`; `scope` is what it stands for; `address` is the peer's, for the record.
+    """
+
+    passport: str
+    scope: Scope
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """An entrance in its place: `app` answers every path that is `prefix` or begins with it and a slash."""
+
+    prefix: str
+    app: App
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A flow that the operator has put up to be run from outside, under a `name`; `target` is where it is loaded from again."""
+
+    name: str
+    flow: AnyFlow
+    target: str
+
+
+class Core(Protocol):
+    """What an entrance may ask of the process."""
+
+    @property
+    def road(self) -> Road:
+        """Call -> Outcome, the one road."""
+        ...
+
+    def now_us(self) -> int:
+        """The time of the records, in Unix microseconds."""
+        ...
+
+    def visitor(self, headers: Mapping[str, str], *, method: str, url: str, address: str, peer: str = "") -> Visitor:
+        """Who is calling, by what came with the request: a bearer passport (with its DPoP proof, when it is bound), an API key, or the
+        cookie of a browser that signed in. `headers` have lower-case names; `url` is scheme, host and path as the caller meant them;
+        `address` is the peer's; `peer` the SPIFFE id of a verified client certificate.
+
+        Raises Denied (OMG-T001) for whatever is no good, and for nothing at all.
+        """
+        ...
+
+    def offers(self) -> Sequence[Offer]:
+        """Every method of every installed service, its flow bound to its tools, with how it is offered."""
+        ...
+
+    def tools(self, scope: Scope) -> Sequence[AnyFlow]:
+        """The upstream tools that were accepted, each a bound tool flow, as far as the caller's tenant has them."""
+        ...
+
+    def flows(self, scope: Scope) -> Sequence[Served]:
+        """The flows that the operator has put up, as far as the caller's tenant has them; each is bound to its tools."""
+        ...
+
+    async def start(self, call: Call) -> str:
+        """Admit `call` and run it in the background; gives its execution. Raises what the road refuses with."""
+        ...
+
+    async def outcome(self, execution: str, scope: Scope) -> Outcome:
+        """How `execution` ended or stands; waits while it runs here. Raises InputError (OMG-I003) when the tenant has none of that id."""
+        ...
+
+    def watch(self, execution: str, scope: Scope) -> AsyncIterator[Any]:
+        """The parts that streaming steps of `execution` show from now on; one that has not begun may be watched too. Raises InputError
+        (OMG-I003), as `outcome` does."""
+        ...
+
+    async def decide(self, execution: str, verb: str, body: dict[str, Any], visitor: Visitor) -> None:
+        """Cancel, approve, answer, resolve or signal, as the visitor. Raises what `omega.runtime.decisions.decide` raises."""
+        ...
+
+    def find(self, search: Search, scope: Scope) -> list[Line]:
+        """The executions of the caller's tenant that match, the newest first; what `search` says of a tenant is not read. Who does not hold
+        `records:read` sees those that they started themselves."""
+        ...
+
+    def line(self, execution: str, scope: Scope) -> Line:
+        """The line of `execution`: for whoever started it, and for those who hold `records:read`. Raises InputError (OMG-I003)."""
+        ...
+
+    def describe(self, execution: str, scope: Scope, *, values: bool = False) -> dict[str, Any]:
+        """The account of `execution`: its line and every step of it; with `values` inputs and results too. For whoever started it, and for
+        those who hold `records:read`. Raises InputError (OMG-I003), IntegrityError (OMG-T004) where values were erased."""
+        ...
+
+    def input_of(self, execution: str, scope: Scope) -> Any:
+        """The input that `execution` was started with, as plain data. Raises what `describe` raises."""
+        ...
+
+    def sign_in(self, code: str) -> str:
+        """The value of a browser's cookie, for the one-time code of a sign-in link. Raises Denied (OMG-T001)."""
+        ...
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys that passports of this installation are signed with, as a JWK set (RFC 7517)."""
+        ...
+
+    async def exchange(self, form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
+        """The answer of the token endpoint (RFC 6749, 5.1; RFC 8693, 2.2) to a form of string fields.
+
+        Raises Denied (OMG-T001, OMG-T002), InputError (OMG-I001).
+        """
+        ...
+
+    def introspect(self, token: str, visitor: Visitor) -> dict[str, Any]:
+        """What the passport `token` is worth, as RFC 7662 says it: of another tenant, or not good, it is not active."""
+        ...
+
+    def revoke(self, token: str, visitor: Visitor) -> None:
+        """Refuse the passport `token`, and all delegated from it, from now on, where it is the visitor's own (RFC 7009)."""
+        ...

@@ -1,0 +1,258 @@
+"""The house that `omega up` opens to the network: the core that entrances hold, on an open Omega.
+
+Everything an entrance asks for comes through here, and everything that runs takes the road. What is only looked at (lists, accounts,
+outcomes) is the caller's own, or needs `records:read`; an execution of another tenant is not there at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+from omega.gateway.front.core import Core, Mounted, Served, Visitor
+from omega.host.account import account
+from omega.host.admitting import Register
+from omega.host.discover import offers
+from omega.host.embedded import Omega
+from omega.host.exchange import Exchange, in_a_thread
+from omega.host.hall import ToolHall, passed_known
+from omega.host.reading import Archive
+from omega.host.searching import every
+from omega.host.targets import Target
+from omega.host.visitors import Reception
+from omega.kernel.compose import AnyFlow
+from omega.kernel.definition import Tool, tool
+from omega.kernel.errors import InputError, OmegaError
+from omega.kernel.journal import Status
+from omega.kernel.ports import Call, Line, Outcome, Search
+from omega.kernel.scope import Scope
+from omega.kernel.service import Offer
+from omega.runtime.recovery import load, pin_of
+
+READ = "records:read"
+"""The capability of those who may look at what others of their tenant started."""
+
+PAGE = 500
+"""Most executions in one answer."""
+
+MAX_LEFT = 10_000
+"""Most executions that a start looks at for those that an earlier process left running."""
+
+
+def entrances(house: House) -> list[Mounted]:
+    """What answers over the network, each under its own prefix. One line for each protocol, added by whoever wrote it."""
+    from omega.gateway.front import oauth, signing_in
+    from omega.gateway.http import entrance as http
+    from omega.gateway.mcp import entrance as mcp
+    from omega.gateway.openai import entrance as openai
+    from omega.gateway.rpc import entrance as rpc
+
+    tools = mcp(house, ToolHall(house.omega, house.offers), version("omega-platform"))
+    return [*signing_in.entrances(house), *oauth.entrances(house), http(house), openai(house), rpc(house), tools]
+
+
+class House:
+    """A `Core` on an open Omega. `put_up` are the flows that may be run from outside; `offered` stand in for the installed services."""
+
+    def __init__(self, omega: Omega, put_up: Sequence[Served] = (), *, offered: Sequence[Offer] | None = None) -> None:
+        self.omega = omega
+        self.road = omega.road
+        world = omega.world
+        self.exchanging = Exchange(omega.store, world.authority, world.entropy, world.clock.now_us, later=in_a_thread)
+        workloads = Register(omega.store, world.keyring, world.authority, world.clock.now_us, world.entropy.take)
+        certificates = workloads.passport_of
+        self.reception = Reception(world.authority, omega.passport, keys=self.exchanging.passport_of_key, certificates=certificates)
+        self._put_up = tuple(put_up)
+        self._offers = offers() if offered is None else offered
+        self._fixed = not any(isinstance(leaf.body, Tool) for each in self._offers for leaf in each.flow.leaves())
+        self._going_on: set[asyncio.Task[None]] = set()
+
+    # -- who
+
+    def now_us(self) -> int:
+        """The time of the records, in Unix microseconds."""
+        return self.omega.world.clock.now_us()
+
+    def visitor(self, headers: Mapping[str, str], *, method: str, url: str, address: str, peer: str = "") -> Visitor:
+        """Who is calling (see `omega.host.visitors`). Raises Denied (OMG-T001)."""
+        now = self.now_us() / 1_000_000
+        return self.reception.visitor(headers, method=method, url=url, address=address, peer=peer, now=now)
+
+    def sign_in(self, code: str) -> str:
+        """The value of a browser's cookie, for the code of a sign-in link. Raises Denied (OMG-T001)."""
+        return self.reception.sessions.redeem(code, self.now_us() / 1_000_000)
+
+    def sign_in_code(self) -> str:
+        """A new one-time code for a sign-in link."""
+        return self.reception.sessions.code(self.now_us() / 1_000_000)
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys of this installation's passports, as a JWK set."""
+        return self.omega.world.authority.jwks(now=self.now_us() / 1_000_000)
+
+    async def exchange(self, form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
+        """The answer of the token endpoint. Raises Denied (OMG-T001, OMG-T002), InputError (OMG-I001)."""
+        return await self.exchanging.exchange(form, headers)
+
+    def introspect(self, token: str, visitor: Visitor) -> dict[str, Any]:
+        """What a passport is worth, for callers of the same tenant."""
+        return self.exchanging.introspect({"token": token}, visitor.scope)
+
+    def revoke(self, token: str, visitor: Visitor) -> None:
+        """Refuse a passport of the visitor's own from now on."""
+        passport = self.exchanging.revoke({"token": token}, visitor.scope)
+        if passport:
+            self.omega.revoke(passport)
+
+    # -- what there is
+
+    def offers(self) -> Sequence[Offer]:
+        """Every method of every installed service that loads."""
+        return self._offers if self._fixed else [replace(each, flow=self._bound(each.flow)) for each in self._offers]
+
+    def tools(self, scope: Scope) -> Sequence[AnyFlow]:
+        """The accepted upstream tools, by name: they belong to the tenant of the installation."""
+        if scope.tenant != self.omega.settings.tenant:
+            return []
+        catalogue = self.omega.catalogue
+        return [catalogue.bound(tool(pin.server, pin.name)) for _, pin in sorted(catalogue.pins.items())]
+
+    def flows(self, scope: Scope) -> Sequence[Served]:
+        """The flows that the operator put up: they belong to the tenant of the installation."""
+        return self._put_up if scope.tenant == self.omega.settings.tenant else ()
+
+    def _bound(self, flow: AnyFlow) -> AnyFlow:
+        with suppress(OmegaError):  # a tool that nobody has accepted: the call says so
+            return self.omega.catalogue.bound(flow)
+        return flow
+
+    # -- running
+
+    async def start(self, call: Call) -> str:
+        """Admit `call` and run it in the background. Raises what the road refuses with."""
+        return await self.omega.road.start(call)
+
+    async def outcome(self, execution: str, scope: Scope) -> Outcome:
+        """How `execution` ended or stands; waits while it runs here. Raises InputError (OMG-I003)."""
+        live = self.omega.engine.book_of(execution)
+        if live is not None:
+            self._mine(execution, live[0].scope.tenant, live[0].scope.principal, scope)
+        else:
+            self.line(execution, scope)
+        return await self.omega.engine.outcome(execution)
+
+    def watch(self, execution: str, scope: Scope) -> AsyncIterator[Any]:
+        """The parts that `execution` shows from now on; one that has not begun may be watched too. Raises InputError (OMG-I003)."""
+        line = self.omega.store.line(execution)
+        if line is not None:
+            self._mine(execution, line.tenant, line.principal, scope)
+        return self.omega.world.streams.watch(scope.tenant, execution)
+
+    async def decide(self, execution: str, verb: str, body: dict[str, Any], visitor: Visitor) -> None:
+        """Decide as the visitor, then go on with what stood still and waited for it. Raises what `runtime.decisions.decide` raises."""
+        try:
+            await self.omega.decide_anywhere(execution, verb, body, visitor.scope)
+        except InputError as error:
+            if error.code in ("OMG-I004", "OMG-I005"):  # what these tell is for those who may see the execution
+                self.line(execution, visitor.scope)
+            raise
+        self._go_on(execution)
+
+    async def recover(self) -> int:
+        """Go on with what an earlier process of this installation left running, where its flow is known here; gives how many."""
+        now, taken = self.now_us(), 0
+        for line in every(self.omega.store, Search(status=(Status.RUNNING,)), MAX_LEFT):
+            if not line.queue and not line.parent and (line.lease_us <= now or not self.omega.settings.store.shared):
+                taken += self._go_on(line.execution)
+        return taken
+
+    def _go_on(self, execution: str) -> bool:
+        """Go on in the background, unless a worker will, or the flow is not known here; whether it does."""
+        line = self.omega.store.line(execution)
+        if line is None or line.queue or Status(line.status).ended or self.omega.engine.runs(execution):
+            return False
+        flow = self._known(line)
+        if flow is None:
+            return False
+        task = asyncio.create_task(self._resume(execution, flow))
+        self._going_on.add(task)
+        task.add_done_callback(self._going_on.discard)
+        return True
+
+    async def _resume(self, execution: str, flow: AnyFlow) -> None:
+        with suppress(OmegaError):  # another engine was quicker, or the flow has changed: it stands where it stood
+            await self.omega.engine.resume(execution, flow)
+
+    def _known(self, line: Line) -> AnyFlow | None:
+        candidates = [*(each.flow for each in self.offers()), *(each.flow for each in self._put_up)]
+        found = next((flow for flow in candidates if pin_of(flow) == line.digest), None)
+        if found is None and "/" in line.flow:
+            server, _, name = line.flow.partition("/")
+            with suppress(OmegaError):
+                bound = self.omega.catalogue.bound(tool(server, name))
+                found = bound if pin_of(bound) == line.digest else passed_known(self.omega, line.flow, line.digest)
+        return found
+
+    # -- looking
+
+    def find(self, search: Search, scope: Scope) -> list[Line]:
+        """The executions of the caller's tenant that match; without `records:read` the caller's own."""
+        if not scope.has(READ):
+            if search.principal not in ("", scope.principal):
+                return []
+            search = replace(search, principal=scope.principal)
+        return self.omega.store.search(replace(search, tenant=scope.tenant, limit=min(max(search.limit, 1), PAGE)))
+
+    def line(self, execution: str, scope: Scope) -> Line:
+        """The line of `execution`. Raises InputError (OMG-I003) when the caller may not see one of that id."""
+        line = self.omega.store.line(execution)
+        if line is None:
+            raise _unknown(execution)
+        self._mine(execution, line.tenant, line.principal, scope)
+        return line
+
+    def describe(self, execution: str, scope: Scope, *, values: bool = False) -> dict[str, Any]:
+        """The account of `execution`. Raises InputError (OMG-I003), IntegrityError (OMG-T004)."""
+        self.line(execution, scope)
+        omega = self.omega
+        return account(Archive(omega.settings, omega.store, omega.identity, omega.catalogue, omega.world), execution, values=values)
+
+    def input_of(self, execution: str, scope: Scope) -> Any:
+        """What `execution` was started with. Raises InputError (OMG-I003), IntegrityError (OMG-T004)."""
+        self.line(execution, scope)
+        return load(self.omega.world, execution)[2].input
+
+    def ready(self) -> str:
+        """Why the process is not ready; nothing when it is."""
+        try:
+            self.omega.store.line("ready")
+        except OmegaError as error:
+            return f"the storage does not answer ({error.code})"
+        return ""
+
+    def _mine(self, execution: str, tenant: str, principal: str, scope: Scope) -> None:
+        if tenant != scope.tenant or (principal != scope.principal and not scope.has(READ)):
+            raise _unknown(execution)
+
+
+def _unknown(execution: str) -> InputError:
+    return InputError("OMG-I003", f"{execution[:80]} is not recorded here")
+
+
+async def put_up(omega: Omega, targets: Sequence[Target]) -> list[Served]:
+    """The flows of `targets`, bound to their tools, under their names. Raises InputError (OMG-X001) where two have the same name."""
+    found: dict[str, Served] = {}
+    for target in targets:
+        flow = await omega.prepare(target.flow, target.servers)
+        if found.setdefault(flow.name, made := Served(name=flow.name, flow=flow, target=target.text)) is not made:
+            raise InputError("OMG-X001", f"two targets are called {flow.name}", advice="give one of the two another name")
+    return list(found.values())
+
+
+def as_core(house: House) -> Core:
+    """The same house as an entrance sees it: the type checker holds the two together here."""
+    return house

@@ -1,0 +1,131 @@
+"""Limits that an operator has set: quotas, guards, facts that policies may name, principals that are one person. Each is an arrangement.
+
+They are read when an engine opens and whenever one changes (`omega.host.governing`), and pushed to the gate, which never looks anything up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from omega.host.arrangements import Documents, all_arranged
+from omega.kernel.errors import InputError
+from omega.warden.approvals import same_person
+from omega.warden.guard.rules import DEFAULT_GUARDS, Doing, Guard, What, Where
+from omega.warden.quotas import EACH, WINDOWS, Measure, Quota
+
+LIMIT, GUARD, FACT, PERSON = "limit", "guard", "fact", "person"
+"""The kinds of the documents."""
+
+WHAT = tuple(each.value for each in What)
+WHERE = tuple(each.value for each in Where)
+DOING = tuple(each.value for each in Doing)
+DEFAULTS = DEFAULT_GUARDS
+EVERY = EACH
+"""What guards and limits may say, for whoever asks an operator."""
+
+MAX_FACT = 256
+"""Longest text of a fact, in characters."""
+
+_FACT = re.compile(r"(?:[\w.-]{1,40} )?[a-z][a-z0-9-]{0,31}")
+_MONEY = re.compile(r"(?P<amount>\d{1,12}(?:\.\d{1,6})?) ?(?:USD|usd|\$)")
+
+
+def check_limit(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A quota's document as it is kept (see `arrangements.Reading`)."""
+    return Quota.read(name, body).record()
+
+
+def check_guard(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A guard's document as it is kept."""
+    return Guard.read(body).record()
+
+
+def check_fact(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A fact's document as it is kept: its value. It is named `FACT`, or `TENANT FACT` where it holds for one tenant."""
+    value = body.get("value")
+    if not _FACT.fullmatch(name) or type(value) is not str or len(value) > MAX_FACT:
+        raise InputError("OMG-I001", f"a fact has a lower-case name and a text of at most {MAX_FACT} letters, not {name[:64]!r}")
+    return {"value": value}
+
+
+def check_person(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """That the principal `name` is the same person as another: the document as it is kept."""
+    other = body.get("is")
+    if (
+        not name.startswith("person:")
+        or type(other) is not str
+        or not other.startswith("person:")
+        or same_person(name) == same_person(other)
+    ):
+        raise InputError("OMG-I001", "say which person:NAME is which other person:NAME")
+    return {"is": other}
+
+
+def quota_of(name: str, body: Mapping[str, Any]) -> Quota:
+    """The quota of a document. Raises InputError (OMG-I001)."""
+    return Quota.read(name, body)
+
+
+def guard_of(body: Mapping[str, Any]) -> Guard:
+    """The guard of a document. Raises InputError (OMG-I001)."""
+    return Guard.read(body)
+
+
+def limits(documents: Documents) -> list[Quota]:
+    """The quotas, by name."""
+    return [Quota.read(name, body) for name, body in all_arranged(documents, LIMIT).items()]
+
+
+def guards(documents: Documents) -> list[Guard]:
+    """The guards."""
+    return [Guard.read(body) for body in all_arranged(documents, GUARD).values()]
+
+
+def facts(documents: Documents) -> dict[str, dict[str, str]]:
+    """The facts, by tenant (the empty one: everybody) and name."""
+    found: dict[str, dict[str, str]] = {}
+    for name, body in all_arranged(documents, FACT).items():
+        tenant, _, fact = name.rpartition(" ")
+        found.setdefault(tenant, {})[fact] = str(body["value"])
+    return found
+
+
+def aliases(documents: Documents) -> dict[str, str]:
+    """Which principals are the same person as which other one."""
+    return {same_person(name): same_person(str(body["is"])) for name, body in all_arranged(documents, PERSON).items()}
+
+
+def read_amount(text: str) -> dict[str, Any]:
+    """A limit as people write it: `5 USD/day`, `100000 tokens/hour`, `60 requests/minute`, `3 at once`. Raises InputError (OMG-X001)."""
+    amount, slash, window = text.strip().rpartition("/")
+    number, _, unit = text.strip().partition(" ")
+    if not slash and unit == "at once" and number.isdecimal():
+        return {"of": Measure.CONCURRENCY.value, "amount": int(number), "window_s": 0}
+    money, (count, _, unit) = _MONEY.fullmatch(amount.strip()), amount.strip().partition(" ")
+    if window.strip() in WINDOWS and money is not None:
+        whole, _, part = money["amount"].partition(".")
+        return {"of": Measure.COST.value, "amount": int(whole + part.ljust(6, "0")), "window_s": WINDOWS[window.strip()]}
+    if window.strip() in WINDOWS and count.isdecimal() and unit in (Measure.TOKENS, Measure.REQUESTS):
+        return {"of": unit, "amount": int(count), "window_s": WINDOWS[window.strip()]}
+    raise InputError(
+        "OMG-X001", f"{text[:80]!r} is no limit", advice='write "5 USD/day", "100000 tokens/hour", "60 requests/minute" or "3 at once"'
+    )
+
+
+def read_whose(text: str) -> dict[str, str]:
+    """Whose limit it is, as people write it: `agent:NAME`, `tenant:NAME`, `flow:NAME`, `tool:SERVER/TOOL`; `KIND:*` for each by itself.
+
+    Raises InputError (OMG-X001).
+    """
+    kind, colon, name = text.partition(":")
+    if colon and name and kind in ("agent", "person", "service"):
+        return {"tenant": EACH, "principal": EACH if name == EACH else text, "flow": ""}
+    if colon and name and kind == "tenant":
+        return {"tenant": name, "principal": "", "flow": ""}
+    if colon and name and kind in ("flow", "tool"):
+        return {"tenant": EACH, "principal": "", "flow": name}
+    raise InputError(
+        "OMG-X001", f"{text[:80]!r} is nobody's limit", advice="name agent:NAME, person:NAME, tenant:NAME, flow:NAME or tool:SERVER/TOOL"
+    )

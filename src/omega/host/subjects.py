@@ -1,0 +1,69 @@
+"""Subjects: which executions are about whom, found again without writing down who it is.
+
+An execution is about a subject when a field of its input is marked so (`omega.kernel.marks.SUBJECT`), or when its call says so with the
+label `subject` (`subject.NAME` for several). What stands on its line is a mark: HMAC-SHA256 of the subject under a key of the tenant that
+is derived from the root (`Keyring.subject`). Whoever may open payloads can find what is about somebody; a copy of the database cannot tell,
+nor guess. Erasing the execution takes the mark with it (docs/adr/0029).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from omega.chronicle.redact import picked, subject_paths
+from omega.kernel.compose import AnyFlow
+from omega.kernel.types import Type
+from omega.trust.sealing import Keyring
+
+GIVEN = "subject"
+"""The label by which a call names a subject in clear; it is replaced by the mark before anything is written."""
+
+PREFIX = "subject:"
+"""How the label begins that a line carries; the mark follows."""
+
+MAX_SUBJECTS = 64
+"""Most subjects of one execution that are marked; one about more is found by none of the others and should be split."""
+
+_PLAIN = (int, str, bool, float, type(None), Any, object, dict, list, tuple)
+
+
+def label_of(keyring: Keyring, tenant: str, subject: str) -> str:
+    """The label of everything that is about `subject`; its value is always \"1\"."""
+    return PREFIX + keyring.subject(tenant, subject)
+
+
+def labelled(keyring: Keyring, tenant: str, flow: AnyFlow, data: bytes, labels: Mapping[str, str]) -> Mapping[str, str]:
+    """`labels` with those that name subjects replaced by marks, and marks of the subjects that the input (JSON) names."""
+    paths = _paths(flow.input)
+    given = [name for name in labels if name == GIVEN or name.startswith(f"{GIVEN}.")] if labels else []
+    if not given and not paths:
+        return labels
+    subjects = [labels[name] for name in given]
+    if paths:
+        value = json.loads(data)
+        subjects += [str(found) for path in paths for found in picked(value, path) if isinstance(found, (str, int))]
+    kept = {name: value for name, value in labels.items() if name not in given}
+    return kept | {label_of(keyring, tenant, subject): "1" for subject in dict.fromkeys(subjects[:MAX_SUBJECTS])}
+
+
+@lru_cache(4096)
+def _paths(type_: Type) -> tuple[str, ...]:
+    """Where a value of that type names subjects. A plain type has no fields: it is not even asked, for that would load pydantic."""
+    if type_.given_schema is None and type_.annotation in _PLAIN:
+        return ()
+    return tuple(subject_paths(schema_of(type_) or {}))
+
+
+def schema_of(type_: Type) -> Mapping[str, Any] | None:
+    """The JSON Schema of a type; None for one that has none, and so no marks that could be read."""
+    if type_.given_schema is not None:
+        return type_.given_schema
+    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+
+    try:
+        return type_.schema()
+    except (PydanticInvalidForJsonSchema, PydanticSchemaGenerationError):
+        return None

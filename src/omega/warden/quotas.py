@@ -1,0 +1,295 @@
+"""Quotas: how much a tenant, a caller, a flow or a tool may use in a minute, an hour or a day. Deterministic: time is handed in.
+
+    requests      touches that the gate admitted
+    tokens, cost  what models and paid tools used, as their receipts say
+    concurrency   touches under way at once; it has no window
+
+What a touch may use at most is set aside when it is admitted (`take`) or when a model is about to be asked (`reserve`), and what it did use
+is put in its place when it ends (`settle`). So a hundred questions asked at once cannot all find the same room: what is set aside counts.
+
+Windows are those of the clock (UTC): the day ends at midnight, which everybody can work out. A clock that jumps back finds the later window
+still open, so nothing is refunded.
+
+Engines that share their records share a quota without a round trip per call: each may use its share of every window, the amount divided by
+the number of engines (`adopt(engines=...)`, the most there were in that window), so that together they do not use more than the amount.
+What was used before an engine began counts against its share.
+
+Memory is bounded by MAX_COUNTERS: past it, counters of windows that are over are dropped, and where none is, the touch is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from omega.kernel.budget import NOTHING, Spent
+from omega.kernel.errors import InputError
+from omega.kernel.verdict import Ask
+
+MAX_COUNTERS = 65_536
+"""Most counters of one gate: a name that a caller makes up cannot fill the memory."""
+
+MAX_QUOTAS = 4_096
+"""Most quotas of one gate: those that may concern a call are found by its tenant, and looked at one by one."""
+
+EACH = "*"
+"""In place of a name: each by itself. An empty name is all of them together."""
+
+WINDOWS: Mapping[str, int] = {"minute": 60, "hour": 3_600, "day": 86_400}
+"""Windows by name, in seconds."""
+
+
+class Measure(StrEnum):
+    """What a quota counts."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    COST = "cost"
+    CONCURRENCY = "concurrency"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """At most `amount` (requests, tokens, millionths of a currency, touches at once) per `window_s` seconds (0 for concurrency).
+
+    `tenant`, `principal` and `flow` say whose: a name, EACH for each by itself, empty for all together. A principal is found among those
+    who act for the caller too: an agent's quota counts what it does in a person's name. `flow` is a flow, a tool `server/tool` or
+    `server/*`.
+    """
+
+    name: str
+    of: Measure
+    amount: int
+    window_s: int = 0
+    tenant: str = EACH
+    principal: str = ""
+    flow: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As kept in a document, without the name."""
+        kept: dict[str, Any] = {"of": self.of.value, "amount": self.amount, "window_s": self.window_s}
+        return kept | {"tenant": self.tenant, "principal": self.principal, "flow": self.flow}
+
+    @classmethod
+    def read(cls, name: str, body: Mapping[str, Any]) -> Quota:
+        """From a document. Raises InputError (OMG-I001)."""
+        texts = [body.get(field, default) for field, default in (("tenant", EACH), ("principal", ""), ("flow", ""))]
+        amount, window_s, of = body.get("amount"), body.get("window_s", 0), body.get("of")
+        if type(of) is not str or of not in set(Measure) or not all(type(text) is str and len(text) <= 256 for text in texts):
+            raise InputError("OMG-I001", f"a limit counts {', '.join(Measure)}, not {of!r}"[:200])
+        if type(amount) is not int or not 0 <= amount < 1 << 62:
+            raise InputError("OMG-I001", f"a limit has a whole amount from 0, not {amount!r}"[:200])
+        windows = {0} if of == Measure.CONCURRENCY else set(WINDOWS.values())
+        if window_s not in windows:
+            raise InputError("OMG-I001", f"a limit of {of} is per {', '.join(WINDOWS)}; one of concurrency has no window")
+        return cls(name=name, of=Measure(of), amount=amount, window_s=window_s, tenant=texts[0], principal=texts[1], flow=texts[2])
+
+    def key(self, use: Use) -> _Key | None:
+        """The counter that `use` counts on; None when this quota is not about it."""
+        server, slash, _ = use.flow.partition("/")
+        tenant = _part(self.tenant, (use.tenant,))
+        principal = _part(self.principal, use.principals)
+        flow = _part(self.flow, (use.flow, f"{server}/*") if slash else (use.flow,))
+        return None if tenant is None or principal is None or flow is None else (self.name, tenant, principal, flow)
+
+    def wanted(self, spent: Spent) -> int:
+        """How much of this measure `spent` is."""
+        if self.of is Measure.COST:
+            return spent.cost_micros
+        return spent.tokens if self.of is Measure.TOKENS else spent.calls
+
+    def __str__(self) -> str:
+        per = next((f" per {word}" for word, seconds in WINDOWS.items() if seconds == self.window_s), " at once")
+        amount = f"{self.amount / 1_000_000:g} USD" if self.of is Measure.COST else f"{self.amount:,} {self.of.value}"
+        return (amount.removesuffix(f" {Measure.CONCURRENCY.value}") if not self.window_s else amount) + per
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Who uses what: the tenant, the caller and whoever acts for them, the flow or tool."""
+
+    tenant: str
+    principals: tuple[str, ...]
+    flow: str
+
+
+def use_of(ask: Ask) -> Use:
+    """Who asks for what in `ask`."""
+    return Use(ask.scope.tenant, (ask.scope.principal, *ask.scope.actors), ask.flow)
+
+
+_Key = tuple[str, str, str, str]
+_Held = tuple[str, str, int]
+ONE = Spent(calls=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Why a touch does not fit: the quota, what is left of it (of this engine's share), and the seconds until its window ends (0: when
+    another touch ends)."""
+
+    quota: Quota
+    left: int
+    wait_s: float
+
+
+class _Counter:
+    """What was used in the window that began last, and what is set aside."""
+
+    __slots__ = ("engines", "open", "used", "window")
+
+    def __init__(self) -> None:
+        self.window = -1
+        self.engines = 1
+        self.used = 0
+        self.open = 0
+
+    def at(self, window: int, engines: int) -> _Counter:
+        if window > self.window:
+            self.window, self.used, self.engines = window, 0, engines
+        self.engines = max(self.engines, engines)
+        return self
+
+    def left(self, quota: Quota) -> int:
+        return quota.amount // self.engines - self.used - self.open
+
+
+@dataclass(slots=True)
+class _Hold:
+    """What one touch set aside, on which counters."""
+
+    counters: list[tuple[Quota, _Counter]]
+    aside: Spent
+
+
+class Ledger:
+    """Counts what is used against the quotas of one gate."""
+
+    def __init__(self) -> None:
+        self._common: tuple[Quota, ...] = ()
+        self._own: dict[str, tuple[Quota, ...]] = {}
+        self._counters: dict[_Key, _Counter] = {}
+        self._holds: dict[_Held, _Hold] = {}
+        self._engines = 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is any quota at all."""
+        return bool(self._common or self._own)
+
+    def adopt(self, quotas: Iterable[Quota], *, engines: int = 1) -> None:
+        """Have `quotas` hold from now on, this gate being one of `engines`. What was counted under the same names stays counted."""
+        found = tuple(quotas)
+        if len(found) > MAX_QUOTAS or engines < 1:
+            raise InputError("OMG-I001", f"there are at most {MAX_QUOTAS} limits, for one engine at least, not {len(found)} for {engines}")
+        self._engines = engines
+        self._common = tuple(quota for quota in found if quota.tenant in ("", EACH))
+        tenants = {quota.tenant for quota in found} - {"", EACH}
+        self._own = {tenant: tuple(quota for quota in found if quota.tenant == tenant) for tenant in tenants}
+        names = {quota.name for quota in found}
+        self._counters = {key: counter for key, counter in self._counters.items() if key[0] in names}
+
+    def take(self, ask: Ask) -> Full | None:
+        """Set aside one touch and its estimate for `ask`, or say what is full; a refused touch takes nothing."""
+        held = (ask.execution, ask.step, ask.epoch)
+        self.settle(ask, NOTHING, kept=NOTHING)
+        aside = ask.estimate + ONE
+        counters = []
+        for quota, key in self._about(use_of(ask)):
+            counter = self._find(key, quota, ask.now)
+            left = counter.left(quota) if counter is not None else 0
+            if counter is None or left < max(1, quota.wanted(aside)):
+                return self._full(quota, max(0, left), ask.now)
+            counters.append((quota, counter))
+        if counters:
+            self._holds[held] = _Hold(counters, aside)
+            for quota, counter in counters:
+                counter.open += quota.wanted(aside)
+        return None
+
+    def room(self, ask: Ask) -> Full | None:
+        """What of cost and tokens is used up for `ask`, if anything: an execution that could do nothing need not begin."""
+        for quota, key in self._about(use_of(ask)):
+            if quota.of in (Measure.COST, Measure.TOKENS):
+                counter = self._find(key, quota, ask.now)
+                if counter is None or counter.left(quota) < 1:
+                    return self._full(quota, 0, ask.now)
+        return None
+
+    def reserve(self, ask: Ask, more: Spent) -> Full | None:
+        """Set `more` aside for a touch under way, or say what is full."""
+        hold = self._holds.get((ask.execution, ask.step, ask.epoch))
+        if hold is None:
+            return None
+        for quota, counter in hold.counters:
+            left = counter.left(quota)
+            if quota.wanted(more) > left:
+                return self._full(quota, max(0, left), ask.now)
+        for quota, counter in hold.counters:
+            counter.open += quota.wanted(more)
+        hold.aside = hold.aside + more
+        return None
+
+    def settle(self, ask: Ask, spent: Spent, *, kept: Spent = ONE) -> None:
+        """The touch of `ask` has ended: what it set aside is given back, and what it used (`spent`, and one request) counted."""
+        hold = self._holds.pop((ask.execution, ask.step, ask.epoch), None)
+        if hold is None:
+            return
+        for quota, counter in hold.counters:
+            counter.open -= quota.wanted(hold.aside)
+            if quota.of is not Measure.CONCURRENCY:
+                counter.used += quota.wanted(spent + kept)
+
+    def count(self, use: Use, spent: Spent, *, at: float) -> None:
+        """Count what was used before this gate began, as the log tells it: `spent` with its requests, at `at` (Unix seconds)."""
+        for quota, key in self._about(use):
+            counter = self._find(key, quota, at) if quota.of is not Measure.CONCURRENCY else None
+            if counter is not None and counter.window == _window(quota, at):
+                counter.used += quota.wanted(spent)
+
+    def standing(self, now: float) -> Iterator[tuple[Quota, str, str, str, int, int]]:
+        """Every counter in use at `now`: its quota, tenant, principal, flow, what was used and what is set aside."""
+        quotas = {quota.name: quota for quota in (*self._common, *(each for own in self._own.values() for each in own))}
+        for (name, tenant, principal, flow), counter in sorted(self._counters.items()):
+            counter.at(_window(quotas[name], now), self._engines)
+            if counter.used or counter.open:
+                yield quotas[name], tenant, principal, flow, counter.used, counter.open
+
+    def _about(self, use: Use) -> Iterator[tuple[Quota, _Key]]:
+        for quota in (*self._common, *self._own.get(use.tenant, ())):
+            key = quota.key(use)
+            if key is not None:
+                yield quota, key
+
+    def _find(self, key: _Key, quota: Quota, now: float) -> _Counter | None:
+        counter = self._counters.get(key)
+        if counter is None:
+            if len(self._counters) >= MAX_COUNTERS and not self._dropped(now):
+                return None
+            counter = self._counters[key] = _Counter()
+        return counter.at(_window(quota, now), self._engines)
+
+    def _dropped(self, now: float) -> bool:
+        """Whether counters that count nothing any more could be dropped."""
+        quotas = (*self._common, *(each for own in self._own.values() for each in own))
+        alive = {quota.name: _window(quota, now) for quota in quotas}
+        idle = [key for key, counter in self._counters.items() if not counter.open and counter.window < alive.get(key[0], 0)]
+        for key in idle:
+            del self._counters[key]
+        return bool(idle)
+
+    def _full(self, quota: Quota, left: int, now: float) -> Full:
+        return Full(quota, left, quota.window_s - now % quota.window_s if quota.window_s else 0.0)
+
+
+def _window(quota: Quota, now: float) -> int:
+    return int(now // quota.window_s) if quota.window_s else 0
+
+
+def _part(wanted: str, names: tuple[str, ...]) -> str | None:
+    """The part of a counter's key for one field: None when the quota is about another."""
+    if wanted in ("", EACH):
+        return names[0] if wanted else ""
+    return wanted if wanted in names else None

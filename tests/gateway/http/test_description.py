@@ -1,0 +1,114 @@
+"""The description of the interface: made of what is installed, sound as a document, and what it describes is what answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from omega.gateway.http.openapi import document
+from omega.gateway.http.pages import errors_page, guide_page
+from omega.host.discover import offers
+from omega.kernel.errors import CODES
+
+CHECKS_S = 60
+"""How long (seconds) the description is held against the house."""
+
+SETTINGS = """
+[checks]
+positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "401", "402", "403", "404", "409", "422", "429", "503"]
+not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "503"]
+"""
+"""What a sound request may be answered with: values have laws that a schema cannot say (OMG-I001), keys are used again (OMG-G010), and no
+model is configured here (OMG-X002, 503)."""
+
+LONG = "/api/v1/events/follow"
+"""Follows events for as long as it is asked to: nothing to wait for a hundred times."""
+
+
+@pytest.mark.promise("DOOR-10")
+def test_every_method_is_described_with_its_types_and_demands(house: Any) -> None:
+    with house.client("") as client:
+        told = client.get("/api/v1/openapi.json").json()
+    for offer in offers():
+        path = f"/api/v1/{offer.service}/{offer.name}"
+        if "http" not in offer.method.entrances:
+            assert path not in told["paths"]
+            continue
+        operation = told["paths"][path]["post"]
+        assert operation["operationId"] == offer.flow.name
+        assert all(need in operation["description"] for need in offer.flow.needs)
+    names = [each["operationId"] for verbs in told["paths"].values() for each in verbs.values()]
+    assert len(names) == len(set(names))
+
+
+def references(part: Any) -> list[str]:
+    if isinstance(part, dict):
+        own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+        return own + [found for value in part.values() for found in references(value)]
+    return [found for each in part for found in references(each)] if isinstance(part, list) else []
+
+
+def test_every_reference_leads_somewhere_and_every_example_fits() -> None:
+    told = document(offers())
+    for reference in references(told):
+        place: Any = told
+        for name in reference.removeprefix("#/").split("/"):
+            place = place[name]
+    for schema in told["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    for verbs in told["paths"].values():
+        content = verbs.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        if "example" in content:
+            jsonschema.validate(content["example"], {**content["schema"], "components": told["components"]})
+
+
+def test_the_pages_name_every_operation_and_every_code_and_load_nothing() -> None:
+    page, codes = guide_page(document(offers(), base="http://h")), errors_page()
+    for offer in offers():
+        if "http" in offer.method.entrances:
+            assert f'id="{offer.flow.name}"' in page
+    for code in CODES:
+        assert f'id="{code.lower()}"' in codes
+    for text in (page, codes):
+        assert "<script" not in text and "src=" not in text and "@import" not in text
+        assert '<html lang="en">' in text and '<main id="content"' in text
+
+
+@pytest.mark.slow
+@pytest.mark.promise("DOOR-10")
+def test_generated_requests_are_answered_as_described(house: Any, tmp_path: Path) -> None:
+    """Schemathesis with all of its checks: no crash, no undeclared status, type or body, nothing accepted that should not be."""
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(SETTINGS)
+    command = [str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config), "run", f"{house.url}/api/v1/openapi.json"]
+    told = subprocess.run(
+        [
+            *command,
+            *("-H", f"Authorization: Bearer {house.passport()}", "--checks", "all", "--phases", "examples,coverage,fuzzing"),
+            *(
+                "--max-examples",
+                "10",
+                "--max-time",
+                str(CHECKS_S),
+                "--seed",
+                "1",
+                "--suppress-health-check",
+                "all",
+                "--request-timeout",
+                "60",
+                "--exclude-path",
+                LONG,
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=CHECKS_S + 60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-8_000:]

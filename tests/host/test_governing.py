@@ -1,0 +1,282 @@
+"""What operators arrange about the gate, on a real folder: it holds at once, survives, is on record, and can be taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from omega.adapters.memory import MemoryStore
+from omega.chronicle.record import decode
+from omega.host import mfa, watching
+from omega.host.embedded import Omega
+from omega.host.governing import GONE_US, Governor
+from omega.host.identity import Caller
+from omega.host.limits import read_amount, read_whose
+from omega.host.policy import INSTALLATION, POLICY, Enacted, bundle_in_force, enacted, versions
+from omega.host.quarantine import isolate, release
+from omega.host.reading import Archive
+from omega.host.rehearsing import rehearse
+from omega.kernel.context import Context
+from omega.kernel.effects import ListExecutions
+from omega.kernel.errors import Denied, InputError
+from omega.kernel.flow import flow
+from omega.testing.lab import sequencer
+from omega.trust.sealing import Keyring
+from omega.warden.admit import Warden
+from omega.warden.policies import Bundle
+
+NO_COUNTING = '@id("no-counting") @reason("nobody counts") forbid (principal, action, resource == Flow::"count");\n'
+CASE = '- {name: nobody counts, ask: {principal: "person:ada", groups: [owner], flow: count}, expect: deny, by: no-counting}\n'
+
+
+@flow(effect="read", needs="records:read")
+async def count(ctx: Context, n: int) -> int:
+    return n + len(await ctx.touch(ListExecutions())) * 0
+
+
+def version(number: int, **files: str) -> dict[str, object]:
+    return Enacted(version=number, files={name.replace("_", ".", 1).replace("_", "."): text for name, text in files.items()}).record()
+
+
+@pytest.mark.promise("WARD-09")
+def test_policies_are_enacted_checked_listed_and_rolled_back(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            assert (await omega.run(count, 1)).value == 1
+            await omega.arrange(POLICY, INSTALLATION, version(1, mine_cedar=NO_COUNTING, mine_test_yaml=CASE))
+            refused = await omega.run(count, 1)
+            assert (refused.error or {})["details"]["policies"] == ["no-counting"], "it holds at once"
+            for wrong in (
+                version(2, mine_cedar="permit ("),
+                version(2, mine_cedar=NO_COUNTING, mine_test_yaml=CASE.replace("deny", "allow")),
+                version(1, mine_cedar=NO_COUNTING),
+                version(3),
+                {"version": 2, "files": {"../x.cedar": ""}},
+                {"version": 2, "files": {"x.py": ""}},
+            ):
+                with pytest.raises(InputError):
+                    await omega.arrange(POLICY, INSTALLATION, wrong)
+            assert enacted(omega.store, INSTALLATION).version == 1
+        async with Omega.open(tmp_path) as omega:
+            assert (await omega.run(count, 1)).error is not None, "it survives"
+            await omega.arrange(POLICY, INSTALLATION, version(2))
+            assert (await omega.run(count, 1)).value == 1
+            assert [each.version for each in versions(omega.store, INSTALLATION)] == [2, 1]
+            flows = [decode(leaf) for leaf in omega.store.leaves("local")]
+            assert sum(leaf.flow == "arrange" and leaf.kind == "outcome" and leaf.status == "done" for leaf in flows) == 2
+
+    asyncio.run(whole())
+
+
+@pytest.mark.promise("WARD-04")
+def test_a_tenants_own_policies_are_enacted_under_its_name(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            await omega.arrange(POLICY, "ten_a", version(1, own_cedar=NO_COUNTING))
+            assert (await omega.run(count, 1)).value == 1, "it is another tenant's"
+            assert "ten_a/no-counting" in bundle_in_force(tmp_path / "policies", omega.store).by_id
+            with pytest.raises(InputError, match="can only forbid"):
+                await omega.arrange(POLICY, "ten_b", version(1, own_cedar=NO_COUNTING.replace("forbid", "permit")))
+
+    asyncio.run(whole())
+
+
+@pytest.mark.promise("WARD-05")
+def test_a_limit_holds_at_once_and_what_was_used_today_counts_after_a_restart(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            await omega.arrange("limit", "two", {**read_whose("flow:count"), **read_amount("2 requests/day")})
+            outcomes = [await omega.run(count, n) for n in range(3)]
+            assert [outcome.status for outcome in outcomes] == ["done", "done", "failed"]
+            assert (outcomes[2].error or {})["code"] == "OMG-W004"
+        async with Omega.open(tmp_path) as omega:
+            assert (await omega.run(count, 1)).status == "failed"
+            await omega.dissolve("limit", "two")
+            assert (await omega.run(count, 1)).status == "done"
+
+    if time.time() % 86_400 > 86_390:  # at midnight the window would turn in between
+        time.sleep(15)
+    asyncio.run(whole())
+
+
+@pytest.mark.promise("WARD-07")
+def test_an_agent_is_locked_out_and_let_in_by_two_different_people(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            agent, other = Caller("agent:x", grants=("records:read",)), Caller("agent:y", grants=("records:read",))
+            assert (await omega.run(count, 1, principal=agent)).status == "done"
+            await omega.ask(isolate, {"principal": "agent:x", "reason": "it ran wild"})
+            refused = await omega.run(count, 1, principal=agent)
+            assert (refused.error or {})["code"] == "OMG-W009"
+            assert (await omega.run(count, 1, principal=other)).status == "done"
+            with pytest.raises(Denied):
+                await omega.ask(release, "agent:x", agent)
+            await omega.arrange("person", "person:robert", {"is": "person:bob"})
+            assert (await omega.ask(release, "agent:x", Caller("person:bob", groups=("owner",))))["released"] is False
+            for same in ("person:bob", "person:BOB", "person:robert"):
+                with pytest.raises(Denied) as caught:
+                    await omega.ask(release, "agent:x", Caller(same, groups=("owner",)))
+                assert caught.value.code == "OMG-W007"
+            assert (await omega.run(count, 1, principal=agent)).status == "failed"
+            assert (await omega.ask(release, "agent:x", Caller("person:eve", groups=("owner",))))["released"] is True
+            assert (await omega.run(count, 1, principal=agent)).status == "done"
+            with pytest.raises(InputError):
+                await omega.ask(isolate, {"principal": "person:ada", "reason": "no"})
+
+    asyncio.run(whole())
+
+
+@pytest.mark.promise("WARD-08")
+def test_the_watch_reads_the_log_and_acts_only_where_that_is_arranged(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            agent = Caller("agent:wild", grants=("records:read",))
+            for n in range(30):
+                await omega.run(count, n, principal=agent)
+            await omega.store.flush()
+            watch = watching.Watch(omega.store, "local")
+            assert watch.look()["agent:wild"].points == 0
+            assert watch.look() == {}, "what was read is not read again"
+            for _ in range(4_000):
+                watch.profiles["agent:wild"].note(time.time())
+            assert watch.profiles["agent:wild"].score().rogue
+            assert not watching.acts(omega.store, "local")
+            await omega.arrange("watch", "local", {"acts": True})
+            assert watching.acts(omega.store, "local")
+            seen: list[str] = []
+
+            async def put_away(principal: str, reason: str) -> None:
+                seen.append(principal)
+                await omega.ask(isolate, {"principal": principal, "reason": reason})
+
+            monitored = asyncio.create_task(
+                watching.keep(watch, omega.store, "local", put_away, lambda name: omega.world.warden.isolated("local", name))
+            )
+            await omega.run(count, 1, principal=agent)
+            async with asyncio.timeout(30):
+                while not omega.world.warden.isolated("local", "agent:wild"):
+                    await asyncio.sleep(0.05)
+            monitored.cancel()
+            assert seen == ["agent:wild"]
+            assert (await omega.run(count, 1, principal=agent)).status == "failed"
+
+    watching_every, watching.LOOK_S = watching.LOOK_S, 0.05
+    try:
+        asyncio.run(whole())
+    finally:
+        watching.LOOK_S = watching_every
+
+
+@pytest.mark.promise("WARD-13")
+def test_a_change_is_tried_on_what_is_on_record(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            for n in range(3):
+                await omega.run(count, n)
+            await omega.run(count, 1, principal="agent:x")  # without the right: denied by capability, which no policy changes
+
+    asyncio.run(whole())
+    with Archive.open(tmp_path) as archive:
+        current = bundle_in_force(tmp_path / "policies", archive.reader)
+        found = rehearse(archive, current, Bundle.load({"default.cedar": "", "mine.cedar": ""}))
+        assert found.asked == len(found.changes) > 0 and set(found.by_policy) == {"default-deny"}
+        candidate = Bundle.load({**_default(), "mine.cedar": NO_COUNTING})
+        found = rehearse(archive, current, candidate)
+        assert {change.flow for change in found.changes} == {"count"} and found.by_policy == {"no-counting": 6}
+        assert {(change.now.decision.value, change.then.decision.value) for change in found.changes} == {("allow", "deny")}
+        assert rehearse(archive, current, current).changes == []
+        assert rehearse(archive, current, candidate, last=2).asked == 2
+        assert found.changes[0].record()["then_by"] == ["no-counting"]
+
+
+def _default() -> dict[str, str]:
+    from omega.warden.policies import default_sources
+
+    return default_sources()
+
+
+def memory() -> MemoryStore:
+    return MemoryStore(sequencer=sequencer(), owner="test", now_us=lambda: 0)
+
+
+RFC_SECRET = b"12345678901234567890"
+
+
+@pytest.mark.promise("WARD-03")
+@pytest.mark.parametrize(
+    ("at", "code"), [(59, "287082"), (1111111109, "081804"), (1111111111, "050471"), (1234567890, "005924"), (2000000000, "279037")]
+)
+def test_codes_are_those_of_rfc_6238(at: int, code: str) -> None:
+    """Appendix B of RFC 6238, SHA-1, cut to six digits."""
+    assert mfa.code_at(RFC_SECRET, at // 30) == code
+    assert mfa.accepted(RFC_SECRET, code, now_s=at, after=0) == at // 30
+    assert mfa.accepted(RFC_SECRET, code, now_s=at, after=at // 30) == 0, "a code is good once"
+    assert mfa.accepted(RFC_SECRET, code, now_s=at + 90, after=0) == 0
+
+
+@pytest.mark.promise("WARD-03")
+def test_a_factor_is_sealed_used_once_and_asleep_after_wrong_codes() -> None:
+    store, keyring, now = memory(), Keyring(b"k" * 32, entropy=lambda n: b"e" * n), [1_700_000_000.0]
+    name = mfa.name_of("local", "person:ada")
+    governor = Governor(store, Path("/nonexistent"), Warden(), lambda: int(now[0] * 1_000_000))
+    body = mfa.enrolment(RFC_SECRET, keyring, name)
+    assert RFC_SECRET.hex() not in str(body)
+    import json
+
+    store.put_document(mfa.FACTOR, name, json.dumps(dict(governor.readings()[mfa.FACTOR](name, body))).encode(), 0)
+    holds = mfa.verifier(store, keyring, lambda: int(now[0] * 1_000_000))
+    code = mfa.code_at(RFC_SECRET, int(now[0] // 30))
+    assert not holds("local", "person:bob", {"code": code}) and not holds("acme", "person:ada", {"code": code})
+    assert holds("local", "person:ada", {"code": code})
+    assert not holds("local", "person:ada", {"code": code})
+    for _ in range(mfa.MAX_WRONG - 1):
+        assert not holds("local", "person:ada", {"code": "000000"})
+    now[0] += 60
+    fresh = mfa.code_at(RFC_SECRET, int(now[0] // 30))
+    assert not holds("local", "person:ada", {"code": fresh}), "it sleeps"
+    now[0] += mfa.LOCKED_S
+    assert holds("local", "person:ada", {"code": mfa.code_at(RFC_SECRET, int(now[0] // 30))})
+    for odd in ({}, {"code": 123456}, {"code": "12345"}, {"code": "１２３４５６"}):  # noqa: RUF001 - full-width digits
+        assert not holds("local", "person:ada", odd)
+
+
+@pytest.mark.promise("WARD-06")
+def test_engines_on_the_same_records_count_each_other() -> None:
+    store, now = memory(), [0]
+    one, two = (Governor(store, Path("/nonexistent"), Warden(Bundle.default()), lambda: now[0]) for _ in range(2))
+    store.put_document("limit", "l", b'{"of": "requests", "amount": 10, "window_s": 60, "tenant": "*", "principal": "", "flow": ""}', 0)
+    one.follow("one")
+    assert one._engines == 1 and one.warden.ledger.busy
+    two.follow("two")
+    one.follow("one")
+    assert (one._engines, two._engines) == (2, 2)
+    now[0] += GONE_US
+    one.follow("one")
+    assert one._engines == 1, "who has not been heard of is gone"
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("5 USD/day", {"of": "cost", "amount": 5_000_000, "window_s": 86_400}),
+        ("0.25USD/hour", {"of": "cost", "amount": 250_000, "window_s": 3_600}),
+        ("100000 tokens/hour", {"of": "tokens", "amount": 100_000, "window_s": 3_600}),
+        ("60 requests/minute", {"of": "requests", "amount": 60, "window_s": 60}),
+        ("3 at once", {"of": "concurrency", "amount": 3, "window_s": 0}),
+    ],
+)
+def test_amounts_are_read_as_people_write_them(text: str, body: dict[str, object]) -> None:
+    assert read_amount(text) == body
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "5 USD", "5 EUR/day", "x tokens/day", "5 tokens/week", "-1 USD/day", "1e9 USD/day", "at once", "5 hearts/day"]
+)
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        read_amount(text)
+    with pytest.raises(InputError):
+        read_whose(text or "nobody")
