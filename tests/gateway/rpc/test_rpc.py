@@ -372,10 +372,11 @@ def mutated(seed: int) -> str | bytes:
 
 
 @pytest.mark.promise("SDK-08")
-def test_frames_that_are_nearly_good_crash_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [40, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_frames_that_are_nearly_good_crash_nothing(count: int, tmp_path: Path) -> None:
     async def work(here: Served) -> set[int | None]:
         closed: set[int | None] = set()
-        seeds = iter(range(400))
+        seeds = iter(range(count))
         left = True
         while left:
             async with socket(here) as opened:

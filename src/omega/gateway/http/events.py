@@ -30,6 +30,9 @@ Left = Callable[[], Awaitable[None]]
 HEARTBEAT_S = 15.0
 """How often (seconds) something is sent while nothing happens."""
 
+LINGER_S = 0.1
+"""How long (seconds) an execution that has ended is listened to for parts that are still on their way."""
+
 _HEAD = {
     "type": "http.response.start",
     "status": 200,
@@ -86,7 +89,9 @@ async def _until(parts: AsyncIterator[Any], end: asyncio.Future[Outcome], left: 
     try:
         while True:
             coming = coming or asyncio.ensure_future(anext(parts, _OVER))
-            await asyncio.wait({coming, gone}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+            ended = end.done()
+            awaited: set[asyncio.Future[Any]] = {coming, gone} if ended else {coming, gone, end}
+            await asyncio.wait(awaited, timeout=LINGER_S if ended else HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
             if coming.done():
                 part, coming = coming.result(), None
                 if part is _OVER:
@@ -94,12 +99,10 @@ async def _until(parts: AsyncIterator[Any], end: asyncio.Future[Outcome], left: 
                     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                     return
                 yield part
-            elif gone.done():
+            elif gone.done() or ended:
                 return
-            else:
+            elif not end.done():
                 yield None
-                if end.done():
-                    return
     finally:
         gone.cancel()
         if coming is not None:
