@@ -16,7 +16,7 @@ from omega.kernel.past import Past
 from omega.kernel.ports import Batch, Committed, Head, Store
 from omega.kernel.scope import Scope
 from omega.kernel.verdict import Verdict
-from omega.runtime.payloads import Payloads, Stowed
+from omega.runtime.payloads import Payloads, Stowed, is_elsewhere
 
 MAX_ROWS = 1_000_000
 """Most rows of one execution: more is a loop gone wrong, or work for several executions."""
@@ -135,6 +135,10 @@ class Book:
     def open(self, row: Row) -> bytes:
         """The value of a row. Raises what `Payloads.open` raises: IntegrityError (OMG-T004) when it was erased or changed."""
         return self._payloads.open(row)
+
+    def lies_elsewhere(self, row: Row) -> bool:
+        """Whether the value of `row` has to be brought before it can be opened."""
+        return is_elsewhere(row)
 
     async def bring(self, row: Row) -> None:
         """Get what `open` will need from elsewhere, while others go on."""

@@ -43,7 +43,6 @@ from omega.runtime.faults import at_step, brief, denied, is_doubtful
 from omega.runtime.guarding import MAX_NOTE, incoming, outgoing
 from omega.runtime.lease import Lease
 from omega.runtime.operations import Driving, Operations
-from omega.runtime.payloads import is_elsewhere
 from omega.runtime.people import answered, asked_role, asking, asks, due_of, halted, in_force, overdue
 from omega.runtime.undoing import Standing, begun_before
 from omega.runtime.world import Moment, World, unwatched
@@ -122,7 +121,7 @@ class Execution(Driving):
         if recorded is not None:
             self._check(flow, recorded, commitment)
             if recorded.settled is not None or recorded.denied is not None:
-                if recorded.settled is not None and is_elsewhere(recorded.settled):
+                if recorded.settled is not None and self.book.lies_elsewhere(recorded.settled):
                     await self.book.bring(recorded.settled)
                 return self._recall(flow, trail, recorded)
         if recorded is None or not (_is_open(recorded) or (trail.whole and _is_begun(flow, recorded))):
