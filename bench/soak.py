@@ -256,6 +256,13 @@ def worker_kills(wanted: int, first: int) -> dict[str, Any]:
     return total
 
 
+def together(one: Any, other: Any) -> Any:
+    """Two counts, or lists, or tables of counts, as one; of the longest recoveries the longer."""
+    if isinstance(one, dict):
+        return {name: one.get(name, 0) + other.get(name, 0) for name in one | other}
+    return max(one, other) if isinstance(one, float) else one + other
+
+
 def seeds(wanted: int, first: int) -> dict[str, object]:
     """The simulator's counts over `wanted` seeds, a hundred at a time so that progress shows."""
     from omega.testing.simulator import soak
@@ -263,7 +270,7 @@ def seeds(wanted: int, first: int) -> dict[str, object]:
     total: dict[str, Any] = {}
     for at in range(first, first + wanted, 100):
         for name, value in soak(range(at, min(at + 100, first + wanted))).items():
-            total[name] = total[name] + value if name in total else value
+            total[name] = together(total[name], value) if name in total else value
         sys.stderr.write(f"{total['seeds']} seeds, {total['crashes']} crashes, {len(total['violations'])} violations\n")
     return total
 

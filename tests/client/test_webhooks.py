@@ -276,6 +276,12 @@ def test_an_address_that_is_not_public_is_refused_as_text_and_as_a_name(address:
         asyncio.run(resolved(address, 443, ()))
 
 
+@pytest.mark.parametrize("host", ["①②⑦.0.0.1", "127。0。0。1", "⑯⑨.②⑤④.169.254", "localhost%2e", "bücher.example"])
+def test_a_host_that_has_two_readings_is_refused(host: str) -> None:
+    with pytest.raises(InputError, match="ASCII"):
+        checked_url(f"https://{host}/hook")
+
+
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
 def test_a_public_address_may_be_reached(address: str) -> None:
     assert may_reach(ipaddress.ip_address(address), ())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -14,18 +16,19 @@ from omega.host import mfa, watching
 from omega.host.embedded import Omega
 from omega.host.governing import GONE_US, Governor
 from omega.host.identity import Caller
-from omega.host.limits import read_amount, read_whose
+from omega.host.limits import aliases, read_amount, read_whose
 from omega.host.policy import INSTALLATION, POLICY, Enacted, bundle_in_force, enacted, versions
 from omega.host.quarantine import isolate, release
 from omega.host.reading import Archive
 from omega.host.rehearsing import rehearse
 from omega.kernel.context import Context
 from omega.kernel.effects import ListExecutions
-from omega.kernel.errors import Denied, InputError
+from omega.kernel.errors import Denied, InputError, OmegaError
 from omega.kernel.flow import flow
 from omega.testing.lab import sequencer
 from omega.trust.sealing import Keyring
 from omega.warden.admit import Warden
+from omega.warden.approvals import same_person
 from omega.warden.policies import Bundle
 
 NO_COUNTING = '@id("no-counting") @reason("nobody counts") forbid (principal, action, resource == Flow::"count");\n'
@@ -256,6 +259,28 @@ def test_engines_on_the_same_records_count_each_other() -> None:
     now[0] += GONE_US
     one.follow("one")
     assert one._engines == 1, "who has not been heard of is gone"
+
+
+def test_policies_that_do_not_load_hold_up_nothing_else(tmp_path: Path) -> None:
+    store = memory()
+    (tmp_path / "broken.cedar").write_text("permit (")
+    governor = Governor(store, tmp_path, Warden(Bundle.default()), lambda: 0)
+    governor.refresh()
+    store.put_document(POLICY, INSTALLATION, b"{}", 0)
+    body = {"tenant": "local", "principal": "agent:bad", "reason": "x", "by": "person:ada", "since_us": 0}
+    store.put_document("quarantine", "q", json.dumps(body).encode(), 0)
+    with pytest.raises(OmegaError):
+        governor.refresh()
+    assert governor.warden.isolated("local", "agent:bad")
+
+
+@pytest.mark.parametrize("order", list(permutations([("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")])))
+def test_everybody_who_is_connected_is_one_person(order: tuple[tuple[str, str], ...]) -> None:
+    store = memory()
+    for one, other in order:
+        store.put_document("person", f"person:{one}", json.dumps({"is": f"person:{other}"}).encode(), 0)
+    known = aliases(store)
+    assert len({same_person(f"person:{name}", known) for name in "abcd"} | {same_person("person:A", known)}) == 1
 
 
 @pytest.mark.parametrize(

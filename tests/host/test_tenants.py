@@ -11,16 +11,21 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hosted import Installation, gone
+from omega.features.tenancy.model import NewKey
+from omega.features.tenancy.service import _demand_held
 from omega.host import sandbox
 from omega.host.clock import SystemClock
 from omega.host.discover import find_method
+from omega.host.exchange import draw_secret
 from omega.host.expiry import expire
 from omega.host.methods import desk
+from omega.host.policy import Enacted
 from omega.host.reading import Archive
 from omega.host.tenants import TENANT, standing_of
 from omega.kernel.context import Context
@@ -141,6 +146,42 @@ def test_a_purged_tenant_leaves_nothing(installed: Run, tmp_path: Path) -> None:
 
     key = installed(work)
     assert gone(tmp_path, "tell.tale", "tell-tale", "teltale", key) == []
+
+
+def test_what_only_mentions_a_purged_tenant_stays(installed: Run) -> None:
+    async def work(here: Installation) -> None:
+        tenant, store = await here.tenant(), here.omega.store
+        text = f'@id("nobody") @reason("not {tenant}") forbid (principal, action, resource == Flow::"none");'
+        others = {
+            "policy": ("installation", Enacted(version=1, files={"own.cedar": text}).record()),
+            "virtual-server": ("everybodys", {"tenants": [tenant, "ten_other"]}),
+            "limit": ("theirs", {"of": "requests", "amount": 5, "window_s": 60, "tenant": tenant, "principal": "", "flow": ""}),
+        }
+        for kind, (name, body) in others.items():
+            store.put_document(kind, name, json.dumps(body).encode(), 0)
+        await here.ask("tenancy.suspend", {"tenant": tenant, "reason": "x"})
+        await here.ask("tenancy.delete", {"tenant": tenant, "export": "0" * 64})
+        left = {kind for kind, (name, _) in others.items() if store.document(kind, name) is not None}
+        assert left == {"policy", "virtual-server"}
+
+    installed(work)
+
+
+@pytest.mark.promise("TEN-03")
+def test_a_key_is_made_in_person_and_for_another_person_by_an_owner(installed: Run) -> None:
+    async def work(here: Installation) -> None:
+        tenant = await here.tenant()
+        wanted = {"name": "k", "secret_sha256": draw_secret(here.omega.world.entropy)[1], "principal": "person:boss", "roles": []}
+        authority, now = here.omega.world.authority, here.now_us / 1_000_000
+        owner = authority.verify(here.passport(tenant, "person:ada"), now=now)
+        admin = authority.verify(here.passport(tenant, "person:ada", roles=("admin",)), now=now)
+        for scope, principal in ((owner.acting("agent:bot"), "agent:x"), (admin, "person:boss")):
+            with pytest.raises(Denied, match="OMG-T002"):
+                _demand_held(SimpleNamespace(scope=scope), NewKey(**wanted | {"principal": principal}))
+        _demand_held(SimpleNamespace(scope=admin), NewKey(**wanted | {"principal": "person:ada"}))
+        assert await here.refusal("tenancy.create_key", wanted, here.passport(tenant, "person:ada")) == ""
+
+    installed(work)
 
 
 def test_what_is_written_after_a_purge_is_written_nowhere(installed: Run) -> None:

@@ -149,7 +149,8 @@ def test_rights_are_only_ever_lost(installed: Run) -> None:
             assert await refused(here, **credentials, scope=wanted) == ("invalid_scope", "OMG-T002")
         narrow = (await token(here, **credentials, scope="files:read"))["access_token"]
         assert await refused(here, grant_type=EXCHANGE, subject_token=narrow, scope="files:write") == ("invalid_scope", "OMG-T002")
-        again = (await token(here, grant_type="refresh_token", refresh_token=narrow))["access_token"]
+        whole = (await token(here, **credentials))["access_token"]
+        again = (await token(here, grant_type="refresh_token", refresh_token=whole, scope="files:read"))["access_token"]
         assert scope_of(here, again).capabilities == {"files:read"}
 
     installed(work)
@@ -172,6 +173,19 @@ def test_an_actor_acts_for_somebody_and_the_chain_says_so(installed: Run) -> Non
         assert await refused(here, grant_type=EXCHANGE, subject_token="x") == ("invalid_grant", "OMG-T001")
         with pytest.raises(Denied):  # nobody acts for themself through a detour
             await token(here, grant_type=EXCHANGE, subject_token=answer["access_token"], actor_token=subject, scope="flows:run")
+
+    installed(work)
+
+
+def test_what_was_cut_from_a_passport_does_not_outlive_it(installed: Run) -> None:
+    async def work(here: Installation) -> None:
+        tenant = await here.tenant()
+        subject = here.passport(tenant, "person:ada", capabilities=("flows:run", "files:read"))
+        actor = here.passport(tenant, "agent:helper", roles=(), capabilities=("flows:run",))
+        for more in ({"actor_token": actor, "scope": "flows:run"}, {"scope": "files:read"}):
+            cut = (await token(here, grant_type=EXCHANGE, subject_token=subject, **more))["access_token"]
+            assert scope_of(here, cut).expires_at <= scope_of(here, subject).expires_at
+            assert await refused(here, grant_type="refresh_token", refresh_token=cut) == ("invalid_grant", "OMG-T001")
 
     installed(work)
 

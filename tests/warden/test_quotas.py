@@ -196,3 +196,21 @@ def test_a_quota_is_kept_as_it_is() -> None:
         assert Quota.read("q", each.record()) == each
     assert str(quota("cost", 5_000_000, DAY)) == "5 USD per day"
     assert str(quota("concurrency", 2, 0)) == "2 at once"
+
+
+@pytest.mark.promise("WARD-05")
+def test_a_tool_counts_as_itself_whatever_the_flow_calls_it() -> None:
+    warden = gate(quota(amount=1, flow="git/git_push"))
+    facts = {"resource": {"server": "git", "tool": "git_push"}}
+    assert warden.ask(step(1, flow="harmless", **facts)).decision is Decision.ALLOW
+    assert warden.ask(step(2, flow="harmless", **facts)).decision is Decision.DENY
+
+
+def test_another_window_under_the_same_name_begins_to_count_anew() -> None:
+    warden = gate(quota(amount=1))
+    assert warden.ask(step(1)).decision is Decision.ALLOW
+    warden.limit([quota(amount=1, window_s=DAY)], engines=1)
+    assert warden.ask(step(2)).decision is Decision.ALLOW
+    warden.settle(step(2), NOTHING)
+    assert warden.ask(step(3)).decision is Decision.DENY
+    assert warden.ask(step(4, now=NOW + DAY)).decision is Decision.ALLOW

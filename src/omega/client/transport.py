@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from omega.client.credentials import Credentials
 from omega.client.failures import of_problem, unreachable
 from omega.client.retrying import LONGEST_WAIT_S, Retry, asked_wait, passes
-from omega.kernel.errors import InputError, OmegaError
+from omega.kernel.errors import InputError, OmegaError, lacking
 from omega.wire.sse import Event, Reader, TooLarge
 
 if TYPE_CHECKING:
@@ -235,6 +235,8 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
 
 def _library() -> Any:
     """The module aiohttp, loaded on first use: it takes as long to load as all the rest."""
-    import aiohttp  # noqa: PLC0415
-
+    try:
+        import aiohttp  # noqa: PLC0415
+    except ImportError as error:
+        raise lacking("aiohttp") from error
     return aiohttp

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 from omega.host.holds import demand_no_hold
@@ -77,7 +78,7 @@ class ErasureEffector:
             raise InputError("OMG-I001", "an erasure says what: a moment that has passed, executions, or a subject")
         if request.ended_before_us:
             return await self._by_age(permit.tenant, request.ended_before_us), Receipt()
-        named = request.executions or self._about(permit.tenant, request.mark)
+        named = request.executions or islice(self._about(permit.tenant, request.mark), MAX_NAMED)  # asked again, it goes on: marks go too
         return await self._by_name(permit.tenant, list(named)), Receipt()
 
     async def _by_age(self, tenant: str, before_us: int) -> dict[str, Any]:

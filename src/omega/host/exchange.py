@@ -48,6 +48,9 @@ MAX_HELD = 4_096
 NOTED_US = 60_000_000
 """How often at most it is noted that a key was used."""
 
+NARROWED = "cut_"
+"""How the last part of a passport's id begins that was given for another one with less rights."""
+
 GRANTS = ("client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange")
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - the name of a type
@@ -162,7 +165,7 @@ class Exchange:
             region=scope.region,
             ttl_s=scope.expires_at - now_us // 1_000_000,
             now=now_us / 1_000_000,
-            jti=f"{scope.passport}/{self._new(now_us)}",
+            jti=f"{scope.passport}/{NARROWED}{self._new(now_us)}",
         )
 
     def _note_use(self, key: str, tenant: str, now_us: int) -> None:
@@ -190,6 +193,8 @@ class Exchange:
             return self._answer(self._issued(key, body, wanted, now_us), now_us)
         if grant == "refresh_token":
             scope = self._own(form.get("refresh_token", ""), now_us)
+            if scope.actors or f"/{NARROWED}" in scope.passport:  # it ends with what it was cut from, at the latest
+                raise _refused("invalid_grant")
             left_s = min(KEY_TTL_S, self._left_s(scope, now_us))
             passport = self._issuer(scope.tenant).refresh(
                 form["refresh_token"], ttl_s=left_s, now=now_us / 1_000_000, jti=self._new(now_us)

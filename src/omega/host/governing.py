@@ -72,8 +72,6 @@ class Governor:
         were in force stay so."""
         found = {kind: tuple(self._shelf.documents(kind)) for kind in KINDS}
         changed = {kind for kind in KINDS if found[kind] != self._seen.get(kind)}
-        if policy.POLICY in changed and (found[policy.POLICY] or policy.POLICY in self._seen):
-            self.warden.adopt(policy.bundle_in_force(self._folder, self._shelf))
         if limits.LIMIT in changed:
             self.warden.limit(limits.limits(self._shelf), engines=self._engines)
         if limits.FACT in changed:
@@ -84,6 +82,12 @@ class Governor:
             self.warden.isolate(quarantine.isolated(self._shelf))
         if limits.GUARD in changed and self.world is not None:
             self.world.guards = Guards(limits.guards(self._shelf))
+        before = self._seen
+        self._seen = {kind: rows for kind, rows in found.items() if kind != policy.POLICY}
+        if policy.POLICY in before:
+            self._seen[policy.POLICY] = before[policy.POLICY]
+        if policy.POLICY in changed and (found[policy.POLICY] or policy.POLICY in before):  # last: all else holds where they do not load
+            self.warden.adopt(policy.bundle_in_force(self._folder, self._shelf))
         self._seen = found
 
     def follow(self, owner: str) -> None:

@@ -19,6 +19,7 @@ from omega.kernel.errors import Denied, InputError
 from omega.kernel.flow import flow
 from omega.kernel.ports import Line
 from omega.kernel.verdict import Permit
+from omega.warden.approvals import Aliases, same_person
 
 HOLD = "hold"
 """The kind of the documents; the name of each is its tenant."""
@@ -52,8 +53,8 @@ class HoldEffector:
 
     port = Release.port
 
-    def __init__(self, store: Holding, now_us: Callable[[], int]) -> None:
-        self._store, self._now_us = store, now_us
+    def __init__(self, store: Holding, aliases: Callable[[], Aliases], now_us: Callable[[], int]) -> None:
+        self._store, self._aliases, self._now_us = store, aliases, now_us
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Gives `released` (whether the hold is gone) and `by`, those who have released it so far.
@@ -71,7 +72,8 @@ class HoldEffector:
         line = self._store.line(execution)
         person = "" if line is None else line.principal
         by = [str(name) for name in body.get("released_by", [])]
-        if not person.startswith("person:") or person in by:
+        known = {same_person(name, self._aliases()) for name in by}
+        if not person.startswith("person:") or same_person(person, self._aliases()) in known:
             raise Denied("OMG-W007", f"a hold is released by {RELEASERS} different people, each in person", advice="ask a second person")
         by.append(person)
         if len(by) >= RELEASERS:
@@ -84,6 +86,8 @@ class HoldEffector:
 @flow(name="release_hold", effect="idempotent", needs="holds:use")
 async def release_hold(ctx: Context, tenant: str) -> dict[str, Any]:
     """Release the legal hold on `tenant`; it is gone once two people have."""
+    if ctx.scope.delegated:
+        raise Denied("OMG-W007", "a hold is released in person, not by whoever acts for somebody")
     done: dict[str, Any] = await ctx.touch(Release(tenant=tenant))
     return done
 

@@ -205,7 +205,8 @@ class House:
             if search.principal not in ("", scope.principal):
                 return []
             search = replace(search, principal=scope.principal)
-        return self.omega.store.search(replace(search, tenant=scope.tenant, limit=min(max(search.limit, 1), PAGE)))
+        found = self.omega.store.search(replace(search, tenant=scope.tenant, limit=min(max(search.limit, 1), PAGE)))
+        return found if scope.has(READ) else [line for line in found if self._started_by(line.execution, scope)]
 
     def line(self, execution: str, scope: Scope) -> Line:
         """The line of `execution`. Raises InputError (OMG-I003) when the caller may not see one of that id."""
@@ -235,8 +236,18 @@ class House:
         return ""
 
     def _mine(self, execution: str, tenant: str, principal: str, scope: Scope) -> None:
-        if tenant != scope.tenant or (principal != scope.principal and not scope.has(READ)):
+        if tenant != scope.tenant or not (scope.has(READ) or (principal == scope.principal and self._started_by(execution, scope))):
             raise _unknown(execution)
+
+    def _started_by(self, execution: str, scope: Scope) -> bool:
+        """Whether the very chain that acts now started it: who acts for a person does not see what others started."""
+        if not scope.actors:
+            return True
+        live = self.omega.engine.book_of(execution)
+        try:
+            return (live[0] if live is not None else load(self.omega.world, execution)[1]).scope.actors == scope.actors
+        except OmegaError:  # erased: it can no longer be told
+            return False
 
 
 def _unknown(execution: str) -> InputError:

@@ -123,6 +123,8 @@ class Levels:
         self._ended: dict[str, tuple[str, AnyFlow | None]] = {}
         self._redactors: dict[tuple[str, str], _Redactor] = {}
         self._looked = False
+        self._partial: set[str] = set()
+        """Tenants of which something was kept in part since this began: what started under one level may end under another."""
         self.read()
         world.label, world.rested = self.label, self.rested
 
@@ -132,6 +134,7 @@ class Levels:
         if contents_ != self._contents:
             self._redactors.clear()
         self._levels, self._contents = found, contents_
+        self._partial |= {tenant for tenant, level in found.items() if level is not Level.FULL}
 
     def label(self, tenant: str, flow: AnyFlow, data: bytes, labels: Mapping[str, str]) -> Mapping[str, str]:
         """See `World.label`: marks of subjects, and the level that holds now."""
@@ -141,7 +144,7 @@ class Levels:
 
     def rested(self, tenant: str, execution: str, flow: AnyFlow) -> None:
         """See `World.rested`: what is to be looked at, if anything is kept in part at all."""
-        if self._levels.get(tenant, Level.FULL) is not Level.FULL:
+        if tenant in self._partial:
             self._ended[execution] = (tenant, flow)
 
     async def keep(self) -> None:
@@ -154,10 +157,15 @@ class Levels:
 
     async def finish(self) -> None:
         """Apply levels to everything that has ended so far. Raises StorageError."""
-        if not self._looked and any(level is not Level.FULL for level in self._levels.values()):
+        if not self._looked and self._levels:
             self._look()
         for execution, (tenant, flow) in list(self._ended.items()):
-            if await self._settle(tenant, execution, flow):
+            try:
+                settled = await self._settle(tenant, execution, flow)
+            except InputError:  # its rules cannot be applied to it: then nothing of it is kept
+                await self._world.store.erase(tenant, [execution])
+                settled = True
+            if settled:
                 self._ended.pop(execution, None)
 
     def _look(self) -> None:

@@ -93,8 +93,17 @@ def facts(documents: Documents) -> dict[str, dict[str, str]]:
 
 
 def aliases(documents: Documents) -> dict[str, str]:
-    """Which principals are the same person as which other one."""
-    return {same_person(name): same_person(str(body["is"])) for name, body in all_arranged(documents, PERSON).items()}
+    """Which principals are the same person as which other one: all that are connected have one name, in whichever order it was said."""
+    heads: dict[str, str] = {}
+
+    def head(name: str) -> str:
+        while heads.get(name, name) != name:
+            name = heads[name]
+        return name
+
+    for name, body in all_arranged(documents, PERSON).items():
+        heads[head(same_person(name))] = head(same_person(str(body["is"])))
+    return {name: head(name) for name in heads}
 
 
 def read_amount(text: str) -> dict[str, Any]:

@@ -113,6 +113,8 @@ async def isolate(ctx: Context, wanted: dict[str, Any]) -> dict[str, Any]:
 @flow(name="release_from_quarantine", effect="write", needs="quarantine:use")
 async def release(ctx: Context, principal: str) -> dict[str, Any]:
     """Let a caller in again; it is in once two people have."""
+    if ctx.scope.delegated:
+        raise Denied("OMG-W007", "a caller is released in person, not by whoever acts for somebody")
     done: dict[str, Any] = await ctx.touch(Release(principal=principal))
     return done
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from omega.chronicle.redact import picked, subject_paths
 from omega.kernel.compose import AnyFlow
+from omega.kernel.errors import InputError
 from omega.kernel.types import Type
 from omega.trust.sealing import Keyring
 
@@ -45,8 +46,12 @@ def labelled(keyring: Keyring, tenant: str, flow: AnyFlow, data: bytes, labels: 
     if paths:
         value = json.loads(data)
         subjects += [str(found) for path in paths for found in picked(value, path) if isinstance(found, (str, int))]
+    if len(set(subjects)) > MAX_SUBJECTS:
+        raise InputError(
+            "OMG-I001", f"an execution is about at most {MAX_SUBJECTS} subjects", advice="split it: what is not marked is not found"
+        )
     kept = {name: value for name, value in labels.items() if name not in given}
-    return kept | {label_of(keyring, tenant, subject): "1" for subject in dict.fromkeys(subjects[:MAX_SUBJECTS])}
+    return kept | {label_of(keyring, tenant, subject): "1" for subject in dict.fromkeys(subjects)}
 
 
 @lru_cache(4096)

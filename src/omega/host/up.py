@@ -24,7 +24,7 @@ from omega.host.serving import Service, Stop, work
 from omega.host.settings import Settings
 from omega.host.targets import Target
 from omega.host.workload import credentials, told
-from omega.kernel.errors import InputError
+from omega.kernel.errors import InputError, lacking
 
 if TYPE_CHECKING:
     from omega.adapters.certificates import Credentials
@@ -81,7 +81,13 @@ class Opening:
 async def up(home: str | os.PathLike[str] | None, opening: Opening, tell: Tell, stop: Stop) -> None:
     """Serve until `stop` says so. Raises what opening the folder raises, and InputError (OMG-X001) for an address that cannot be had."""
     from omega.gateway.front.door import Door, Manners
-    from omega.gateway.front.server import Listener, Place
+
+    try:
+        import websockets  # noqa: F401 - uvicorn would answer without it, and refuse every WebSocket
+
+        from omega.gateway.front.server import Listener, Place
+    except ImportError as error:
+        raise lacking(str(error.name)) from error
     from omega.host.hooking import delivering
     from omega.host.house import House, entrances, put_up
 

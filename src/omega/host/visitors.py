@@ -152,10 +152,11 @@ class Reception:
         """The owner's passport for a browser that signed in. What changes something must come from a page of this installation."""
         if not self.sessions.known(cookie, now):
             raise refused()
-        if method not in SAFE and headers.get("sec-fetch-site", "") != "same-origin":
-            own = "/".join(url.split("/", 3)[:3])
-            if not hmac.compare_digest(headers.get("origin", "").encode(), own.encode()):
-                raise refused()
+        own, origin = "/".join(url.split("/", 3)[:3]), headers.get("origin")
+        if origin is not None and not hmac.compare_digest(origin.lower().encode(), own.lower().encode()):
+            raise refused()  # also where the method changes nothing: a WebSocket begins with GET
+        if origin is None and method not in SAFE and headers.get("sec-fetch-site", "") != "same-origin":
+            raise refused()
         return self.owner()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from omega.chronicle.pruned import is_pruned
 from omega.chronicle.record import Leaf, decode
 from omega.host.arrangements import Documents, arranged
 from omega.kernel.errors import InputError, OmegaError
@@ -55,7 +56,7 @@ class Watch:
             raw = self._reader.leaves(self._tenant, self._next, min(size, self._next + BATCH))
             if not raw:
                 break
-            for leaf in map(decode, raw):
+            for leaf in (decode(each) for each in raw if not is_pruned(each)):
                 seen |= self._note(leaf)
             self._next += len(raw)
         return {name: self.profiles[name].score() for name in sorted(seen)}

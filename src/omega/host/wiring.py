@@ -101,7 +101,7 @@ def built_in(
         ArrangementsEffector(governor.told(), kinds, now_us, lasting=(holds.HOLD,), reserved=PER_TENANT.union(governor.readings())),
         QuarantineEffector(governor.told(), store, lambda: governor.warden.aliases, now_us),
         erasing.ErasureEffector(store, store, now_us),
-        holds.HoldEffector(store, now_us),
+        holds.HoldEffector(store, lambda: governor.warden.aliases, now_us),
         pruning.PruningEffector(store, store, store, now_us),
         events.EventsEffector(lambda: events.Feed(store, keyring, blobs), keyring),
         WebhookEffector(webhooks.finder(store, keyring), now_us),

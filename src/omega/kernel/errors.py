@@ -291,3 +291,8 @@ CODES: dict[str, Code] = {
     "OMG-X010": Code("installation not reachable", _U, "see that it runs and that the address is right: omega doctor, on its machine"),
     "OMG-X011": Code("not signed in", _C, "omega login URL"),
 }
+
+
+def lacking(package: str) -> InputError:
+    """What needs `package`, which comes with the extra `server`, says so (OMG-X001)."""
+    return InputError("OMG-X001", f"{package} is not installed, and this needs it", advice="install the extra `server` of this package")

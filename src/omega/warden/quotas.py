@@ -117,7 +117,13 @@ class Use:
 
 def use_of(ask: Ask) -> Use:
     """Who asks for what in `ask`."""
-    return Use(ask.scope.tenant, (ask.scope.principal, *ask.scope.actors), ask.flow)
+    server, tool = ask.resource.get("server"), ask.resource.get("tool")  # a tool is what it is, whatever the flow calls it
+    return Use(ask.scope.tenant, (ask.scope.principal, *ask.scope.actors), f"{server}/{tool}" if server and tool else ask.flow)
+
+
+def _kind(quota: Quota) -> tuple[str, Measure, int]:
+    """What a counter counts: of another measure or window it begins anew."""
+    return quota.name, quota.of, quota.window_s
 
 
 _Key = tuple[str, str, str, str]
@@ -172,6 +178,7 @@ class Ledger:
         self._own: dict[str, tuple[Quota, ...]] = {}
         self._counters: dict[_Key, _Counter] = {}
         self._holds: dict[_Held, _Hold] = {}
+        self._kinds: dict[str, tuple[str, Measure, int]] = {}
         self._engines = 1
 
     @property
@@ -180,7 +187,8 @@ class Ledger:
         return bool(self._common or self._own)
 
     def adopt(self, quotas: Iterable[Quota], *, engines: int = 1) -> None:
-        """Have `quotas` hold from now on, this gate being one of `engines`. What was counted under the same names stays counted."""
+        """Have `quotas` hold from now on, this gate being one of `engines`. What was counted under the same names, measures and windows
+        stays counted."""
         found = tuple(quotas)
         if len(found) > MAX_QUOTAS or engines < 1:
             raise InputError("OMG-I001", f"there are at most {MAX_QUOTAS} limits, for one engine at least, not {len(found)} for {engines}")
@@ -188,8 +196,9 @@ class Ledger:
         self._common = tuple(quota for quota in found if quota.tenant in ("", EACH))
         tenants = {quota.tenant for quota in found} - {"", EACH}
         self._own = {tenant: tuple(quota for quota in found if quota.tenant == tenant) for tenant in tenants}
-        names = {quota.name for quota in found}
-        self._counters = {key: counter for key, counter in self._counters.items() if key[0] in names}
+        same = {quota.name for quota in found} & {name for name, kind in self._kinds.items() if kind in {_kind(each) for each in found}}
+        self._kinds = {quota.name: _kind(quota) for quota in found}
+        self._counters = {key: counter for key, counter in self._counters.items() if key[0] in same}
 
     def take(self, ask: Ask) -> Full | None:
         """Set aside one touch and its estimate for `ask`, or say what is full; a refused touch takes nothing."""

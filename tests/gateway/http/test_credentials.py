@@ -97,6 +97,23 @@ def test_no_operation_shows_another_tenant_anything(house: Any, started: str) ->
         assert client.post("/api/v1/flows/double/run", json=1).status_code == 404
 
 
+@pytest.mark.promise("DOOR-07")
+def test_who_acts_for_a_person_sees_nothing_that_the_person_started(house: Any, started: str) -> None:
+    authority, now = house.identity.authority, SystemClock().now_us() / 1e6
+    ada = authority.verify(house.passport(), now=now)
+    acting = authority.delegate(ada, actor="agent:bot", capabilities=("model:ask", "flows:run"), ttl_s=60, now=now, jti="pas_bot")
+    with house.client(house.passport()) as client:
+        own = str(client.post("/api/v1/flows/words/run", json=SECRET).headers["omega-execution"])
+    with house.client(acting) as client:
+        for path in (f"/api/v1/executions/{own}", f"/api/v1/executions/{own}?values=true"):
+            answer = client.get(path)
+            assert answer.status_code == 404 and SECRET not in answer.text
+        assert client.get("/api/v1/executions").json()["executions"] == []
+        mine = str(client.post("/api/v1/flows/double/run", json=2).headers["omega-execution"])
+        assert client.get(f"/api/v1/executions/{mine}").status_code == 200
+        assert [each["execution"] for each in client.get("/api/v1/executions").json()["executions"]] == [mine]
+
+
 def body_of(path: str) -> dict[str, Any]:
     return {"answer": {"value": 1}, "resolve": {"done": False}, "signal": {"name": "x"}}.get(path.rpartition("/")[2], {})
 

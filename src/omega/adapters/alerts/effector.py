@@ -20,7 +20,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from omega.kernel.effects import Notify, Receipt, Request
-from omega.kernel.errors import InputError, UpstreamError
+from omega.kernel.errors import InputError, UpstreamError, lacking
 from omega.kernel.verdict import Permit
 
 TIMEOUT_S: Final = 20.0
@@ -95,8 +95,10 @@ def _document(kind: str, tenant: str, alert: Notify) -> bytes:
 
 
 async def _post(address: Address, body: bytes) -> int:
-    import aiohttp
-
+    try:
+        import aiohttp
+    except ImportError as error:
+        raise lacking("aiohttp") from error
     lines = {"content-type": "application/json", "user-agent": "omega-alerts/1"}
     try:
         async with (

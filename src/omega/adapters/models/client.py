@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from omega.adapters.models import anthropic, completions
 from omega.adapters.models.provider import Provider
 from omega.adapters.models.said import Said, Unreadable
-from omega.kernel.errors import UpstreamError
+from omega.kernel.errors import UpstreamError, lacking
 from omega.kernel.models import Chat, Embed, Show
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class Client:
 
     @asynccontextmanager
     async def _post(self, provider: Provider, url: str, content: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
-        import aiohttp
-
+        aiohttp = _library()
         speaks = anthropic if provider.interface == "anthropic" else completions
         session = self._session(provider.base_url)
         try:
@@ -99,8 +98,7 @@ class Client:
             raise failed(provider, f"cannot be reached ({type(error).__name__})", elsewhere=True) from error
 
     def _session(self, base_url: str) -> aiohttp.ClientSession:
-        import aiohttp
-
+        aiohttp = _library()
         found = self._sessions.get(base_url)
         if found is None:
             found = self._sessions[base_url] = aiohttp.ClientSession(
@@ -194,3 +192,12 @@ def _word(body: Any) -> str:
         next((problem[name] for name in ("code", "type") if isinstance(problem.get(name), str)), "") if isinstance(problem, dict) else ""
     )
     return found if _WORD.fullmatch(found) else ""
+
+
+def _library() -> Any:
+    """The module aiohttp, loaded on first use. Raises InputError (OMG-X001) when it is not installed."""
+    try:
+        import aiohttp
+    except ImportError as error:
+        raise lacking("aiohttp") from error
+    return aiohttp

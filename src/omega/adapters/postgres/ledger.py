@@ -133,7 +133,8 @@ _PURGE = (
 _PURGE_INBOX = "DELETE FROM inbox WHERE execution = ANY($1::text[])"
 _PURGE_DOCUMENTS = (
     "DELETE FROM documents WHERE kind <> 'revoked'"
-    " AND (position($1::text in name) > 0 OR position(convert_to($1::text, 'UTF8') in body) > 0)"
+    " AND (position($1::text in name) > 0 OR position(convert_to('\"tenant\": \"' || $1::text || '\"', 'UTF8') in body) > 0"
+    " OR position(convert_to('\"tenant\":\"' || $1::text || '\"', 'UTF8') in body) > 0)"
 )
 _PURGE_LOG = tuple(f"DELETE FROM {table} WHERE tenant = $1" for table in ("leaves", "checkpoints", "logs", "executions"))  # noqa: S608
 _REDACTABLE = """

@@ -82,10 +82,14 @@ _PURGE = (
     "DELETE FROM leaves WHERE tenant = ?1",
     "DELETE FROM checkpoints WHERE tenant = ?1",
     "DELETE FROM logs WHERE tenant = ?1",
-    "DELETE FROM documents WHERE kind <> 'revoked' AND (instr(name, ?1) > 0 OR instr(body, CAST(?1 AS BLOB)) > 0)",
+    (
+        "DELETE FROM documents WHERE kind <> 'revoked' AND (instr(name, ?1) > 0"
+        " OR instr(body, CAST('\"tenant\": \"' || ?1 || '\"' AS BLOB)) > 0 OR instr(body, CAST('\"tenant\":\"' || ?1 || '\"' AS BLOB)) > 0)"
+    ),
     "DELETE FROM executions WHERE tenant = ?1",
 )
-"""Everything of a tenant, documents that name it included, unless they refuse it; the lines go last, by which the others are found."""
+"""Everything of a tenant, with the documents named after it and those whose field `tenant` it is, unless they refuse it. A document that
+only mentions it belongs to others. The lines go last, by which the others are found."""
 
 _REDACTABLE = (
     "SELECT number FROM executions AS e WHERE execution = ? AND tenant = ? AND status IN ('done', 'failed', 'cancelled') AND compacted = 0"
@@ -279,7 +283,9 @@ class Ledger:
         self.erased = True
 
     def _destroy(self, number: tuple[int]) -> None:
-        """The payloads and the key of one execution."""
+        """The payloads and the key of one execution, those included that the running transaction has yet to write."""
+        self._insert(_JOURNAL, _JOURNAL_WIDTH, self._rows)
+        self._rows.clear()
         self._execute("DELETE FROM blobs WHERE id IN (SELECT blob FROM journal WHERE execution = ? AND blob IS NOT NULL)", number)
         self._execute("UPDATE journal SET payload = NULL, blob = NULL WHERE execution = ?", number)
         self._execute("DELETE FROM keys WHERE execution = ?", number)

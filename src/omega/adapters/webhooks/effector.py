@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from omega.adapters.webhooks.reach import Network, checked_url, resolved
 from omega.adapters.webhooks.signing import sign
 from omega.kernel.effects import Receipt, Request
-from omega.kernel.errors import InputError, OmegaError, UpstreamError
+from omega.kernel.errors import InputError, OmegaError, UpstreamError, lacking
 from omega.kernel.verdict import Permit
 
 TIMEOUT_S: Final = 20.0
@@ -85,8 +85,11 @@ class WebhookEffector:
 
 
 async def _post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
-    import aiohttp
-    from aiohttp.abc import AbstractResolver
+    try:
+        import aiohttp
+        from aiohttp.abc import AbstractResolver
+    except ImportError as error:
+        raise lacking("aiohttp") from error
 
     class Looking(AbstractResolver):
         """Resolves a name and looks at every address it gives."""

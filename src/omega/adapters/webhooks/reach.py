@@ -43,6 +43,8 @@ def checked_url(url: str, allowed: Sequence[Network] = ()) -> str:
         host, parts = None, urlsplit("")
     if len(url) > MAX_URL or not url.isprintable() or parts.scheme not in ("http", "https") or not host or parts.username or parts.fragment:
         raise InputError("OMG-I001", "that is no address of a webhook", advice="write it as https://HOST/PATH, without a name or password")
+    if not host.isascii() or "%" in host:  # other digits and dots are read as these by some: only one reading may remain
+        raise InputError("OMG-I001", "the host of a webhook is written in ASCII", advice="write an international name as punycode")
     literal = _literal(host)
     if literal is not None and not may_reach(literal, allowed):
         raise not_allowed()

@@ -19,6 +19,7 @@ BYTES_PER_TOKEN = 4
 """By which the tokens of texts are reserved before their provider counts them."""
 
 _OPERATORS_OWN = ("provider", "model", "route")
+_TENANTS_OWN = ("allowance", "cache")
 
 
 @flow(name="models.ask", effect=Effect.READ, needs="model:ask")
@@ -66,6 +67,8 @@ class Models:
         """Keep a provider, a model, a route (an operator does), or the tenant's own cache, allowance or cases; null forgets it."""
         if record.kind in _OPERATORS_OWN and not plays(ctx.scope, (OPERATOR,)):
             raise _operators(record.kind)
+        if record.kind in _TENANTS_OWN and not plays(ctx.scope, (OPERATOR, "owner", "admin")):
+            raise Denied("OMG-W001", f"the {record.kind} is for an owner or admin of the tenant", advice="have one of them keep it")
         found: dict[str, Any] | None = await ctx.touch(KeepModels(kind=record.kind, name=record.name, body=record.body))
         return found
 

@@ -243,7 +243,14 @@ def _key(row: dict[str, Any], used: dict[str, int]) -> model.Key:
 
 
 def _demand_held(ctx: Context, wanted: model.NewKey) -> None:
-    """A key does at most what its maker may. Raises Denied (OMG-T002)."""
+    """A key does at most what its maker may, and is made by somebody acting themself; one for another person by an owner. Raises Denied
+    (OMG-T002)."""
+    scope = ctx.scope
+    if scope.delegated:
+        raise Denied("OMG-T002", "a key is made by somebody acting themself", advice="make it with a passport of your own")
+    owner = scope.principal.startswith("person:") and "owner" in scope.groups
+    if wanted.principal.startswith("person:") and wanted.principal != scope.principal and not owner:
+        raise Denied("OMG-T002", "a key for another person is made by an owner", advice="have a person of role owner make it")
     missing = sorted(ctx.scope.missing(wanted.capabilities))
     if missing:
         raise Denied("OMG-T002", f"a key was to get {', '.join(missing)}, which its maker does not hold", details={"missing": missing})

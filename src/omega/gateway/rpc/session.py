@@ -312,7 +312,9 @@ class Session:
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(self._limits.recheck_s)
-            if "dpop" in self._headers:  # a proof serves once; each call is looked at by the road, each touch by the engine
+            if (
+                self._headers.get("authorization", "").lower().startswith("dpop ")
+            ):  # a proof serves once; each call is looked at by the road, each touch by the engine
                 continue
             try:
                 self._look(self._headers)
