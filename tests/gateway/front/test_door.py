@@ -16,6 +16,9 @@ import pytest
 from gateway.conftest import opened
 from omega.gateway.front import request as reading
 from omega.gateway.front import server as listening
+from omega.host.clock import SystemClock
+from omega.host.visitors import COOKIE, Reception
+from omega.kernel.errors import Denied
 
 JSON = "content-type: application/json\r\n"
 
@@ -277,6 +280,22 @@ def test_a_sign_in_link_is_good_once_and_the_cookie_for_own_pages_alone(house: A
         assert browser.post("/api/v1/flows/double/run", json=2, headers={"origin": house.url}).json() == 4
         assert browser.post("/api/v1/flows/double/run", json=2, headers={"sec-fetch-site": "same-origin"}).json() == 4
         assert browser.post("/api/v1/flows/double/run", json=2, headers={"sec-fetch-site": "cross-site"}).status_code == 401
+
+
+def test_a_page_of_another_origin_opens_nothing_with_the_cookie_whatever_the_method(house: Any) -> None:
+    """A WebSocket begins with GET, and pages of an origin that was allowed get past the door."""
+    now = SystemClock().now_us() / 1_000_000
+    reception = Reception(house.identity.authority, house.passport)
+    cookie = reception.sessions.redeem(reception.sessions.code(now), now)
+
+    def visit(**headers: str) -> str:
+        sent = {"cookie": f"{COOKIE}={cookie}", **headers}
+        return reception.visitor(sent, method="GET", url="http://127.0.0.1:9405/rpc", address="", peer="", now=now).scope.principal
+
+    assert visit() == visit(origin="http://127.0.0.1:9405") == "person:ada"
+    for origin in ("http://localhost:3000", "https://127.0.0.1:9405", "null", ""):
+        with pytest.raises(Denied):
+            visit(origin=origin)
 
 
 def test_the_documents_of_rfc_8414_and_9728_lead_to_the_keys(house: Any) -> None:
