@@ -110,7 +110,10 @@ def prepare_peers() -> None:
     say("making the peers' environment in bench/.env")
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, PEERS], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--require-hashes", "--python", PEERS / "bin/python", "-r", pins], check=True)
+    # From an empty folder: uv would hold the peers to the versions that our own pyproject.toml pins.
+    with tempfile.TemporaryDirectory() as empty:
+        install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", PEERS / "bin/python", "-r", pins]
+        subprocess.run(install, cwd=empty, check=True)
     stamp.write_text(pins.read_text())
 
 

@@ -43,7 +43,7 @@ def examine(patient: Patient) -> dict[str, Any]:
         "name": patient.name,
         "found": f"write to {MAIL}",
         "score": 7,
-        "inner": {"room": "12b"},
+        "inner": {"room": "room twelve"},
     }
 
 
@@ -101,7 +101,7 @@ def test_a_redacted_execution_keeps_what_the_rules_leave_and_the_first_key_is_go
             first = omega.store.key("exe_visit")
             await settled(omega, "exe_visit")
             told = json.dumps(opened(omega, "exe_visit"))
-            assert NAME not in told and MAIL not in told and "12b" not in told
+            assert NAME not in told and MAIL not in told and "room twelve" not in told
             assert "[email]" in told and "[redacted]" in told and "score 7" in told
             assert omega.store.key("exe_visit") != first
             assert read_outcome(omega.world, "exe_visit").value == "score 7"
