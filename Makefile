@@ -44,5 +44,5 @@ lock: setup ## resolve the dependencies anew: requirements.lock, docs/requiremen
 	@$(BIN)/python .ci/lock
 
 clean: ## remove what was made here, .venv included
-	@rm -rf .venv site dist build omega-report .omega bench/.env .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv site dist build omega-report .omega bench/.env bench/.env-gateways .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -exec rm -rf {} +

@@ -1,329 +1,288 @@
-"""Figures G1 to G4 of the MCP entrance: what a governed `tools/call` costs. `python bench/mcp.py` prints them.
+"""Figures G1 to G4 and G6 of the MCP entrance: what a governed `tools/call` costs. `python bench/mcp.py` prints them.
 
-    client (this process) -> omega, as `omega up` serves it -> tool server (raw ASGI, answers at once)
+    client (this process) -> gateway -> tool server (raw ASGI, answers at once)
 
-G1  CPU of the gateway per governed call at 16 connections.
-G2  median latency that the gateway adds at one connection, over the direct call of the same round.
+G1  CPU of the gateway per governed call at 16 connections; as a multiple, how much less that is than with a peer.
+G2  median latency that the gateway adds at one connection, over the direct call of the same round: with its data in memory; on disk, for a
+    tool that reads and for one that writes, less one and two waits for the disk as the disk was measured in the same round.
 G3  governed calls a second, one process, 64 connections.
 G4  requests that reach the tool server per call, once warm.
+G6  from the start of the process to the answer of its first governed call, and its memory after the load.
 
-Every call is governed: passport, policies, journal, sealed leaf; every reply is checked. The data folder lies where OMEGA_BENCH_HOME says,
-on /dev/shm unless it says otherwise. CPU is that of the gateway's process alone, read from /proc. Rounds are
-interleaved; medians with range.
+Omega is `omega up`, as a user gets it, and every call is governed: passport, policies, journal, sealed leaf; every reply is checked. CPU
+and memory are those of the gateway's process and its children, as /proc says. Rounds are interleaved and their order reversed from
+round to round; a difference or a ratio is taken within a round; figures are medians with their range. Peers (bench/peers/gateways.py) are
+measured where their environments stand; `--peers` makes them.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+
+from calling import Measured, Target, free_port, fsync_ms, listening, measure, started
+from gateways import PEERS, Peer, put_up
+
+HERE = Path(__file__).resolve().parent
 ROUNDS = int(os.environ.get("OMEGA_BENCH_ROUNDS", "5"))
-CALLS = int(os.environ.get("OMEGA_BENCH_CALLS", "1500"))
+CALLS = int(os.environ.get("OMEGA_BENCH_CALLS", "1600"))
 """Calls of one measurement."""
 
+FEW = 400
+"""Calls of one measurement at one connection."""
+
+WITHIN_S = 4.0
+"""No call begins later than this (seconds) after the first of its measurement: peers would take minutes."""
+
 COMMAND = "python bench/mcp.py"
-NEWEST = "2026-07-28"
-_META = {
-    "io.modelcontextprotocol/protocolVersion": NEWEST,
-    "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
-_TICK = os.sysconf("SC_CLK_TCK")
+RAM = Path("/dev/shm")
+GOALS = {"contextforge": ">= 60", "litellm": ">= 40"}
+"""How many times less CPU a governed call takes than a call there (G1)."""
 
 
-# -- the tool server: raw ASGI, so that it costs next to nothing
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured: rounds, calls of one measurement, and for how long (seconds) a measurement goes on."""
+
+    rounds: int
+    calls: int
+    within_s: float
 
 
-async def upstream(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[dict[str, Any]], Any]) -> None:
-    """Answer MCP of the newer era: one read tool, `echo`. `GET /count` gives how many requests came."""
-    if scope["type"] != "http":
-        return
-    body = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            break
-    if scope["method"] == "GET":
-        text = str(_COUNT["requests"]).encode()
-    else:
-        _COUNT["requests"] += 1
-        text = json.dumps(_answered(json.loads(body))).encode()
-    head = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send({"type": "http.response.body", "body": text})
+WHOLE = Size(ROUNDS, CALLS, WITHIN_S)
+QUICK = Size(1, 480, 1.5)
 
 
-_COUNT = {"requests": 0}
-_SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-_TOOL = {"name": "echo", "description": "Gives back its text.", "inputSchema": _SCHEMA, "annotations": {"readOnlyHint": True}}
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One target in one round: at 1, 16 and 64 connections, and the latency that it added at one, in milliseconds."""
+
+    one: Measured
+    some: Measured
+    many: Measured
+    added_ms: float
 
 
-def _answered(request: dict[str, Any]) -> dict[str, Any]:
-    method, params = request["method"], request.get("params", {})
-    cached = {"resultType": "complete", "ttlMs": 60_000, "cacheScope": "public"}
-    if method == "server/discover":
-        result = {"supportedVersions": [NEWEST], "capabilities": {"tools": {}}, **cached}
-    elif method == "tools/list":
-        result = {"tools": [_TOOL], **cached}
-    elif method == "tools/call":
-        result = {"content": [{"type": "text", "text": params["arguments"]["text"]}], "resultType": "complete"}
-    else:
-        return {"jsonrpc": "2.0", "id": request.get("id"), "error": {"code": -32601, "message": "no such method"}}
-    return {"jsonrpc": "2.0", "id": request.get("id"), "result": result}
+Round = dict[str, Seen]
 
 
-# -- processes
-
-
-@dataclass
-class Target:
-    """Something that answers MCP: where, as whom, under which name its tool goes, and the process whose CPU counts."""
-
-    name: str
-    url: str
-    headers: dict[str, str] = field(default_factory=dict)
-    tool: str = "echo"
-    pid: int = 0
-
-    def cpu_s(self) -> float:
-        """CPU seconds of the process so far, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
-
-    def memory_mb(self) -> float:
-        """Resident memory now, in MB."""
-        line = next(line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise SystemExit(f"a process ended with {process.returncode} before it listened")
-        with socket.socket() as trying:
-            if trying.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise SystemExit("a process did not listen in time")
-
-
-def start_upstream(stack: ExitStack) -> Target:
+def start_direct(stack: ExitStack) -> Target:
     """The tool server in a process of its own."""
-    port = _free_port()
-    process = _started(stack, [sys.executable, __file__, "serve-upstream", str(port)])
-    _wait_for(port, process)
-    return Target("direct", f"http://127.0.0.1:{port}/mcp", pid=process.pid)
+    port = free_port()
+    process = started(stack, [sys.executable, HERE / "peers/tool_server.py", str(port)])
+    listening(port, process)
+    return Target("direct", f"http://127.0.0.1:{port}/mcp", process.pid)
 
 
-def start_omega(stack: ExitStack, behind: str) -> tuple[Target, float]:
-    """Omega in front of `behind`, and the seconds from its start to the first governed reply."""
-    home = stack.enter_context(tempfile.TemporaryDirectory(dir=os.environ.get("OMEGA_BENCH_HOME", "/dev/shm")))
-    environment = {**os.environ, "OMEGA_HOME": home}
+def start_omega(stack: ExitStack, behind: str, medium: Path) -> tuple[Target, float]:
+    """Omega in front of `behind` with its data on `medium`, and the seconds from its start to the first governed reply."""
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=medium, prefix=".bench-")))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OMEGA_")} | {"OMEGA_HOME": str(home)}
     omega = [sys.executable, "-m", "omega"]
-    subprocess.run([*omega, "mcp", "add", "bench", "--url", behind], env=environment, check=True, stdout=subprocess.DEVNULL)
-    passport = asyncio.run(_passport(home))
-    port, since = _free_port(), time.monotonic()
-    process = _started(stack, [*omega, "up", "--port", str(port), "--json"], environment)
-    _wait_for(port, process)
-    target = Target("omega", f"http://127.0.0.1:{port}/mcp", {"Authorization": f"Bearer {passport}"}, "bench__echo", process.pid)
-    asyncio.run(_load(target, 1, 1))
+    # In its folder: from here, Python would take this file for the package that is called mcp.
+    add = [*omega, "mcp", "add", "bench", "--url", behind]
+    subprocess.run(add, env=environment, cwd=home, check=True, stdout=subprocess.DEVNULL)
+    passport = _passport(home)
+    port, since = free_port(), time.monotonic()
+    process = started(stack, [*omega, "up", "--port", str(port), "--json"], folder=home, environment=environment)
+    listening(port, process)
+    url, headers = f"http://127.0.0.1:{port}/mcp", {"Authorization": f"Bearer {passport}"}
+    target = Target("omega", url, process.pid, headers, "bench__echo")
+    measure(target, 1, 1)
     return target, time.monotonic() - since
 
 
-def _started(stack: ExitStack, command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, text=True)
-    stack.callback(_ended, process)
-    return process
+def _passport(home: Path) -> str:
+    from omega.host.clock import SystemClock, SystemEntropy
+    from omega.host.identity import Identity
+    from omega.host.settings import Settings
 
-
-def _ended(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-async def _passport(home: str) -> str:
-    from omega.host.embedded import Omega
-
-    async with Omega.open(home) as omega:
-        return omega.passport()
-
-
-# -- the client: one connection per worker, raw
-
-
-async def _load(target: Target, connections: int, calls: int) -> list[float]:
-    """Seconds that each call took, over all connections. Raises SystemExit for a reply that is not the expected one."""
-    host, _, port = target.url.removeprefix("http://").partition("/")[0].partition(":")
-    lasted: list[float] = []
-
-    async def worker(number: int, count: int) -> None:
-        reader, writer = await asyncio.open_connection(host, int(port))
-        try:
-            for index in range(count):
-                text = f"hello {number} {index}"
-                request = _request(target, index + 1, text)
-                since = time.perf_counter()
-                writer.write(request)
-                body = await _reply(reader)
-                lasted.append(time.perf_counter() - since)
-                if text.encode() not in body or b'"error"' in body or b'"isError":true' in body:
-                    raise SystemExit(f"{target.name} answered: {body[:400]!r}")
-        finally:
-            writer.close()
-
-    await asyncio.gather(*(worker(number, calls // connections) for number in range(connections)))
-    return lasted
-
-
-def _request(target: Target, id: int, text: str) -> bytes:
-    params = {"name": target.tool, "arguments": {"text": text}, "_meta": _META}
-    body = json.dumps({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).encode()
-    headers = {
-        "Host": target.url.removeprefix("http://").partition("/")[0],
-        "Content-Type": "application/json",
-        "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": NEWEST,
-        "Mcp-Method": "tools/call",
-        "Mcp-Name": target.tool,
-        "Content-Length": str(len(body)),
-        **target.headers,
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body
-
-
-async def _reply(reader: asyncio.StreamReader) -> bytes:
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    if b"content-length: " in head:
-        return await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
-    body = b""
-    while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
-        body += (await reader.readexactly(size + 2))[:-2]
-    await reader.readexactly(2)
-    return body
-
-
-# -- measuring
-
-
-@dataclass
-class Measured:
-    """One measurement: calls a second, CPU microseconds per call, median and 99th percentile of latency in milliseconds."""
-
-    rate: float
-    cpu_us: float
-    p50_ms: float
-    p99_ms: float
-
-
-def measure(target: Target, connections: int, calls: int = CALLS) -> Measured:
-    """Load `target` once."""
-    cpu, since = target.cpu_s(), time.perf_counter()
-    lasted = sorted(asyncio.run(_load(target, connections, calls)))
-    took = time.perf_counter() - since
-    count = len(lasted)
-    cpu_us = (target.cpu_s() - cpu) / count * 1e6
-    return Measured(count / took, cpu_us, statistics.median(lasted) * 1e3, lasted[int(count * 0.99)] * 1e3)
+    return Identity.load(Settings.load(home), SystemEntropy()).passport("", now_us=SystemClock().now_us())
 
 
 def _requests(direct: Target) -> int:
-    host, _, port = direct.url.removeprefix("http://").partition("/")[0].partition(":")
-    with socket.create_connection((host, int(port))) as asking:
-        asking.sendall(b"GET /count HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        text = b""
-        while chunk := asking.recv(4_096):
-            text += chunk
-    return int(text.rpartition(b"\r\n\r\n")[2])
+    with urllib.request.urlopen(direct.url.removesuffix("/mcp") + "/count", timeout=10) as answer:
+        return int(answer.read())
 
 
-def _spread(values: Iterable[float]) -> tuple[float, str]:
-    found = sorted(values)
-    return statistics.median(found), f"{found[0]:.4g} .. {found[-1]:.4g}"
+def requests_per_call(direct: Target, target: Target) -> float:
+    """How many requests reach the tool server for one call of a warm gateway, without those that begin and end a session."""
+    counts = [_requests(direct)]
+    for calls in (8, 8, 40):
+        measure(target, 1, calls)
+        counts.append(_requests(direct))
+    _, few, more = (after - before for before, after in pairwise(counts))
+    return (more - few) / 32
 
 
-def figures() -> list[dict[str, Any]]:
-    """Every figure as a record: figure, what, value, unit, range, goal, holds, command."""
+# -- rounds
+
+
+def seen(direct: Target, target: Target, size: Size) -> Seen:
+    """One target in one round."""
+    floor = measure(direct, 1, FEW, size.within_s)
+    one = measure(target, 1, FEW, size.within_s)
+    some, many = (measure(target, connections, size.calls, size.within_s) for connections in (16, 64))
+    return Seen(one, some, many, one.p50_ms - floor.p50_ms)
+
+
+def rounds(direct: Target, targets: Sequence[Target], size: Size) -> list[Round]:
+    """Every target in every round."""
+    found: list[Round] = []
+    for number in range(size.rounds):
+        order = targets if number % 2 == 0 else targets[::-1]
+        found.append({target.name: seen(direct, target, size) for target in order})
+    return found
+
+
+def on_disk(direct: Target, size: Size) -> tuple[list[float], list[float], list[float]]:
+    """What Omega adds on disk for a read and for a write, less one and two waits for the disk, and that wait; milliseconds, by round."""
+    reads, writes, floors = [], [], []
     with ExitStack() as stack:
-        direct = start_upstream(stack)
-        omega, ready_s = start_omega(stack, direct.url)
-        asyncio.run(_load(omega, 16, 160))
-        before = _requests(direct)
-        warm = 16 * (CALLS // 16)
-        asyncio.run(_load(omega, 16, CALLS))
-        per_call = (_requests(direct) - before) / warm
-        rounds = [(measure(direct, 1, 400), measure(omega, 1, 400), measure(omega, 16), measure(omega, 64)) for _ in range(ROUNDS)]
-        memory = omega.memory_mb()
-    cpu = _spread(each[2].cpu_us for each in rounds)
-    added = _spread(each[1].p50_ms - each[0].p50_ms for each in rounds)
-    rate = _spread(each[3].rate for each in rounds)
-    late = _spread(each[2].p99_ms for each in rounds)
+        omega, _ = start_omega(stack, direct.url, HERE)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=HERE, prefix=".bench-")))
+        for tool in ("bench__echo", "bench__note"):
+            measure(omega, 1, 64, tool=tool)
+        for _ in range(size.rounds):
+            wait = fsync_ms(folder)
+            plain = measure(direct, 1, FEW, size.within_s).p50_ms
+            reads.append(measure(omega, 1, FEW, size.within_s, "bench__echo").p50_ms - plain - wait)
+            writes.append(measure(omega, 1, FEW, size.within_s, "bench__note").p50_ms - plain - 2 * wait)
+            floors.append(wait)
+    return reads, writes, floors
+
+
+# -- figures
+
+
+def own_figures(found: Sequence[Round], per_call: float, ready_s: float, memory_mb: float) -> list[dict[str, Any]]:
+    """Omega alone, with its data in memory."""
+    mine = [each["omega"] for each in found]
     return [
-        _record("G1", "CPU per governed call, 16 connections", cpu, "us", None),
-        _record("G2", "added latency, median, one connection", added, "ms", added[0] < 1.0, "< 1"),
-        _record("G3", "governed calls a second, 64 connections", rate, "calls/s", rate[0] >= 2_000, ">= 2000"),
-        _record("G4", "requests to the tool server per call, warm", (per_call, ""), "requests", per_call == 1.0, "1.00"),
-        _record("G5 p99", "99th percentile, 16 connections", late, "ms", None),
-        _record("G6", "start to first governed reply", (ready_s, ""), "s", ready_s < 3, "< 3"),
-        _record("G6 memory", "resident memory after the load", (memory, ""), "MB", memory < 130, "< 130"),
+        record("G1", "CPU per governed call, 16 connections", "us", [each.some.cpu_ms * 1e3 for each in mine]),
+        record("G2/tmpfs", "added latency, median, one connection, data in memory", "ms", [each.added_ms for each in mine], "< 1"),
+        record("G2/p99", "99th percentile, 16 connections", "ms", [each.some.p99_ms for each in mine]),
+        record("G3", "governed calls a second, one process, 64 connections", "calls/s", [each.many.rate for each in mine], ">= 2000"),
+        record("G4", "requests to the tool server per call, warm", "", [per_call], "<= 1"),
+        record("G6/mcp", "start to first governed MCP call", "s", [ready_s], "< 3"),
+        record("G6/mcp memory", "memory of the process after the load", "MB", [memory_mb], "< 130"),
     ]
 
 
-def _record(figure: str, what: str, value: tuple[float, str], unit: str, holds: bool | None, goal: str = "") -> dict[str, Any]:
+def disk_figures(direct: Target, size: Size) -> list[dict[str, Any]]:
+    """G2 on disk."""
+    reads, writes, floors = on_disk(direct, size)
+    floor = statistics.median(floors)
+    waits = f"of {floor:.2f} ms"
+    return [
+        record("G2/disk/read", f"the same on disk, a tool that reads, less one wait for the disk {waits}", "ms", reads, "< 1"),
+        record("G2/disk/write", f"the same on disk, a tool that writes, less two waits {waits}", "ms", writes, "< 1"),
+    ]
+
+
+def peer_figures(found: Sequence[Round], peer: Target, per_call: float) -> list[dict[str, Any]]:
+    """Omega against one peer: how many times less CPU and added latency, how many times as many calls; medians of both beside it."""
+    name = f"{peer.name} {peer.version}"
+
+    def against(figure: str, what: str, unit: str, of: Callable[[Seen], float], goal: str = "", *, less: bool) -> dict[str, Any]:
+        mine, theirs = ([of(each[who]) for each in found] for who in ("omega", peer.name))
+        ratios = [(b / a if less else a / b) for a, b in zip(mine, theirs, strict=True)]
+        both = {"omega": _digits(statistics.median(mine)), "other": _digits(statistics.median(theirs)), "absolute_unit": unit}
+        return record(f"{figure}/{peer.name}", what, "x", ratios, goal, peer=name) | both
+
+    goal = GOALS.get(peer.name, "")
+    return [
+        against("G1", "how much less CPU per call, 16 connections", "ms", lambda each: each.some.cpu_ms, goal, less=True),
+        against("G2", "how much less added latency, one connection", "ms", lambda each: each.added_ms, less=True),
+        against("G3", "how many times the calls a second, 64 connections", "calls/s", lambda each: each.many.rate, less=False),
+        record(f"G4/{peer.name}", "requests to the tool server per call, warm", "", [per_call], peer=name),
+    ]
+
+
+def record(figure: str, what: str, unit: str, values: Iterable[float], goal: str = "", *, peer: str = "") -> dict[str, Any]:
+    """A figure as the table keeps it: the median of `values`, and whether it meets `goal` (`< n`, `<= n`, `>= n`; empty: none)."""
+    each = sorted(values)
+    value = statistics.median(each)
+    sign, _, limit = goal.partition(" ")
+    meets = {"": True, "<": value < float(limit or 0), "<=": value <= float(limit or 0), ">=": value >= float(limit or 0)}
     return {
-        "figure": figure,
+        "id": figure,
         "what": what,
-        "value": round(value[0], 4),
+        "value": _digits(value),
         "unit": unit,
-        "range": value[1],
-        "goal": goal,
-        "holds": holds,
+        "range": [_digits(each[0]), _digits(each[-1])] if len(each) > 1 else None,
+        "goal": goal or None,
+        "holds": meets[sign],
+        "peer": peer,
         "command": COMMAND,
     }
 
 
+def _digits(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def figures(peers: Sequence[Peer] | None = None, size: Size = WHOLE) -> list[dict[str, Any]]:
+    """Every figure as a record; `peers` are those to measure against, all whose environments stand if it is not said."""
+    chosen = [peer for peer in PEERS if peer.stands()] if peers is None else peers
+    with ExitStack() as stack:
+        direct = start_direct(stack)
+        omega, ready_s = start_omega(stack, direct.url, RAM)
+        with ThreadPoolExecutor() as starting:  # they take up to a minute each, on their first start
+            others = list(starting.map(lambda peer: put_up(stack, peer, direct.url), chosen))
+        per_call = {target.name: requests_per_call(direct, target) for target in (omega, *others)}
+        found = rounds(direct, [omega, *others], size)
+        records = own_figures(found, per_call["omega"], ready_s, omega.memory_mb())
+        for other in others:
+            records += peer_figures(found, other, per_call[other.name])
+    with ExitStack() as stack:  # by itself, so that no peer is at work beside it
+        records += disk_figures(start_direct(stack), size)
+    return records
+
+
+def show(records: Iterable[dict[str, Any]]) -> None:
+    """The table."""
+    for each in records:
+        spread = "" if each["range"] is None else f"{each['range'][0]:g} .. {each['range'][1]:g}"
+        sides = f" ({each['omega']:g} against {each['other']:g} {each['absolute_unit']})" if "omega" in each else ""
+        held = "" if each["goal"] is None else "holds" if each["holds"] else "FALLS SHORT"
+        value = f"{each['value']:g} {each['unit']}"
+        peer = f", {each['peer']}" if each["peer"] else ""
+        print(f"{each['id']:28} {value:>14}  {spread:20} {each['goal'] or '':8} {held:11} {each['what']}{peer}{sides}")
+
+
 def main() -> None:
-    """Print the figures, or be one of the processes."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", nargs="?", choices=("serve-upstream",))
-    parser.add_argument("port", nargs="?", type=int)
+    parser.add_argument("--peers", action="store_true", help="measure against the peers, making their environments where they do not stand")
+    parser.add_argument("--alone", action="store_true", help="measure Omega alone")
+    parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     given = parser.parse_args()
-    if given.mode == "serve-upstream":
-        import uvicorn
-
-        uvicorn.run(upstream, host="127.0.0.1", port=given.port, log_level="error", access_log=False)
-        return
-    found = figures()
+    if given.peers:
+        for peer in PEERS:
+            peer.prepare()
+    found = figures([] if given.alone else None, QUICK if given.quick else WHOLE)
     if given.json:
         print(json.dumps(found, indent=1))
-        return
-    for each in found:
-        held = {True: "yes", False: "no", None: ""}[each["holds"]]
-        print(f"{each['figure']:10} {each['what']:45} {each['value']:>10} {each['unit']:9} {each['range']:24} {each['goal']:8} {held}")
+    else:
+        show(found)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ RAM = Path("/dev/shm")
 RUN_S = 180
 """Longest that one run of one engine may take."""
 
+OTHER_S = 1_800
+"""Longest that one of the other scripts may take."""
+
 Runs = dict[tuple[str, str], list[dict[str, Any]]]
 
 
@@ -254,12 +257,13 @@ def traced_fsyncs() -> dict[str, Any]:
 def other_figures(quick: bool) -> list[dict[str, Any]]:
     """The records of the other scripts here, each measured in a process of its own."""
     records: list[dict[str, Any]] = []
-    for name in ("recovery", "storage", "postgres", "gate", "log"):
+    for name in ("recovery", "storage", "postgres", "gate", "log", "gateway", "mcp"):
         if not (HERE / f"{name}.py").is_file() or quick:
             continue
         say(f"bench/{name}.py")
         code = f"import json, {name}; print('\\n' + json.dumps({name}.figures()))"
-        run = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=600, check=False, env=clean())
+        command = [sys.executable, "-c", code]
+        run = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=OTHER_S, check=False, env=clean())
         if run.returncode:
             sys.exit(f"bench: bench/{name}.py failed:\n{run.stderr[-2000:]}")
         records += json.loads(run.stdout.strip().splitlines()[-1])

@@ -1,6 +1,8 @@
 """The long counts: kill the engine at random moments, thousands of times, and compare what it recorded with a witness it does not know.
 
-    python bench/soak.py [--kills 1000] [--worker-kills 1000] [--seeds 2000] [--fuzz 3600] [--seed 1]      writes bench/soak/<date>.json
+    python bench/soak.py [--kills 1000] [--worker-kills 1000] [--seeds 2000] [--fuzz 3600] [--calls 1000000] [--seed 1]
+
+It writes bench/soak/<date>.json.
 
 One trial: a flow of a few items, each a pure step, an idempotent touch and a write (bench/soak_flow.py), in a process of its own. It is
 killed with SIGKILL at a random moment, started again to resume, killed again, until a start is let through. A write in doubt is settled as
@@ -16,7 +18,8 @@ A trial that fails is printed with its seed, and the same seed gives the same ki
 
 At the same time three workers on PostgreSQL are killed and paused under a mixed load (drills/worker_kills.py says what must hold), the
 simulator of `omega.testing` runs its seeds (crashes, crashes during recovery and takeovers, in memory and in no time), and every fuzz test
-that is marked `soak` has its hour of CPU, at a lower priority.
+that is marked `soak` (tokens, policies, documents, exports; requests, messages and frames at every entrance of a gateway) has its hour,
+at a lower priority. After all of that a million calls go through one gateway, whose memory has to stay flat (bench/soak_calls.py).
 """
 
 from __future__ import annotations
@@ -276,16 +279,23 @@ def seeds(wanted: int, first: int) -> dict[str, object]:
 
 
 def fuzz(seconds: float) -> dict[str, object]:
-    """Every fuzz test marked `soak`, for so many seconds of CPU each; what they say."""
+    """Every fuzz test marked `soak`, for so many seconds each; what they say."""
     if not seconds:
-        return {"cpu_s": 0, "wrong": []}
+        return {"each_s": 0, "wrong": []}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-header", "-rA", "-m", "soak", "-p", "no:cacheprovider", "tests"],
         env=os.environ | {"OMEGA_FUZZ_SOAK_S": str(seconds)}, cwd=HERE.parent, capture_output=True, text=True, check=False,
         preexec_fn=lambda: os.nice(10) and None,
     )  # fmt: skip
     said = [line for line in done.stdout.splitlines() if line.startswith(("fuzz:", "PASSED", "FAILED"))]
-    return {"cpu_s": seconds, "said": said, "wrong": [done.stdout[-4_000:]] if done.returncode else []}
+    return {"each_s": seconds, "said": said, "wrong": [done.stdout[-4_000:]] if done.returncode else []}
+
+
+def calls(wanted: int) -> dict[str, Any]:
+    """The count of calls through one gateway."""
+    import soak_calls
+
+    return soak_calls.calls(wanted)
 
 
 def main() -> int:
@@ -294,7 +304,8 @@ def main() -> int:
     ask.add_argument("--kills", type=int, default=1_000)
     ask.add_argument("--worker-kills", type=int, default=1_000)
     ask.add_argument("--seeds", type=int, default=2_000)
-    ask.add_argument("--fuzz", type=float, default=3_600, help="seconds of CPU for each fuzz test")
+    ask.add_argument("--fuzz", type=float, default=3_600, help="seconds for each fuzz test")
+    ask.add_argument("--calls", type=int, default=1_000_000, help="calls through one gateway, whose memory has to stay flat")
     ask.add_argument("--seed", type=int, default=int(time.time()))
     ask.add_argument("--start", type=Path, help=argparse.SUPPRESS)
     ask.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help="write the result under bench/soak/")
@@ -310,24 +321,26 @@ def main() -> int:
             pool.submit(fuzz, given.fuzz),
         ]
         killed, workers, simulated, fuzzed = (count.result() for count in counts)
+    called = calls(given.calls)
     whole = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "took_s": round(time.time() - began),
         "command": f"python bench/soak.py --kills {given.kills} --worker-kills {given.worker_kills} --seeds {given.seeds}"
-        f" --fuzz {given.fuzz:g} --seed {given.seed}",
+        f" --fuzz {given.fuzz:g} --calls {given.calls} --seed {given.seed}",
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "kills": killed,
         "worker_kills": workers,
         "simulator": simulated,
         "fuzz": fuzzed,
+        "calls": called,
     }
     if given.keep:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M', time.gmtime(began))}.json"
         path.write_text(json.dumps(whole, indent=1) + "\n")
         sys.stderr.write(f"written to {path.relative_to(HERE.parent)}\n")
-    return 1 if killed["wrong"] or workers["wrong"] or simulated.get("violations") or fuzzed["wrong"] else 0
+    return 1 if killed["wrong"] or workers["wrong"] or simulated.get("violations") or fuzzed["wrong"] or called["wrong"] else 0
 
 
 if __name__ == "__main__":

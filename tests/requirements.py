@@ -10,7 +10,7 @@ names a promise that is not here. A promise is one sentence about behaviour that
 An id is never reused; a promise that is withdrawn leaves a gap.
 
 Areas: FLOW composing, POML documents, RUN durable running, FORK forks, STORE what is kept, TIME schedules, GATE policy and permits, LOG the tamper-evident log, TRUST identity and keys, WATCH the guard, TOOL programs, files,
-MCP and models, MODEL asking models, DOOR entrances over the network, MCP our own MCP server, SDK events, RPC and the client, CLI the command line, EX the bundled examples, REPO the repository itself.
+MCP and models, MODEL asking models, DOOR entrances over the network, ATTACK what means harm, MCP our own MCP server, A2A agents of others, SDK events, RPC and the client, CLI the command line, EX the bundled examples, REPO the repository itself.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("RUN-45", "A queue, a schedule or a retention is changed by a gated act that leaves a leaf, also while a worker holds the data folder.", "S05"),
     Promise("RUN-46", "Engines that share a database share its keys: one that comes with others is refused before it writes anything.", "S05"),
     Promise("RUN-47", "The address of a store may be given by reference, and its password is in no output, error or log.", "S05"),
+    Promise("RUN-48", "What the address of a database says of TLS is kept to by every connection; what cannot be had so is refused and says why.", "S05"),
     Promise("RUN-60", "Two workers never take up the same execution, and the limits of a queue hold over all of them.", "S05"),
     Promise("RUN-61", "Tenants take turns within a priority, and what a store takes up is what the kernel chooses from everything that waits.", "S05"),
     Promise("RUN-62", "No wake is lost: one that comes while an execution runs counts when it stands still.", "S05"),
@@ -127,6 +128,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("RUN-66", "Carriers of hints pass one suite, come back after a lost server, and their silence costs one sweep and nothing else.", "S05"),
     Promise("RUN-67", "Concurrent flows on PostgreSQL share their transactions: at most one per twenty steps.", "S05"),
     Promise("RUN-80", "What is queued is on disk before its id is given, and costs three transactions from admission to end, shared with its neighbours.", "S05"),
+    Promise("RUN-91", "A call whose id nobody is told waits for the disk once before its touch, and once after it, with its end.", "S05"),
     Promise("RUN-81", "A long wait is not held in memory: any worker goes on when it is over, and time limits run on meanwhile.", "S05"),
     Promise("RUN-82", "A worker that lost an execution, paused or cut off, appends nothing and touches nothing, also when it wakes between check and send.", "S05"),
     Promise("RUN-83", "With every wake-up lost, what is due is taken up within one sweep.", "S05"),
@@ -168,6 +170,11 @@ PROMISES: tuple[Promise, ...] = (
     Promise("WARD-11", "Injected instructions in results and personal data in arguments and results are noted, taken out or stopped, as arranged, on record.", "S12"),
     Promise("WARD-12", "Policies that err, do not parse, repeat ids, are huge or were tampered with, and approvals carried elsewhere, open nothing.", "S09"),
     Promise("WARD-13", "A change of policies can be tried on decisions that are on record before it is made.", "S09"),
+    Promise("WARD-14", "Money is set aside before it is spent: no order of calls, side by side and at several engines, goes past a limit.", "S09"),
+    Promise("WARD-15", "What fails again and again is left alone for a while, tried once and let in again; the denial says how long to wait.", "S09"),
+    Promise("WARD-16", "A hosted tenant arranges, replaces and drops what is its own and nothing else, whatever a document is called or says.", "S07"),
+    Promise("WARD-17", "A one-time code that two engines are told at the same instant is good at one of them.", "S09"),
+    Promise("WARD-18", "A passport that is revoked is refused at once, and the log says who had it refused.", "S08"),
     # LOG: the tamper-evident record
     Promise("LOG-01", "With one checkpoint kept elsewhere, the stand-alone verifier finds every edit, drop, insertion, swap, truncation, rewrite and rollback.", "S10"),
     Promise("LOG-02", "The verifier is one file that runs without Omega and with no network.", "S10"),
@@ -256,6 +263,18 @@ PROMISES: tuple[Promise, ...] = (
     Promise("TOOL-10", "Files are written whole or not at all.", "S05"),
     Promise("TOOL-11", "Without a configured model, asking one is a typed error and no text is invented.", "S05"),
     Promise("TOOL-12", "Keys and tokens for tools and models appear in no log, journal or error.", "S12"),
+    Promise("TOOL-30", "An OpenAPI document becomes tools, typed by its schemas, with effects from its methods; what cannot be a tool is left out with the reason.", "S12"),
+    Promise("TOOL-31", "A call of such a tool is one governed request with the caller's own credentials; an answer that is no good is an error.", "S12"),
+    Promise("TOOL-32", "No tool made of a document reaches a private address that was not allowed, follows a redirection, or leaves its path.", "S12"),
+    Promise("TOOL-33", "A changed OpenAPI document changes no tool until somebody accepts it.", "S12"),
+    Promise("TOOL-34", "No OpenAPI document, however large, deep or circular, costs more than its limits.", "S12"),
+    Promise("TOOL-35", "Ten public MCP servers are added while the gateway runs, listed, found by what they do, and called through it.", "S12"),
+    Promise("TOOL-36", "A registry of MCP servers is read page by page, and goes on where it broke off.", "S12"),
+    Promise("TOOL-37", "What a registry lists is pinned and runs nothing; one that says something else later, or nonsense, changes nothing.", "S12"),
+    Promise("TOOL-38", "The official registry API lists to each tenant what is published to it, and nothing else.", "S12"),
+    Promise("TOOL-39", "Search covers tools and listed servers, forgives a slip of the finger, and says why each fits.", "S12"),
+    Promise("TOOL-40", "A tool's reputation is what the log says of its calls, explained, and fades with time.", "S12"),
+    Promise("TOOL-41", "A server that a registry lists is added at its one version, with secrets by reference, as long as it is what it was when it was read.", "S12"),
     # MODEL: asking models through one governed endpoint
     Promise("MODEL-01", "A request to the OpenAI-compatible endpoint is a governed call on record, with who answered, at which version, and at what price.", "S15"),
     Promise("MODEL-02", "A streamed answer shows every part in order, is recorded as what the parts amount to, and ends in an error when its provider breaks off.", "S15"),
@@ -270,12 +289,17 @@ PROMISES: tuple[Promise, ...] = (
     Promise("MODEL-11", "The replay of a run that asked a model is identical with no provider, no key and no network.", "S15"),
     Promise("MODEL-12", "An evaluation asks each stored case as a step of its own and names the cases, the metric and the versions that answered.", "S15"),
     Promise("MODEL-13", "Keys of providers are references, resolved when a question leaves; they are in no record, journal, error or log.", "S15"),
+    Promise("MODEL-14", "omega models adds, lists and removes models, routes and allowances, each change a call on record; omega relay publishes events on NATS.", "S15"),
     # AGENT: the roster of agents, and teams of them
     Promise("AGENT-01", "An agent of the roster works as a flow whose steps are recorded, and how it went is noted once, for or against it.", "S13"),
     Promise("AGENT-02", "A registered version never changes; a canary gets its share of the work, and is promoted or rolled back without touching code.", "S13"),
     Promise("AGENT-03", "Agents select themselves for tasks inside their tenant; when nobody does, that is said.", "S13"),
     Promise("AGENT-04", "Coordinator, supervisor and debate are flows: every question is a step, their replay is identical, and nobody outside the team gets work.", "S13"),
     Promise("AGENT-05", "What an agent may spend stands on its card and binds; without the right to the roster nobody reads it or works through it.", "S13"),
+    Promise("AGENT-06", "An agent with memory is told what was said before in a conversation and what it noted, and of others' conversations nothing, within a tenant or across.", "S13"),
+    Promise("AGENT-07", "What is remembered expires, and is forgotten by id, agent, conversation or whom it is about, by whoever may.", "S13"),
+    Promise("AGENT-08", "That an agent of the roster completed its work, that a model can be asked, and that an engine joined or left is told as an event.", "S06"),
+    Promise("AGENT-09", "An agent at a host of its own hears what it is asked and answers with its own certificate and rights, however long it takes, and whoever shows none is nobody.", "S13"),
     # MCP: our own MCP server
     Promise("MCP-01", "One address speaks MCP 2026-07-28 and 2025-11-25, and every tools/call is one governed, recorded, sealed run.", "S12"),
     Promise("MCP-02", "A session of the older revisions is served by any gateway of the installation: none of them keeps it.", "S12"),
@@ -290,6 +314,9 @@ PROMISES: tuple[Promise, ...] = (
     Promise("MCP-11", "A tool server with credentials of the caller's own is never called with somebody else's.", "S12"),
     Promise("MCP-12", "Clients that start their servers reach the same entrance over standard input and output; connecting one changes one entry.", "S20"),
     Promise("MCP-13", "A warm call is one request to the tool server.", "S12"),
+    Promise("MCP-14", "The client of tool servers passes the public suite's client scenarios, and goes on with a stream that broke off.", "S12"),
+    Promise("MCP-15", "A client of either era that watches a list or a resource is told of each change of it, however soon it comes.", "S12"),
+    Promise("MCP-16", "A method's rate and its idempotency key hold for calls over MCP as they do over HTTP.", "S12"),
     # CLI: the command line
     Promise("CLI-01", "run takes a file, module:flow, a folder or the name of an example, and key=value inputs checked against the flow's type.", "S20"),
     Promise("CLI-02", "Every command speaks JSON with --json, and nothing else on standard output.", "S20"),
@@ -358,6 +385,11 @@ PROMISES: tuple[Promise, ...] = (
     Promise("DOOR-13", "A method for a role refuses everybody else through every entrance, on record.", "S06"),
     Promise("DOOR-14", "A passport that is bound to a key counts at the door only with a proof by that key for this very request.", "S11"),
     Promise("DOOR-15", "A caller who asks for an operation more often than it may be asked for is told when to come back.", "S06"),
+    Promise("DOOR-16", "On a shared database a gateway admits what workers run, and any gateway answers for it, once, and lets people decide about it.", "S11"),
+    Promise("DOOR-17", "Parts of a stream that one process makes are shown in every other, in order, and what travels between them is sealed.", "S11"),
+    Promise("DOOR-18", "A gateway that is killed under load loses nobody a call: another one answers the retry, and goes on with what was left.", "S11"),
+    Promise("DOOR-19", "A tenant's limits hold over all gateways together.", "S09"),
+    Promise("DOOR-20", "A core beside a primary lists its tools and reads with them, under a name of its own; what it would write there is denied there.", "S07"),
     Promise("TEN-02", "The secret of an API key is in no record: only its hash is kept, and the key is shown to its maker once.", "S07"),
     Promise("TEN-03", "A suspended tenant and a revoked key are refused within a second, on every engine, with every passport given for them.", "S07"),
     Promise("TEN-04", "Whatever is wrong with a credential, a stranger is told the same.", "S07"),
@@ -372,6 +404,31 @@ PROMISES: tuple[Promise, ...] = (
     Promise("SDK-18", "After omega login commands are made at the remote installation, with the same answers, errors and exit statuses, until one chooses this machine again; what was refused is not kept.", "S20"),
     Promise("SDK-19", "omega new makes a project whose tests pass, whose policy checks, and which runs as it is.", "S20"),
     Promise("SDK-20", "The shells bash, zsh and fish complete commands; events and webhooks are shown and kept by commands of their own.", "S20"),
+    # A2A: agents of others
+    Promise("A2A-01", "No flow is an agent to others until an operator publishes it, and an unlisted agent is there for those alone who may use it.", "S12"),
+    Promise("A2A-02", "The card of an agent is signed by the installation over its canonical form; a changed card, key or algorithm does not verify.", "S12"),
+    Promise("A2A-03", "A message to an agent is a run of its flow down the one road, with its conversation on record, under an id that is the task's.", "S12"),
+    Promise("A2A-04", "A task that waits for a person says what it asks, and goes on with the message that answers it; words alone approve nothing.", "S12"),
+    Promise("A2A-05", "A caller sees, lists, cancels and follows its own tasks of that very agent, and no others are there.", "S12"),
+    Promise("A2A-06", "A stream begins with the task, shows its parts in order to all who follow it, and ends with the state that is on record.", "S12"),
+    Promise("A2A-07", "Both bindings tell the same tasks and the same errors.", "S12"),
+    Promise("A2A-08", "Malformed messages, parameters and versions get the protocol's own error and start nothing.", "S12"),
+    Promise("A2A-09", "Callers are told of each state of their tasks at the address they left, and at none on this machine or in a private network unless an operator allowed it.", "S12"),
+    Promise("A2A-10", "An agent elsewhere is called through the gate as a flow with types, under the card that an operator accepted; a changed card is refused until accepted.", "S12"),
+    Promise("A2A-11", "The protocol's own Python library talks to a published agent unmodified, and a published agent is called as an agent elsewhere.", "S12"),
+    # START: the first half hour
+    Promise("START-01", "The README leads somebody new in at most five commands to an agent whose calls are seen, denied and within a budget; a test types them word for word.", "S20"),
+    Promise("START-02", "A browser signs in by the printed link, once, by keyboard too, light and dark with enough contrast, and is told in words when the link is used up.", "S11"),
+    Promise("START-03", "Clients that are connected find the gateway of their folder on whatever port it listens.", "S12"),
+    # ATTACK: what means harm, at every entrance and from every tool server
+    Promise("ATTACK-01", "A hostile request is refused at every entrance with the code that is written for it, and shows nothing of our insides or of anybody else's data.", "S11"),
+    Promise("ATTACK-02", "Random requests, messages and frames at every entrance bring about no crash, no internal error and no word of what others own.", "S11"),
+    Promise("ATTACK-03", "A schema of a stranger is checked in bounded time or refused, whatever its references, patterns and values are.", "S12"),
+    Promise("ATTACK-04", "A tool server that hangs, streams without end, answers twice, lies about lengths or becomes another one ends in a coded error for its own call and harms no other.", "S12"),
+    Promise("ATTACK-05", "A caller's passport never reaches a tool server, and what several callers left for several servers never mixes under concurrency.", "S12"),
+    Promise("ATTACK-06", "Thousands of half-open connections keep nobody from being answered, and are let go.", "S11"),
+    Promise("ATTACK-07", "A stream breaks off visibly when its gateway is killed, and its execution can be followed to its end at the next start.", "S11"),
+    Promise("ATTACK-08", "Asking in parallel, through several entrances at once, finds no more room than asking in turn.", "S09"),
     # REPO: the repository itself
     Promise("REPO-01", "import omega and omega --help take less than 0.3 s and load nothing heavy.", "S20"),
     Promise("REPO-02", "The base install is smaller than 100 MB.", "S20"),
@@ -383,6 +440,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("REPO-08", "The lock pins every dependency by hash, names no address, and agrees with the pins in pyproject.toml.", "S20"),
     Promise("REPO-09", "The public surface of omega is explicit, sorted and committed.", "S01"),
     Promise("REPO-10", "README names exactly two commands to begin with, and the Makefile has them.", "S20"),
+    Promise("REPO-11", "An engine loads and makes what its runs use: an effector when its port is first asked for.", "S05"),
 )
 
 # fmt: on

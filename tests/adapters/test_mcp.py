@@ -129,7 +129,7 @@ def test_calls_give_text_or_structure_and_a_receipt() -> None:
         async with bench(raw("good")) as it:
             value, receipt = await it.touch("echo", text="ab", times=2)
             assert value == "abab"
-            assert receipt.bytes_out == len('{"text": "ab", "times": 2}')
+            assert receipt.bytes_out == len('{"text":"ab","times":2}')
             assert receipt.bytes_in > len("abab")
             assert await it.call("count", text="four") == {"letters": 4}
 

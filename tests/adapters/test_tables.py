@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 
 from omega.adapters.tables import open_tables
-from omega.kernel.errors import InputError
+from omega.kernel.errors import InputError, StorageError
 from omega.kernel.ports import Schema, Tables
 from omega.testing.conformance.tables import ONE, Opening, TablesConformance, probe, run, turn
 from servers.postgres import PostgresServer, serve
@@ -124,3 +124,35 @@ class TestPostgres(TablesConformance):
         for setting in ({}, {"omega.tenant": "ten_other"}, {"omega.tenant": "*"}):
             assert asyncio.run(seen(setting)) == 0
         assert run(lambda: open_tables(tmp_path, dsn), lambda tables: tables.look(probe(), "all", {}, ONE))[0]["body"] == "x"
+
+    @pytest.mark.promise("TEN-01")
+    @pytest.mark.parametrize("exempt", ["SUPERUSER", "BYPASSRLS"])
+    def test_a_role_that_no_policy_binds_is_refused_before_anything_is_made(
+        self, server: PostgresServer, tmp_path: Path, exempt: str
+    ) -> None:
+        role = f"exempt_{exempt.lower()}"
+        own = server.dsn(role="postgres", database="postgres")
+        asyncio.run(server.execute(f"CREATE ROLE {role} LOGIN {exempt} PASSWORD '{server.password}'", dsn=own))
+        dsn = server.dsn(role=role, database="postgres")
+        with pytest.raises(StorageError) as caught:
+            run(lambda: open_tables(tmp_path, dsn), lambda tables: tables.look(probe(), "all", {}, ONE))
+        assert caught.value.code == "OMG-S007" and "NOBYPASSRLS" in caught.value.advice
+        assert asyncio.run(_fetched(dsn, "SELECT to_regclass('probe_notes')")) is None
+
+    @pytest.mark.promise("TEN-01")
+    @pytest.mark.parametrize("undone", ["NO FORCE ROW LEVEL SECURITY", "DISABLE ROW LEVEL SECURITY"])
+    def test_a_table_without_its_lock_is_refused(self, server: PostgresServer, tmp_path: Path, undone: str) -> None:
+        dsn = server.fresh()
+        run(lambda: open_tables(tmp_path, dsn), lambda tables: tables.change(probe(), "put", {"name": "a", "body": "x"}, turn()))
+        asyncio.run(_fetched(dsn, f"ALTER TABLE probe_notes {undone}"))
+        with pytest.raises(StorageError) as caught:
+            run(lambda: open_tables(tmp_path, dsn), lambda tables: tables.look(probe(), "all", {}, "ten_other"))
+        assert caught.value.code == "OMG-S007" and caught.value.details["tables"] == ["probe_notes"]
+
+
+async def _fetched(dsn: str, sql: str) -> Any:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()

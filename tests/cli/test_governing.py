@@ -36,7 +36,7 @@ def test_policies_are_denied_used_listed_and_rolled_back(home: Path) -> None:
     shown = omega("policy", "show", "--json").document
     assert {"strict-writes-wait", "deny-git-git-push-agent-x"} <= {each["id"] for each in shown["policies"]} and shown["sound"]
     packs = {each["name"]: each["used"] for each in omega("policy", "packs", "--json").document["packs"]}
-    assert packs == {"strict": "1.0.0", "read-only-agents": None, "change-windows": None}
+    assert packs == {"strict": "1.0.0", "read-only-agents": None, "change-windows": None, "roles": None}
     assert omega("policy", "check").status == 0
     assert omega("policy", "use", "strict", "--drop").status == 0
     assert omega("policy", "use", "strict", "--drop").status != 0
@@ -121,6 +121,24 @@ def test_limits_guards_and_facts_are_set_listed_and_removed(home: Path) -> None:
     assert omega("fact", "list", "--json").document["facts"] == {"change-window": "open"}
     assert omega("fact", "set", "Bad Name", "x").status != 0
     assert omega("fact", "remove", "change-window").status == 0
+
+
+@pytest.mark.promise("WARD-14")
+@pytest.mark.promise("WARD-15")
+def test_breakers_and_what_a_limit_of_money_lets_pass_are_set_listed_and_removed(home: Path) -> None:
+    assert omega("breaker", "list").out == "no breakers are set\n"
+    made = omega("breaker", "set", "tool:git/*", "--failures", "3", "--within", "2m", "--open-for", "10s")
+    assert made.out == "tool:git/*   open for 10 s after 3 failures within 120 s\n"
+    shared = omega("breaker", "set", "flow:report", "--tenant", "", "--name", "all", "--json").document
+    assert (shared["name"], shared["tenant"], shared["failures"]) == ("all", "", 5)
+    assert "tenant each, flow git/*" in omega("breaker", "list").out
+    for odd in (("agent:x",), ("tool:git/*", "--failures", "0"), ("tool:git/*", "--within", "2 days")):
+        assert omega("breaker", "set", *odd).status != 0, odd
+    assert omega("breaker", "remove", "all").status == 0 and omega("breaker", "remove", "all").status != 0
+    assert omega("budget", "set", "agent:x", "5", "USD/day", "--unpriced", "pass").status == 0
+    assert omega("limit", "set", "agent:x", "5 requests/day", "--unpriced", "pass").status != 0
+    assert [each["unpriced"] for each in omega("limit", "list", "--json").document["limits"]] == ["pass"]
+    assert "models without a price pass" in omega("limit", "list").out
 
 
 @pytest.mark.promise("WARD-07")

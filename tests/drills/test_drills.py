@@ -65,3 +65,10 @@ def test_a_backup_taken_under_load_is_verified_and_gone_on_with() -> None:
 @pytest.mark.promise("RUN-44")
 def test_workers_outlive_their_database() -> None:
     run("database_kill.py", "--kills", "2", "--seed", SEED)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("DOOR-18")
+@pytest.mark.parametrize(("kills", "workers"), [("2", "0"), ("3", "2")])
+def test_a_gateway_killed_under_load_costs_nobody_a_call_or_a_session(kills: str, workers: str) -> None:
+    run("gateways.py", "--kills", kills, "--workers", workers, "--seed", SEED)

@@ -16,7 +16,7 @@ from omega.adapters.models import ModelEffector
 from omega.adapters.process import ProcessEffector
 from omega.cli import main
 from omega.kernel.definition import Task
-from omega.runtime import execution
+from omega.runtime import execution, touching
 
 
 def watch(witness: str, life: str) -> None:
@@ -34,7 +34,8 @@ def watch(witness: str, life: str) -> None:
         say("call", task.where)
         return sound(task, context, value)
 
-    execution.call_task = call_task  # type: ignore[attr-defined]
+    for module in (execution, touching):  # pure steps, and those that touch
+        module.call_task = call_task  # type: ignore[attr-defined]
 
 
 def _around(sound: Any, say: Any) -> Any:

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omega.contracts.events import AgentCompleted, Interest, ModelLoaded
 from omega.features.agents.model import Done
 from omega.features.agents.teams import agreed, willing
 from omega.host.discover import find_method
 from omega.host.embedded import Omega
+from omega.host.events import Feed
 from omega.host.identity import Caller
+from omega.kernel.journal import Status
 from omega.kernel.ports import Outcome
 from omega.kernel.roster import chosen_version, health, is_task_relevant, relevance, reputation
 from servers.provider import Upstream, provider
@@ -243,3 +246,78 @@ def test_without_a_majority_the_best_reputation_counts() -> None:
     said = [Done(agent=name, version="1", answer=name) for name in ("a", "b")]
     assert agreed(said, {"a": 0.1, "b": 0.9}) == "b"
     assert willing({}, "x", 0.1) == []
+
+
+# Memory and events
+
+
+@pytest.mark.promise("AGENT-06")
+def test_an_agent_with_memory_goes_on_with_a_conversation(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.answer = lambda text: "you are Ada" if '[{"task": "my name is Ada"}' in text else "hello"
+
+    async def work(omega: Omega) -> tuple[Any, ...]:
+        await must(omega, "agents.register", card("desk", memory={"turns": 4, "notes": 1}))
+        await must(omega, "memory.remember", {"agent": "desk", "text": "names are written with a capital", "shared": True})
+        first = await must(omega, "agents.run", {"agent": "desk", "task": "my name is Ada", "conversation": "c"})
+        second = await call(omega, "agents.run", {"agent": "desk", "task": "what is my name, how are names written?", "conversation": "c"})
+        other = await must(omega, "agents.run", {"agent": "desk", "task": "what is my name?", "conversation": "d"})
+        forgetful = await call(omega, "agents.run", {"agent": "legal", "task": "x", "conversation": "c"})
+        report = await omega.replay(second.execution, find_method("agents.run")[0])
+        return first["answer"], second.value["answer"], other["answer"], forgetful.error["code"], report.identical
+
+    assert run(tmp_path, upstream, work) == ("hello", "you are Ada", "hello", "OMG-I001", True)
+    asked = json.dumps(upstream.bodies()[1])
+    assert "names are written with a capital" in asked
+    assert "what you remember: material" in asked
+
+
+@pytest.mark.promise("AGENT-08")
+def test_work_that_is_done_and_a_model_that_is_kept_are_told(tmp_path: Path, upstream: Upstream) -> None:
+    async def work(omega: Omega) -> tuple[Any, ...]:
+        await must(omega, "agents.run", {"agent": "legal", "task": "x"})
+        grants = ("agents:use", "memory:use")
+        quiet = await call(omega, "agents.run", {"agent": "legal", "task": "x"}, principal=Caller("agent:x", grants=grants))
+        told = Feed(omega.store, omega.identity.keyring).read("local", interest=Interest(types=("agent:*", "model:*")))
+        return quiet.error, [event.fact() for event in told.events]
+
+    upstream.answer = lambda _: "done"
+    error, facts = run(tmp_path, upstream, work)
+    assert error is None, "who may not publish has the work done all the same"
+    loaded, completed = facts
+    assert loaded == ModelLoaded(model="default", provider="up")
+    assert isinstance(completed, AgentCompleted)
+    assert (completed.agent, completed.principal.partition(":")[0]) == ("legal", "person")
+
+
+@pytest.mark.promise("AGENT-09")
+def test_who_waits_for_an_agent_elsewhere_waits_across_a_restart_and_asks_once(tmp_path: Path) -> None:
+    run_flow = find_method("agents.run")[0]
+
+    def asked(omega: Omega) -> list[Any]:
+        page = Feed(omega.store, omega.identity.keyring).read("local", interest=Interest(types=("agent:asked",)))
+        return [event.fact() for event in page.events]
+
+    async def main() -> None:
+        async with Omega.open(tmp_path) as omega:
+            await must(omega, "agents.register", card("far", own_host=True, output={"type": "object", "required": ["n"]}))
+            waiting = await call(omega, "agents.run", {"agent": "far", "task": "count"}, execution="one")
+            assert waiting.status == Status.WAITING, waiting.error
+        async with Omega.open(tmp_path) as omega:
+            (errand,) = asked(omega)
+            assert (errand.agent, json.loads(errand.task), errand.execution) == ("far", "count", "one")
+            await omega.decide("one", "signal", {"name": errand.signal, "value": {"answer": {"n": 3}}})
+            done = await omega.resume("one", run_flow)
+            assert done.value == {"agent": "far", "version": "1.0.0", "answer": {"n": 3}}
+            assert (await omega.replay("one", run_flow)).identical
+            assert len(asked(omega)) == 1
+
+    asyncio.run(main())
+
+
+def test_a_leader_has_no_agent_elsewhere_as_a_tool(tmp_path: Path, upstream: Upstream) -> None:
+    async def work(omega: Omega) -> Any:
+        await must(omega, "agents.register", card("far", own_host=True))
+        return (await call(omega, "agents.supervise", {"task": "x", "agents": ["billing", "far"]})).error
+
+    assert "far works at a host of its own" in run(tmp_path, upstream, work)["cause"]
+    assert not upstream.seen

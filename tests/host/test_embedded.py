@@ -80,7 +80,7 @@ def test_a_revoked_passport_ends_a_running_executions_authority(tmp_path: Path) 
             scope = host.scope()
             execution = await host.engine.start(held, 1, scope)
             await waiting.wait()
-            host.revoke(scope.passport)
+            await host.revoke(scope.passport)
             go_on.set()
             outcome = await host.engine.outcome(execution)
             assert outcome.error is not None
@@ -206,7 +206,7 @@ def test_a_revoked_run_cannot_go_on_and_can_be_cancelled(tmp_path: Path) -> None
             scope = host.scope()
             await host.engine.start(calls_only, 1, scope, execution="one")
             assert (await host.engine.outcome("one")).status == "waiting"
-            host.revoke(scope.passport)
+            await host.revoke(scope.passport)
             with pytest.raises(Denied, match="revoked"):
                 await host.resume("one", calls_only)
             await host.decide("one", "cancel", {})

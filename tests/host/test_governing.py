@@ -7,6 +7,7 @@ import json
 import time
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,8 +228,6 @@ def test_a_factor_is_sealed_used_once_and_asleep_after_wrong_codes() -> None:
     governor = Governor(store, Path("/nonexistent"), Warden(), lambda: int(now[0] * 1_000_000))
     body = mfa.enrolment(RFC_SECRET, keyring, name)
     assert RFC_SECRET.hex() not in str(body)
-    import json
-
     store.put_document(mfa.FACTOR, name, json.dumps(dict(governor.readings()[mfa.FACTOR](name, body))).encode(), 0)
     holds = mfa.verifier(store, keyring, lambda: int(now[0] * 1_000_000))
     code = mfa.code_at(RFC_SECRET, int(now[0] // 30))
@@ -244,6 +243,32 @@ def test_a_factor_is_sealed_used_once_and_asleep_after_wrong_codes() -> None:
     assert holds("local", "person:ada", {"code": mfa.code_at(RFC_SECRET, int(now[0] // 30))})
     for odd in ({}, {"code": 123456}, {"code": "12345"}, {"code": "１２３４５６"}):  # noqa: RUF001 - full-width digits
         assert not holds("local", "person:ada", odd)
+
+
+@pytest.mark.promise("WARD-17")
+def test_a_code_that_two_engines_are_told_at_once_is_good_at_one_of_them() -> None:
+    store, keyring, now = memory(), Keyring(b"k" * 32, entropy=lambda n: b"e" * n), 1_700_000_000
+    name = mfa.name_of("local", "person:ada")
+    store.put_document(mfa.FACTOR, name, json.dumps(mfa.enrolment(RFC_SECRET, keyring, name)).encode(), 0)
+    code = {"code": mfa.code_at(RFC_SECRET, now // 30)}
+    second = mfa.verifier(store, keyring, lambda: now * 1_000_000)
+    seen: list[bool] = []
+
+    class Between:
+        """The records as the first engine meets them: just after it has read the factor, the other one is told the same code."""
+
+        def __getattr__(self, what: str) -> Any:
+            return getattr(store, what)
+
+        def document(self, kind: str, name: str) -> bytes | None:
+            found = store.document(kind, name)
+            if not seen:
+                seen.append(second("local", "person:ada", code))
+            return found
+
+    first = mfa.verifier(Between(), keyring, lambda: now * 1_000_000)  # type: ignore[arg-type]
+    assert not first("local", "person:ada", code)
+    assert seen == [True]
 
 
 @pytest.mark.promise("WARD-06")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
+from omega.host.doctor import examine
 from omega.host.settings import Address, Settings
 from omega.kernel.errors import InputError
 
@@ -47,3 +49,27 @@ def test_what_names_no_store_is_refused_without_repeating_it(monkeypatch: pytest
         Settings.load(tmp_path)
     assert caught.value.code == "OMG-X001"
     assert SECRET not in str(caught.value.record())
+
+
+@pytest.mark.promise("RUN-48")
+@pytest.mark.parametrize(
+    ("address", "checked"),
+    [
+        ("postgresql://omega@localhost/omega", True),
+        ("postgresql://omega@/omega?host=/run/postgresql", True),
+        ("postgresql://omega@[::1]:5432/omega", True),
+        ("postgresql://omega@db.example.org/omega", False),
+        ("postgresql://omega@db.example.org/omega?sslmode=require", False),
+        ("postgresql://omega@db.example.org/omega?sslmode=verify-full", True),
+        ("postgresql://omega@/omega?host=db.example.org", False),
+    ],
+)
+def test_a_database_across_a_network_is_checked_when_its_address_says_so(address: str, checked: bool) -> None:
+    assert Address.read(address).checked is checked
+
+
+@pytest.mark.promise("RUN-48")
+def test_the_doctor_warns_of_a_way_to_the_database_that_nobody_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMEGA_STORE", DSN)
+    found = list(itertools.islice(examine(tmp_path, servers=False), 6))  # what is looked at before the database is asked
+    assert [each.state for each in found if "verify-full" in each.advice] == ["warn"] and SECRET not in str(found)

@@ -78,7 +78,7 @@ def test_a_passport_revoked_at_one_engine_is_refused_by_the_other_within_a_secon
             passport = second.passport("agent:helper")
             scope = second.world.authority.verify(passport, now=time.time())
             await second.road.call(Call(passport=passport, flow=double, input=1))
-            first.revoke(scope.passport)
+            await first.revoke(scope.passport)
             told = time.monotonic()
             async with asyncio.timeout(PATIENCE_S):
                 while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from omega import Context, flow
+from omega.host import mfa
 from omega.host.asking import enqueue
 from omega.host.deciding import decide
 from omega.host.doctor import examine
@@ -211,3 +213,24 @@ def test_the_doctor_tells_of_a_database_that_cannot_be_reached_and_never_its_pas
     monkeypatch.setenv("OMEGA_STORE", "oracle://omega:correct-horse@db")
     found = list(examine(home, servers=False))
     assert [each.state for each in found] == ["fail"] and "correct-horse" not in str(found)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("WARD-17")
+def test_a_code_told_to_two_engines_at_the_same_instant_is_good_at_one(home: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(home) as first, Omega.open(home) as second:
+            name = mfa.name_of(first.settings.tenant, "person:ada")
+            secret = b"s" * mfa.SECRET_BYTES
+            await first.arrange(mfa.FACTOR, name, mfa.enrolment(secret, first.identity.keyring, name))
+            step = int(first.world.clock.now_us() // 1_000_000 // mfa.STEP_S)
+            for later in (-1, 0, 1):  # each is good once, in this order
+                code = {"code": mfa.code_at(secret, step + later)}
+                told = [
+                    asyncio.to_thread(each.world.second_factor, first.settings.tenant, "person:ada", code) for each in (first, second) * 2
+                ]
+                assert sorted(await asyncio.gather(*told)) == [False, False, False, True]
+            body = json.loads(first.store.document(mfa.FACTOR, name) or b"{}")
+            assert body["after"] == step + 1
+
+    asyncio.run(whole())

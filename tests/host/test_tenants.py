@@ -20,6 +20,7 @@ from hosted import Installation, gone
 from omega.features.tenancy.model import NewKey
 from omega.features.tenancy.service import _demand_held
 from omega.host import sandbox
+from omega.host.arrangements import arrange
 from omega.host.clock import SystemClock
 from omega.host.discover import find_method
 from omega.host.exchange import draw_secret
@@ -27,6 +28,7 @@ from omega.host.expiry import expire
 from omega.host.methods import desk
 from omega.host.policy import Enacted
 from omega.host.reading import Archive
+from omega.host.ruling import with_pack
 from omega.host.tenants import TENANT, standing_of
 from omega.kernel.context import Context
 from omega.kernel.errors import Denied, OmegaError
@@ -124,6 +126,31 @@ def test_a_plan_becomes_limits_and_retention(installed: Run) -> None:
         assert json.loads(here.omega.store.document("retention", tenant) or b"")["after_s"] == 2 * 86_400
         await here.ask("tenancy.upgrade", {"tenant": tenant, "plan": "own"})
         assert not here.omega.store.documents("limit") and not here.omega.store.document("retention", tenant)
+
+    installed(work)
+
+
+def test_a_plan_says_that_roles_permit_what_the_pack_says(installed: Run) -> None:
+    async def work(here: Installation) -> None:
+        team, sandbox = await here.tenant("team", plan="team"), await here.tenant("small", plan="sandbox")
+        store = here.omega.store
+        assert store.document("fact", f"{sandbox} roles") is None
+        assert json.loads(store.document("fact", f"{team} roles") or b"") == {"value": "default"}
+
+        async def runs(tenant: str, role: str, wanted: Any, value: Any) -> str:
+            passport = here.passport(tenant, "person:vi", roles=(role,))
+            outcome = await here.omega.road.call(Call(passport=passport, flow=wanted, input=value))
+            return str((outcome.error or {"code": ""})["code"])
+
+        assert await runs(team, "viewer", twice, 2) == "OMG-W001", "the pack is not in force"
+        await here.omega.arrange("policy", "installation", with_pack(Enacted(), "roles").record())
+        limit = {"kind": "limit", "name": f"{team} mine", "body": {"of": "requests", "amount": 900, "window_s": 60, "tenant": team}}
+        found = {role: [await runs(team, role, twice, 2), await runs(team, role, arrange, limit)] for role in ("viewer", "member", "admin")}
+        assert found == {"viewer": ["", "OMG-W001"], "member": ["", "OMG-W001"], "admin": ["", ""]}
+        assert await runs(sandbox, "admin", twice, 2) == "OMG-W001"
+        await here.omega.arrange("fact", f"{team} roles", {"value": "none"})
+        await here.ask("tenancy.upgrade", {"tenant": team, "plan": "business"})
+        assert await runs(team, "member", twice, 2) == "OMG-W001", "what an operator said stays"
 
     installed(work)
 

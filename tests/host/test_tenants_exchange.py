@@ -212,7 +212,7 @@ def test_a_passport_is_looked_into_and_revoked_by_its_own_alone(installed: Run) 
             assert here.exchange.revoke({"token": foreign}, ada) == ""
         assert here.exchange.revoke({"token": hers}, ada) == ""
         name = here.exchange.revoke({"token": mine}, ada)
-        here.omega.revoke(name)
+        await here.omega.revoke(name)
         assert here.exchange.introspect({"token": mine}, scope_of(here, hers)) == {"active": False}
 
     installed(work)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from omega.chronicle.record import decode
 from omega.host.embedded import Omega
 from omega.host.identity import Caller
+from omega.host.revoking import revoke_passport
 from omega.host.wallet import MAX_CALLERS, REUSE_US, Wallet
+from omega.kernel.errors import Denied
 from omega.kernel.flow import flow
 from omega.kernel.journal import Status
+from omega.kernel.ports import Call, Search
+from omega.runtime.recovery import load
 
 
 @flow
@@ -50,7 +57,29 @@ def test_a_revoked_passport_is_not_handed_out_again(tmp_path: Path) -> None:
             token = omega._wallet.passport("", omega.world.clock.now_us())
             used = omega.world.authority.verify(token, now=omega.world.clock.now_us() / 1_000_000).passport
             assert (await omega.run(double, 2)).value == 4
-            omega.revoke(used)
+            await omega.revoke(used)
             assert (await omega.run(double, 3)).status == Status.DONE
+
+    asyncio.run(whole())
+
+
+@pytest.mark.promise("WARD-18")
+def test_the_log_says_who_had_a_passport_refused(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            token = omega.passport("agent:helper")
+            named = omega.world.authority.verify(token, now=omega.world.clock.now_us() / 1_000_000).passport
+            revoking = asyncio.ensure_future(omega.revoke(named, by="person:bob"))
+            await asyncio.sleep(0)
+            with pytest.raises(Denied):
+                omega.world.authority.verify(token, now=omega.world.clock.now_us() / 1_000_000)
+            await revoking
+            (line,) = omega.store.search(Search(flow="revoke_passport"))
+            found = [decode(body) for body in omega.store.leaves(line.tenant)]
+            told = [(leaf.kind, leaf.status) for leaf in found if leaf.execution == line.execution]
+            assert ("entry", "") in told and ("outcome", "done") in told
+            assert load(omega.world, line.execution)[2].input == {"passport": named, "by": "person:bob"}
+            foreign = await omega.road.call(Call(passport=token, flow=revoke_passport, input={"passport": named, "by": "agent:helper"}))
+            assert foreign.error is not None
 
     asyncio.run(whole())

@@ -191,7 +191,7 @@ def test_a_revoked_passport_writes_nothing_more(tmp_path: Path) -> None:
         graph = growing(1).compile(checkpointer=saver)
         await graph.ainvoke({"log": [], "steps": 0}, config)
         held = saver._threads._held["1"]
-        omega.revoke(held.notebook._scope.passport)  # type: ignore[attr-defined]
+        await omega.revoke(held.notebook._scope.passport)  # type: ignore[attr-defined]
         with pytest.raises(Denied) as denied:
             await graph.aupdate_state(config, {"log": ["x"]})
         assert denied.value.code == "OMG-T001"

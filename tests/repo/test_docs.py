@@ -25,7 +25,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 120
-MANY_COMMANDS = 7
+MANY_COMMANDS = 5
 FENCE = re.compile(r"(?:<!-- not run: (?P<why>.+?) -->\s*)?^(?P<indent> *)```(?P<info>[^\n`]+)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S)
 
 

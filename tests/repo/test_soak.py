@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.promise("RUN-06")
 @pytest.mark.promise("RUN-15")
 def test_a_short_soak_finds_nothing() -> None:
-    counts = ["--kills", "15", "--worker-kills", "0", "--seeds", "110", "--fuzz", "0", "--seed", "7"]
+    counts = ["--kills", "15", "--worker-kills", "0", "--seeds", "110", "--fuzz", "0", "--calls", "400", "--seed", "7"]
     command = [sys.executable, ROOT / "bench/soak.py", *counts, "--no-keep"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert run.returncode == 0, run.stderr[-4000:]

@@ -16,6 +16,7 @@ import pytest
 
 import omega.adapters
 from omega import Budget, Command, Context, Denied, ModelCall, ReadFile, ToolCall, WriteFiles, flow
+from omega.adapters.a2a.effector import AskPeer, PeerEffector
 from omega.adapters.alerts import AlertEffector
 from omega.adapters.files import FileEffector
 from omega.adapters.mcp import McpEffector
@@ -214,6 +215,7 @@ def cases(folder: Path) -> list[tuple[Effector, Request]]:
         (ModelEffector({"OMEGA_MODEL_URL": "http://127.0.0.1:9/v1", "OMEGA_MODEL": "m"}), ModelCall(instructions="", prompt="")),
         (AlertEffector(lambda tenant, name: launch()), Notify(channel="ops", severity="page", title="t", text="t")),
         (WebhookEffector(lambda tenant, name: launch(), lambda: 0), Deliver(hook="h", id="1", document={})),
+        (PeerEffector(lambda tenant, name: launch()), AskPeer(agent="cook", text="soup")),
         (RecordsEffector(Readerless()), ListExecutions()),  # type: ignore[arg-type]
         (AgentEffector(), AgentOperation(name="model", perform=launch)),
         (RayEffector(), Spread(at="m:f", digest="", codes="", items=[b"1"])),

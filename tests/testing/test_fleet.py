@@ -17,9 +17,9 @@ from omega.kernel.verdict import Permit
 from omega.runtime import conclusion, engine
 from omega.runtime.book import Book
 from omega.runtime.children import Children
-from omega.runtime.execution import Touching
 from omega.runtime.lease import Lease
 from omega.runtime.steady import SteadyClock
+from omega.runtime.touching import Touching
 from omega.runtime.undoing import Undoing
 from omega.runtime.worker import Worker
 from omega.testing.simulator.errands import ERRANDS

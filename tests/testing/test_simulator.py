@@ -18,7 +18,8 @@ from omega.kernel.ports import Batch
 from omega.kernel.trail import Trail
 from omega.kernel.verdict import Permit
 from omega.runtime.book import Book
-from omega.runtime.execution import Execution, Touching
+from omega.runtime.execution import Execution
+from omega.runtime.touching import Touching
 from omega.testing.simulator import (
     EVERYTHING,
     Death,

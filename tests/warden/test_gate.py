@@ -151,7 +151,7 @@ def test_a_rate_limit_says_how_long_to_wait() -> None:
     assert strict.ask(touch()).decision is Decision.ALLOW
     verdict = strict.ask(touch())
     assert (verdict.decision, verdict.code) == (Decision.DENY, "OMG-W004")
-    assert verdict.details == {"limit": "flow", "per_s": 0.5, "burst": 1, "wait_s": 2.0}
+    assert verdict.details == {"limit": "flow", "per_s": 0.5, "burst": 1, "wait_s": 2.0, "retry_after_s": 2.0}
     assert strict.ask(touch(flow="git/git_diff")).decision is Decision.ALLOW
     assert strict.ask(touch(now=touch().now + 2)).decision is Decision.ALLOW
 

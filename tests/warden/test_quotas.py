@@ -13,7 +13,7 @@ from omega.kernel.errors import InputError
 from omega.kernel.verdict import Decision, Gate
 from omega.warden.admit import Warden
 from omega.warden.policies import Bundle
-from omega.warden.quotas import EACH, MAX_COUNTERS, MAX_QUOTAS, Ledger, Measure, Quota, Use
+from omega.warden.quotas import EACH, MAX_COUNTERS, MAX_QUOTAS, Ledger, Measure, Quota, Unpriced, Use
 from warden.asks import NOW, PERMIT_ALL, agent, caller, touch
 
 BUNDLE = Bundle.load({"all.cedar": PERMIT_ALL})
@@ -183,6 +183,8 @@ def test_names_that_callers_make_up_fill_no_memory() -> None:
         {"of": "concurrency", "amount": 1, "window_s": 60},
         {"of": "cost", "amount": 1, "window_s": 60, "principal": 7},
         {"of": ["cost"], "amount": 1, "window_s": 60},
+        {"of": "cost", "amount": 1, "window_s": 60, "unpriced": "maybe"},
+        {"of": "tokens", "amount": 1, "window_s": 60, "unpriced": "pass"},
     ],
 )
 def test_a_document_that_is_no_quota_is_refused(body) -> None:
@@ -192,7 +194,7 @@ def test_a_document_that_is_no_quota_is_refused(body) -> None:
 
 
 def test_a_quota_is_kept_as_it_is() -> None:
-    for each in (quota(), quota("concurrency", 2, 0, flow="git/*"), quota("cost", 5_000_000, DAY, principal="agent:x")):
+    for each in (quota(), quota("concurrency", 2, 0, flow="git/*"), quota("cost", 5_000_000, DAY, unpriced=Unpriced.ADMIT)):
         assert Quota.read("q", each.record()) == each
     assert str(quota("cost", 5_000_000, DAY)) == "5 USD per day"
     assert str(quota("concurrency", 2, 0)) == "2 at once"
@@ -214,3 +216,53 @@ def test_another_window_under_the_same_name_begins_to_count_anew() -> None:
     warden.settle(step(2), NOTHING)
     assert warden.ask(step(3)).decision is Decision.DENY
     assert warden.ask(step(4, now=NOW + DAY)).decision is Decision.ALLOW
+
+
+@pytest.mark.promise("WARD-14")
+def test_money_is_set_aside_before_it_is_spent_and_what_is_left_over_is_free_again() -> None:
+    warden = gate(quota("cost", 1_000, DAY))
+    for number in (1, 2):
+        assert warden.ask(step(number)).decision is Decision.ALLOW
+    assert warden.reserve(step(1), Spent(cost_micros=700)) is None
+    refused = warden.reserve(step(2), Spent(cost_micros=400))
+    assert refused is not None and (refused.code, refused.details["left"]) == ("OMG-W005", 300)
+    warden.amend(step(1), Spent(cost_micros=50) - Spent(cost_micros=700))
+    assert warden.reserve(step(2), Spent(cost_micros=400)) is None, "the first request has ended, its step has not"
+    warden.settle(step(1), Spent(cost_micros=50))
+    warden.settle(step(2), Spent(cost_micros=400))
+    assert [used for *_, used, _ in warden.ledger.standing(NOW)] == [450]
+
+
+@pytest.mark.promise("WARD-14")
+def test_what_nobody_knows_the_price_of_is_refused_where_money_is_limited_unless_that_is_said() -> None:
+    strict, lax = gate(quota("cost", 1_000, DAY)), gate(quota("cost", 1_000, DAY, unpriced=Unpriced.ADMIT))
+    others = gate(quota("tokens", 1_000, DAY), quota("cost", 1_000, DAY, tenant="acme", name="theirs"))
+    for warden in (strict, lax, others):
+        assert warden.ask(step(1)).decision is Decision.ALLOW
+    refused = strict.reserve(step(1), Spent(tokens=5), priced=False)
+    assert refused is not None and refused.code == "OMG-W005" and refused.details["unpriced"] is True and "price" in refused.reason
+    assert lax.reserve(step(1), Spent(tokens=5), priced=False) is None
+    assert others.reserve(step(1), Spent(tokens=5), priced=False) is None
+
+
+@pytest.mark.promise("WARD-14")
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 300),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 60), st.integers(0, 60)), max_size=60),
+)
+def test_no_order_of_spenders_at_engines_side_by_side_spends_more_than_the_limit(amount, moves) -> None:
+    """Each spender is admitted, has the most it can spend set aside, spends at most that, and ends; any number are under way at once."""
+    wardens = [gate(quota("cost", amount, DAY), engines=3) for _ in range(3)]
+    under_way: dict[tuple[int, int], tuple[int, int]] = {}
+    spent = 0
+    for engine, number, most, used in moves:
+        ask = step(number)
+        held = under_way.pop((engine, number), None)
+        if held is not None:
+            wardens[engine].amend(ask, Spent(cost_micros=held[1] - held[0]))
+            wardens[engine].settle(ask, Spent(cost_micros=held[1]))
+            spent += held[1]
+        elif wardens[engine].ask(ask).decision is Decision.ALLOW and wardens[engine].reserve(ask, Spent(cost_micros=most)) is None:
+            under_way[engine, number] = (most, min(most, used))
+        assert spent + sum(held[1] for held in under_way.values()) <= amount

@@ -99,6 +99,43 @@ def test_message_with_two_readings_is_refused(body: str) -> None:
     assert "twice" in caught.value.message
 
 
+CLIENT = "io.modelcontextprotocol/clientInfo"
+VERSION = "io.modelcontextprotocol/protocolVersion"
+PLACES = {
+    "envelope": ("id", "jsonrpc", "method", "params"),
+    "params": ("name", "arguments", "_meta"),
+    "arguments": ("id", "name", "uri", "method"),
+    "meta": (CLIENT, VERSION),
+    "client": ("name", "uri"),
+}
+"""Objects of a call, with the keys of each that are watched."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_watched_key_that_comes_twice_is_found_beside_others_of_its_name(data: st.DataObject) -> None:
+    place = data.draw(st.sampled_from(sorted(PLACES)))
+    twice = data.draw(st.sampled_from(PLACES[place]))
+
+    def written(which: str, pairs: dict[str, str]) -> str:
+        lines = [f'"{key}":{value}' for key, value in pairs.items()]
+        if which == place:
+            lines.insert(data.draw(st.integers(0, len(lines))), f'"{twice}":{pairs[twice]}')
+        return "{" + ",".join(lines) + "}"
+
+    client = written("client", {"name": '"desk"', "uri": '"x"', "version": '"1"'})
+    meta = written("meta", {CLIENT: client, VERSION: '"2026-07-28"', "name": '"trace"'})
+    arguments = written("arguments", {"id": "7", "name": '"echo"', "uri": '"y"', "method": '"call"'})
+    params = written("params", {"name": '"echo"', "arguments": arguments, "_meta": meta})
+    body = written("envelope", {"jsonrpc": '"2.0"', "id": "1", "method": '"tools/call"', "params": params})
+    with pytest.raises(ProtocolFault, match="twice"):
+        decode(body.encode())
+    place = ""
+    assert decode(written("envelope", {"jsonrpc": '"2.0"', "id": "1", "method": '"m"', "params": '{"name":"a"}'}).encode()).params == {
+        "name": "a"
+    }
+
+
 def test_words_that_look_like_keys_do_no_harm() -> None:
     params = {"name": "echo", "arguments": {"name": 'a "method" and "params"', "arguments": [{"name": 1}], "_meta": "\u00e9\n"}}
     assert decode(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()).params == params

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omega.wire.jsonrpc import ProtocolFault
 from omega.wire.mcp import check_arguments_in_headers, check_routing, decode_header, encode_header, negotiated
 from omega.wire.mcp.eras import CAPABILITIES_KEY, HEADER_MISMATCH, MODERN, UNSUPPORTED_VERSION, VERSION_KEY, era_of
-from omega.wire.mcp.headers import argument_headers, check_single, marked
+from omega.wire.mcp.headers import argument_headers, check_single, marked, unsound
 
 SCHEMA = {
     "type": "object",
@@ -84,6 +84,8 @@ def test_number_says_the_same_in_either_form() -> None:
 def test_marks_that_do_not_hold_together_count_for_nothing(mark: dict[str, Any]) -> None:
     schema = {"properties": {"a": {"type": "string", **mark}, "b": {"type": "string", "x-mcp-header": "region"}}}
     assert marked(schema) == {}
+    assert unsound(schema), "nobody could tell what the headers of such a tool should say"
+    assert not unsound({"properties": {"a": {"type": "string"}}})
 
 
 def test_routing_headers_say_what_the_body_says() -> None:

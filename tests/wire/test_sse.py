@@ -34,6 +34,13 @@ def test_every_line_end_counts(end: bytes) -> None:
     assert [(each.kind, each.data) for each in found] == [("told", b"a\nb"), ("message", b"")]
 
 
+def test_reader_knows_how_to_ask_for_a_stream_again() -> None:
+    reader = Reader(1_000)
+    assert (reader.last_id, reader.retry_ms) == ("", None)
+    assert reader.feed(b"id: a7\nretry: 250\ndata: \n\nretry: soon\nretry: " + b"9" * 10 + b"\n") == [Event("message", "a7", b"")]
+    assert (reader.last_id, reader.retry_ms) == ("a7", 250)
+
+
 def test_stream_that_never_ends_an_event_is_cut_off() -> None:
     for flood in (b"data: " + b"x" * 200, b"data: x\n" * 200, b"x" * 200):
         with pytest.raises(TooLarge):

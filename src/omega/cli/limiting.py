@@ -20,6 +20,7 @@ from omega.host.limits import (
     FACT,
     GUARD,
     LIMIT,
+    UNPRICED,
     WHAT,
     WHERE,
     guard_of,
@@ -29,6 +30,10 @@ from omega.host.limits import (
 )
 from omega.host.reading import Archive
 from omega.kernel.errors import InputError, StorageError
+
+_unpriced = click.option(
+    "--unpriced", type=click.Choice(UNPRICED), default=UNPRICED[0], help="where money is limited: what to do about a model without a price"
+)
 
 
 @click.group()
@@ -41,7 +46,7 @@ def limit() -> None:
 @click.pass_obj
 def list_limits(session: Session) -> Answer:
     """List the limits that hold."""
-    found = {name: quota_of(name, body) for name, body in _kept(session.home, LIMIT).items()}
+    found = {name: quota_of(name, body) for name, body in kept(session.home, LIMIT).items()}
     rows = [[name, str(quota), _whose(quota.record())] for name, quota in found.items()]
     document = {"limits": [{"name": name, **quota.record()} for name, quota in found.items()]}
     return Answer(document, table(rows, indent="") or ["no limits are set"])
@@ -52,11 +57,12 @@ def list_limits(session: Session) -> Answer:
 @click.argument("amount", nargs=-1, required=True, metavar='AMOUNT ("5 USD/day", "60 requests/minute", "3 at once")')
 @click.option("--name", default="", help="how the limit is called; else it is named after what it is")
 @click.option("--tool", default="", metavar="SERVER/TOOL", help="only what is used through this tool or flow")
+@_unpriced
 @common
 @click.pass_obj
-def set_limit(session: Session, whose: str, amount: tuple[str, ...], name: str, tool: str) -> Answer:
+def set_limit(session: Session, whose: str, amount: tuple[str, ...], name: str, tool: str, unpriced: str) -> Answer:
     """Set a limit; one of the same name is replaced."""
-    return _set(session, whose, " ".join(amount), name, tool)
+    return _set(session, whose, " ".join(amount), name, tool, unpriced)
 
 
 @limit.command("remove")
@@ -77,14 +83,15 @@ def budget() -> None:
 @budget.command("set")
 @click.argument("whose", metavar="agent:NAME|person:NAME|tenant:NAME")
 @click.argument("amount", nargs=-1, required=True, metavar='AMOUNT ("5 USD/day")')
+@_unpriced
 @common
 @click.pass_obj
-def set_budget(session: Session, whose: str, amount: tuple[str, ...]) -> Answer:
+def set_budget(session: Session, whose: str, amount: tuple[str, ...], unpriced: str) -> Answer:
     """Set a budget per minute, hour or day: a limit of money."""
     text = " ".join(amount)
     if read_amount(text)["of"] != "cost":
         raise InputError("OMG-X001", f"{text[:80]!r} is no amount of money", advice='write "5 USD/day"; for others, omega limit set')
-    return _set(session, whose, text, "", "")
+    return _set(session, whose, text, "", "", unpriced)
 
 
 @click.group()
@@ -97,7 +104,7 @@ def guards() -> None:
 @click.pass_obj
 def list_guards(session: Session) -> Answer:
     """List the guards, the default one first."""
-    found = {name: guard_of(body) for name, body in _kept(session.home, GUARD).items()}
+    found = {name: guard_of(body) for name, body in kept(session.home, GUARD).items()}
     rows = [["default", *_told(each.record())] for each in DEFAULTS] + [[name, *_told(each.record())] for name, each in found.items()]
     return Answer({"guards": [{"name": name, **each.record()} for name, each in found.items()]}, table(rows, indent=""))
 
@@ -113,7 +120,7 @@ def list_guards(session: Session) -> Answer:
 def set_guard(session: Session, what: str, where: str, doing: str, tool: str, tenant: str) -> Answer:
     """Say what is done about WHAT found in the WHERE of tools and models: off, flag (note it), redact (take it out), block."""
     rule = guard_of({"what": what, "where": where, "doing": doing, "tenant": tenant, "tool": tool})
-    name = _short(f"{what} {where}", f"{tenant} {tool}".strip())
+    name = short(f"{what} {where}", f"{tenant} {tool}".strip())
     asyncio.run(keep(session.home, GUARD, name, rule.record()))
     return Answer({"name": name, **rule.record()}, [f"{name}   {doing}"])
 
@@ -138,7 +145,7 @@ def fact() -> None:
 @click.pass_obj
 def list_facts(session: Session) -> Answer:
     """List the facts."""
-    found = {name: str(body["value"]) for name, body in _kept(session.home, FACT).items()}
+    found = {name: str(body["value"]) for name, body in kept(session.home, FACT).items()}
     return Answer({"facts": found}, table([[name, value] for name, value in found.items()], indent="") or ["no facts are known"])
 
 
@@ -165,24 +172,24 @@ def remove_fact(session: Session, name: str, tenant: str) -> Answer:
     return Answer({"fact": name, "removed": True}, [f"{name}   removed"])
 
 
-def _set(session: Session, whose: str, text: str, name: str, tool: str) -> Answer:
-    body = {**read_whose(whose), **read_amount(text)}
+def _set(session: Session, whose: str, text: str, name: str, tool: str, unpriced: str) -> Answer:
+    body = {**read_whose(whose), **read_amount(text), "unpriced": unpriced}
     if tool:
         body["flow"] = tool
     windows = {60: "minute", 3_600: "hour", 86_400: "day"}
-    name = name or _short(f"{body['of']} {windows.get(int(body['window_s']), 'at once')}", f"{whose} {tool}".strip())
+    name = name or short(f"{body['of']} {windows.get(int(body['window_s']), 'at once')}", f"{whose} {tool}".strip())
     quota = quota_of(name, body)
     asyncio.run(keep(session.home, LIMIT, name, quota.record()))
     return Answer({"name": name, **quota.record()}, [f"{name}   {quota}"])
 
 
-def _short(what: str, whose: str) -> str:
+def short(what: str, whose: str) -> str:
     """A name of at most 64 letters that differs where `whose` does."""
     full = f"{what} {whose}".strip()
     return full if len(full) <= 64 else f"{full[:50]} {hashlib.sha256(full.encode()).hexdigest()[:12]}"
 
 
-def _kept(home: str | None, kind: str) -> dict[str, dict[str, Any]]:
+def kept(home: str | None, kind: str) -> dict[str, dict[str, Any]]:
     """Everything of a kind; nothing where nothing is recorded yet."""
     try:
         with Archive.open(home) as archive:
@@ -197,7 +204,8 @@ def _whose(record: Mapping[str, Any]) -> str:
     words = {EVERY: "each", "": "all"}
     said = [f"tenant {words.get(record['tenant'], record['tenant'])}"]
     said += [f"caller {words.get(record['principal'], record['principal'])}"] if record["principal"] else []
-    return ", ".join([*said, *([f"flow {words.get(record['flow'], record['flow'])}"] if record["flow"] else [])])
+    said += [f"flow {words.get(record['flow'], record['flow'])}"] if record["flow"] else []
+    return ", ".join([*said, *(["models without a price pass"] if record.get("unpriced") == UNPRICED[-1] else [])])
 
 
 def _told(record: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from omega.cli.output import Answer, Session, ago, seconds, table
 from omega.host.account import summary
 from omega.host.reading import Archive
 from omega.host.searching import FIELDS, read_search, read_where
+from omega.kernel.errors import InputError
 from omega.kernel.journal import Status
 from omega.kernel.ports import Line, Search
 
@@ -55,10 +57,13 @@ def search_of(given: dict[str, Any], now_us: int) -> Search:
 @narrowing
 @click.option("--after", metavar="ID", default="", help="the page after that execution: the last one of the page before")
 @click.option("--limit", type=click.IntRange(1, MAX_SHOWN), default=20, show_default=True, help="how many, the newest first")
+@click.option("--today", is_flag=True, help="started since midnight, by the clock of this machine")
 @common
 @click.pass_obj
-def runs(session: Session, /, after: str, limit: int, **given: Any) -> Answer:
+def runs(session: Session, /, after: str, limit: int, today: bool, **given: Any) -> Answer:
     """List and search what is recorded, the newest first."""
+    if today:
+        given["since"] = _midnight(given["since"])
     with Archive.open(session.home) as archive:
         now = archive.world.clock.now_us()
         search = replace(search_of(given, now), older_than=after, limit=limit)
@@ -69,6 +74,13 @@ def runs(session: Session, /, after: str, limit: int, **given: Any) -> Answer:
     if len(found) == limit:
         lines.append(f"the newest {limit}; more with --limit, or --after {found[-1].execution}")
     return Answer({"runs": told, "next": found[-1].execution if len(found) == limit else None}, lines)
+
+
+def _midnight(since: str | None) -> str:
+    """When today began, as `--since` takes it. Raises InputError (OMG-X001) where that is given too."""
+    if since is not None:
+        raise InputError("OMG-X001", "--today and --since say two beginnings", advice="leave one of them out")
+    return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).isoformat()
 
 
 @click.command()

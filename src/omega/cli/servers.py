@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import click
 
+from omega.adapters.mcp import Upstream
 from omega.cli.commands import common
 from omega.cli.connect import serve
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, clip, count, plain, table
+from omega.cli.registry import registry, search_tools, show_reputation
 from omega.cli.virtual import credential, virtual
+from omega.host.openapi import Wanted
 from omega.host.reading import Archive
-from omega.host.toolbox import Compared, accept, add, compare, new_upstream, reached, remove
+from omega.host.toolbox import Compared, accept, add, add_api, add_listed, compare, new_upstream, reached, references, remove
 
 DEFAULT_TIMEOUT_S = 30.0
 MAX_DESCRIPTION = 60
@@ -23,7 +27,7 @@ def mcp() -> None:
     """Add, list, compare and remove tool servers; say what clients see of them; serve over standard input."""
 
 
-for command in (virtual, credential, serve):
+for command in (virtual, credential, serve, registry, search_tools, show_reputation):
     mcp.add_command(command)
 
 
@@ -31,6 +35,7 @@ for command in (virtual, credential, serve):
 @click.argument("name")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--url", default="", metavar="URL", help="a server that speaks streamable HTTP")
+@click.option("--from", "listed", default="", metavar="SERVER[@VERSION]", help="a server that a followed registry lists")
 @click.option("--env", multiple=True, metavar="KEY=env:NAME", help="a variable for the server, by reference; may be repeated")
 @click.option(
     "--header", "headers", multiple=True, metavar="KEY=env:NAME", help='a header, by reference ("Authorization=Bearer env:TOKEN")'
@@ -41,21 +46,86 @@ for command in (virtual, credential, serve):
 @common
 @click.pass_obj
 def add_server(
-    session: Session, *, name: str, command: tuple[str, ...], url: str, env: tuple[str, ...], headers: tuple[str, ...], timeout_s: float
+    session: Session,
+    *,
+    name: str,
+    command: tuple[str, ...],
+    url: str,
+    listed: str,
+    env: tuple[str, ...],
+    headers: tuple[str, ...],
+    timeout_s: float,
 ) -> Answer:
     """Add a tool server: start it, and pin the descriptions of its tools.
 
-    omega mcp add NAME -- COMMAND ...    or    omega mcp add NAME --url URL
+    omega mcp add NAME -- COMMAND ...    or    omega mcp add NAME --url URL    or    omega mcp add NAME --from SERVER [-- ARGUMENT ...]
     """
-    upstream = new_upstream(name, command, url, env=env, headers=headers, timeout_s=timeout_s)
-    tools = asyncio.run(add(session.home, upstream))
+    if listed and not url:
+        given = add_listed(session.home, name, listed, env=env, headers=headers, arguments=command, timeout_s=timeout_s)
+        upstream, tools = asyncio.run(given)
+    else:
+        upstream = new_upstream(name, command, url, env=env, headers=headers, timeout_s=timeout_s)
+        tools = asyncio.run(add(session.home, upstream))
     rows = [[tool.name, tool.effect.value, _short(tool.description)] for tool in sorted(tools, key=lambda tool: tool.name)]
     lines = [f"{name}   {count(len(tools), 'tool')} pinned   {plain(reached(upstream))}", *table(rows)]
     document = {
-        "server": upstream.to_json(),
+        "server": _record(upstream),
         "tools": [
             {"tool": tool.name, "effect": tool.effect.value, "description": tool.description, "pinned": tool.digest} for tool in tools
         ],
+    }
+    return Answer(document, lines)
+
+
+@mcp.command("openapi")
+@click.argument("name")
+@click.argument("source", metavar="DOCUMENT")
+@click.option("--base", default="", metavar="URL", help="where the interface is served  [default: what the document says]")
+@click.option(
+    "--header", "headers", multiple=True, metavar="KEY=user:NAME", help="a credential, by reference; ?KEY for one that goes into the query"
+)
+@click.option("--allow", multiple=True, metavar="NETWORK", help="a private network that may be reached (127.0.0.0/8); may be repeated")
+@click.option("--only", multiple=True, metavar="PATTERN", help='operations by name or "METHOD /path"; may be repeated')
+@click.option("--loose", is_flag=True, help="do not hold the interface to the schemas of its answers")
+@click.option(
+    "--timeout", "timeout_s", type=float, default=DEFAULT_TIMEOUT_S, show_default=True, metavar="SECONDS", help="patience with the document"
+)
+@common
+@click.pass_obj
+def add_openapi(  # noqa: PLR0913 - one for each option
+    session: Session,
+    *,
+    name: str,
+    source: str,
+    base: str,
+    headers: tuple[str, ...],
+    allow: tuple[str, ...],
+    only: tuple[str, ...],
+    loose: bool,
+    timeout_s: float,
+) -> Answer:
+    """Make tools of the operations in an OpenAPI document (3.0 or 3.1): a file, or an address."""
+    wanted = Wanted(
+        name=name,
+        source=source,
+        base=base,
+        headers=references(headers, "--header"),
+        allow=allow,
+        only=only,
+        outputs=not loose,
+        timeout_s=timeout_s,
+    )
+    found = asyncio.run(add_api(session.home, wanted))
+    rows = [[tool.name, tool.effect.value, _short(tool.description or tool.title)] for tool in found.tools]
+    lines = [f"{name}   {count(len(found.tools), 'tool')} pinned   {plain(reached(found.upstream))}", *table(rows)]
+    lines += [f"  left out   {plain(label)}: {plain(reason)}" for label, reason in found.left_out]
+    lines += [f"  the document wants a credential   --header '{plain(key)}=user:NAME'" for key in found.credentials]
+    document = {
+        "server": name,
+        "base": found.upstream.url,
+        "tools": [{"tool": tool.name, "effect": tool.effect.value, "pinned": tool.digest} for tool in found.tools],
+        "left_out": [{"operation": label, "reason": reason} for label, reason in found.left_out],
+        "credentials": list(found.credentials),
     }
     return Answer(document, lines)
 
@@ -70,7 +140,7 @@ def list_servers(session: Session) -> Answer:
         counts = {upstream.name: len(archive.catalogue.tools_of(upstream.name)) for upstream in found}
     rows = [[upstream.name, upstream.transport.value, count(counts[upstream.name], "tool"), reached(upstream)] for upstream in found]
     lines = table(rows, indent="") or ["no tool servers are known: omega mcp add NAME -- COMMAND ..."]
-    return Answer({"servers": [upstream.to_json() | {"tools": counts[upstream.name]} for upstream in found]}, lines)
+    return Answer({"servers": [_record(upstream) | {"tools": counts[upstream.name]} for upstream in found]}, lines)
 
 
 @mcp.command()
@@ -108,6 +178,11 @@ def remove_server(session: Session, name: str) -> Answer:
     """Forget a tool server and what was accepted of it."""
     asyncio.run(remove(session.home, name))
     return Answer({"server": name, "removed": True}, [f"{name}   removed"])
+
+
+def _record(upstream: Upstream) -> dict[str, Any]:
+    """The record of a server, without the operations of an interface: they may be many, and its tools say the same."""
+    return {key: value for key, value in upstream.to_json().items() if key != "api"}
 
 
 def _described(each: Compared) -> str:

@@ -17,12 +17,13 @@ from omega.host.inputs import read_duration
 from omega.host.queues import queue_name
 from omega.host.serving import Stop
 from omega.host.targets import served_targets
-from omega.host.up import HOST, PORT, Opening
+from omega.host.up import ALL, HOST, PORT, ROLES, Opening
 from omega.host.up import up as opened
 from omega.kernel.errors import InputError
 from omega.kernel.queueing import DEFAULT
 
 MAX_PORT = 65_535
+SHORTEST_LEASE_S = 0.5
 WIDTH = 9
 """Characters of the longest word that a line begins with."""
 
@@ -39,6 +40,8 @@ WIDTH = 9
 @click.option("--key", default="", metavar="FILE", help="the certificate's key, where it is a file of its own")
 @click.option("--client-authorities", "authorities", default="", metavar="FILE", help="accept client certificates that these signed")
 @click.option("--mutual-tls", "mutual", type=click.Choice(["ask", "demand"]), help="HTTPS with this installation's authority")
+@click.option("--role", type=click.Choice(ROLES), default=ALL, show_default=True, help="on a database that several processes share")
+@click.option("--lease", default="10s", show_default=True, metavar="TIME", help="after this long without a sign of life others go on")
 @click.option("--drain", default="30s", show_default=True, metavar="TIME", help="once told to stop, let what is inside go on for so long")
 @common
 @click.pass_obj
@@ -46,7 +49,11 @@ def up(session: Session, /, targets: tuple[str, ...], queues: tuple[str, ...], d
     """Serve this installation over HTTP, until SIGTERM or Ctrl-C; a second one stops without waiting.
 
     TARGETs are flows that may be run from outside, and that queues are worked off with. Services and accepted tools are there without.
+    With `--role gateway` TARGETs are lined up for processes of the role `worker`, which have no entrances.
     """
+    lease_s = read_duration(given.pop("lease"))
+    if lease_s is None or lease_s < SHORTEST_LEASE_S:
+        raise InputError("OMG-X001", f"--lease is at least {SHORTEST_LEASE_S:g} s", advice="omega up --help")
     drain_s = 0.0 if drain.strip() in ("0", "0s") else read_duration(drain)
     if drain_s is None or any("://" not in origin or origin.endswith("/") for origin in given["origins"]):
         raise InputError("OMG-X001", "an origin is a scheme and a host: https://app.example", advice="omega up --help")
@@ -54,6 +61,7 @@ def up(session: Session, /, targets: tuple[str, ...], queues: tuple[str, ...], d
         targets=tuple(each for text in targets for each in served_targets(text)),
         queues=tuple(dict.fromkeys(queue_name(name) for name in queues)),
         drain_s=drain_s,
+        lease_s=lease_s,
         mutual=given.pop("mutual") or "",
         **given,
     )
@@ -75,9 +83,10 @@ class Teller:
             self._session.line(json.dumps({"event": event, **facts}, default=str))
         elif event == "up":
             say(f"{paint('up', WIDTH)}{plain(facts['url'])}   {plain(facts['store'])}")
-            say(f"{paint('sign in', WIDTH)}{plain(facts['sign_in'])}")
-            say(f"{paint('look', WIDTH)}{plain(facts['url'])}/api/docs")
-            if facts["recovered"]:
+            if "sign_in" in facts:  # a worker has no entrances
+                say(f"{paint('sign in', WIDTH)}{plain(facts['sign_in'])}")
+                say(f"{paint('look', WIDTH)}{plain(facts['url'])}/api/docs")
+            if facts.get("recovered"):
                 say(f"{paint('resumed', WIDTH)}{facts['recovered']} that an earlier process left running")
         else:
             said = "   ".join(f"{name} {value}" for name, value in facts.items() if value not in ("", None))

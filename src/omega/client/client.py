@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from omega.client.credentials import Credentials, Nobody, Passport
@@ -18,13 +18,16 @@ from omega.client.session import Session, opened
 from omega.client.transport import Transport
 from omega.kernel.errors import InputError
 
+if TYPE_CHECKING:
+    import ssl
+
 API: Final = "/api/v1"
 TIMEOUT_S: Final = 60.0
 PAGE: Final = 100
 """Executions per page of a list."""
 
 PENDING: Final = 202
-RUNNING: Final = "running"
+UNDER_WAY: Final = ("running", "queued")
 MARGIN_S: Final = 2.0
 """Seconds that an answer is given to arrive."""
 
@@ -36,15 +39,21 @@ class Client(Services):
     """An installation at `address` as whoever `credentials` (or a passport as text) stand for. Use it as a context manager, or close it.
 
     Every method raises OmegaError: what the installation says, of the same class and code as at home, or UpstreamError (OMG-X010) when it
-    cannot be reached. `timeout_s` bounds a call with all its repeats.
+    cannot be reached. `timeout_s` bounds a call with all its repeats. `tls` says whom to trust over https, and which certificate to show.
     """
 
     def __init__(
-        self, address: str, credentials: Credentials | str = "", *, retry: Retry | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        address: str,
+        credentials: Credentials | str = "",
+        *,
+        retry: Retry | None = None,
+        timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         given = (Passport(credentials) if credentials else Nobody()) if isinstance(credentials, str) else credentials
         self._timeout_s = timeout_s
-        self._transport = Transport(address, given, retry=retry or Retry(), timeout_s=timeout_s)
+        self._transport = Transport(address, given, retry=retry or Retry(), timeout_s=timeout_s, tls=tls)
 
     async def __aenter__(self) -> Client:
         return self
@@ -88,7 +97,7 @@ class Client(Services):
         while (left_s := until - time.monotonic()) > 0:
             query = {"wait": str(_whole(until))}
             outcome = (await self._transport.request("GET", told["outcome"], query=query, timeout_s=left_s)).value
-            if outcome["status"] != RUNNING:
+            if outcome["status"] not in UNDER_WAY:
                 return _value(outcome)
         raise unreachable(f"has not ended {told['execution']} in time", execution=told["execution"])
 

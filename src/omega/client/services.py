@@ -113,6 +113,14 @@ class AgentsLimits(TypedDict):
     calls: int | None
 
 
+class AgentsMemory(TypedDict):
+    """What an agent is told of what it remembers: the latest `turns` of a conversation (a task or an answer each), and the `notes` that a task speaks of; a turn is kept for so many `days`."""
+
+    turns: int
+    notes: int
+    days: float
+
+
 class AgentsVolunteer(TypedDict):
     """An agent that takes the task to be its own."""
 
@@ -258,6 +266,38 @@ class InsightsFlowSummary(TypedDict):
     open: int
     median_s: float
     longest_s: float
+
+
+class MemoryForget(TypedDict):
+    """How much was forgotten."""
+
+    forgotten: int
+
+
+class MemoryRecalled(TypedDict):
+    """One thing that is remembered."""
+
+    id: str
+    said: str
+    text: str
+    about: str
+    shared: bool
+    at_us: int
+    expires_us: int
+
+
+class MemoryRemember(TypedDict):
+    """What was remembered, and until when (Unix microseconds)."""
+
+    id: str
+    expires_us: int
+
+
+class MemoryStanding(TypedDict):
+    """How much an agent remembers."""
+
+    agent: str
+    entries: int
 
 
 class ModelsChat(TypedDict):
@@ -657,11 +697,11 @@ class AgentsService:
         found: AgentsPromote = await self._calls.call("agents.promote", _given(name=name), key=idempotency_key, timeout_s=timeout_s)
         return found
 
-    async def register(self, *, name: str, version: str, instructions: str, description: str | None = None, capabilities: _List[str] | None = None, owner: str | None = None, model: str | None = None, tools: _List[str] | None = None, output: dict[str, Any] | None = None, turns: int | None = None, max_tokens: int | None = None, max_input: int | None = None, limits: AgentsLimits | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> AgentsRegister:
+    async def register(self, *, name: str, version: str, instructions: str, description: str | None = None, capabilities: _List[str] | None = None, owner: str | None = None, model: str | None = None, tools: _List[str] | None = None, output: dict[str, Any] | None = None, turns: int | None = None, max_tokens: int | None = None, max_input: int | None = None, limits: AgentsLimits | None = None, memory: AgentsMemory | None = None, own_host: bool | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> AgentsRegister:
         """Register a version of an agent. The first one works at once; later ones when they are tried or
         promoted.
         """
-        found: AgentsRegister = await self._calls.call("agents.register", _given(name=name, version=version, instructions=instructions, description=description, capabilities=capabilities, owner=owner, model=model, tools=tools, output=output, turns=turns, max_tokens=max_tokens, max_input=max_input, limits=limits), key=idempotency_key, timeout_s=timeout_s)
+        found: AgentsRegister = await self._calls.call("agents.register", _given(name=name, version=version, instructions=instructions, description=description, capabilities=capabilities, owner=owner, model=model, tools=tools, output=output, turns=turns, max_tokens=max_tokens, max_input=max_input, limits=limits, memory=memory, own_host=own_host), key=idempotency_key, timeout_s=timeout_s)
         return found
 
     async def relevant(self, *, task: str, least: float | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> _List[AgentsVolunteer]:
@@ -674,9 +714,9 @@ class AgentsService:
         found: AgentsRollBack = await self._calls.call("agents.roll_back", _given(name=name), key=idempotency_key, timeout_s=timeout_s)
         return found
 
-    async def run(self, *, agent: str, task: str, idempotency_key: str = "", timeout_s: float | None = None) -> AgentsRun:
+    async def run(self, *, agent: str, task: str, conversation: str | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> AgentsRun:
         """Have one agent do a task."""
-        found: AgentsRun = await self._calls.call("agents.run", _given(agent=agent, task=task), key=idempotency_key, timeout_s=timeout_s)
+        found: AgentsRun = await self._calls.call("agents.run", _given(agent=agent, task=task, conversation=conversation), key=idempotency_key, timeout_s=timeout_s)
         return found
 
     async def supervise(self, *, task: str, agents: _List[str], model: str | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> AgentsSupervise:
@@ -747,6 +787,33 @@ class InsightsService:
     async def summary(self, *, hours: float | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> InsightsSummary:
         """What ran in the last hours: how many executions, how they ended, how long each flow takes."""
         found: InsightsSummary = await self._calls.call("insights.summary", _given(hours=hours), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+
+class MemoryService:
+    """The service memory: what agents remember: conversations and notes, until they expire."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def forget(self, *, id: str | None = None, agent: str | None = None, conversation: str | None = None, about: str | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> MemoryForget:
+        """Forget what fits: one's own; for an owner or admin of the tenant, anybody's."""
+        found: MemoryForget = await self._calls.call("memory.forget", _given(id=id, agent=agent, conversation=conversation, about=about), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def recall(self, *, agent: str, conversation: str | None = None, words: str | None = None, most: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> _List[MemoryRecalled]:
+        """Recall a conversation of one's own, or notes: one's own and those that are shared."""
+        found: _List[MemoryRecalled] = await self._calls.call("memory.recall", _given(agent=agent, conversation=conversation, words=words, most=most), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def remember(self, *, agent: str, conversation: str | None = None, shared: bool | None = None, said: Literal['task', 'answer', 'note'] | None = None, text: str, about: str | None = None, days: float | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> MemoryRemember:
+        """Remember something for an agent, until it expires."""
+        found: MemoryRemember = await self._calls.call("memory.remember", _given(agent=agent, conversation=conversation, shared=shared, said=said, text=text, about=about, days=days), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def standing(self, *, agent: str | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> _List[MemoryStanding]:
+        """How much the agents of the tenant remember."""
+        found: _List[MemoryStanding] = await self._calls.call("memory.standing", _given(agent=agent), key=idempotency_key, timeout_s=timeout_s)
         return found
 
 
@@ -930,6 +997,11 @@ class Services:
     def insights(self: Calls) -> InsightsService:
         """What ran, how it ended, how long it took and what it cost."""
         return InsightsService(self)
+
+    @property
+    def memory(self: Calls) -> MemoryService:
+        """What agents remember: conversations and notes, until they expire."""
+        return MemoryService(self)
 
     @property
     def models(self: Calls) -> ModelsService:

@@ -19,6 +19,8 @@ from omega.kernel.errors import InputError, OmegaError, lacking
 from omega.wire.sse import Event, Reader, TooLarge
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
 MAX_ANSWER: Final = 32 << 20
@@ -53,11 +55,14 @@ class Answer:
 class Transport:
     """One installation at `address`, spoken to as whoever `credentials` stand for. Belongs to one event loop; close it."""
 
-    def __init__(self, address: str, credentials: Credentials, *, retry: Retry, timeout_s: float) -> None:
+    def __init__(
+        self, address: str, credentials: Credentials, *, retry: Retry, timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.address = checked_address(address)
         self._credentials = credentials
         self._retry = retry
         self._timeout_s = timeout_s
+        self._tls = tls
         self._http: aiohttp.ClientSession | None = None
 
     async def request(
@@ -179,7 +184,7 @@ class Transport:
         if self._http is None:
             aiohttp = _library()
             limits = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
-            connector = aiohttp.TCPConnector(limit=AT_ONCE)
+            connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=self._tls if self._tls is not None else True)
             self._http = aiohttp.ClientSession(
                 timeout=limits, connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True, trust_env=False
             )

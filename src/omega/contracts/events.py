@@ -7,10 +7,11 @@
     call:denied        CallDenied              the record: the gate said no
     tool:accepted      ToolAccepted            the record: descriptions of tools were accepted
     user:action        UserAction              the record: a person approved, resolved, cancelled or administered
-    agent:completed    AgentCompleted          whoever runs the agent, by `publish`
-    node:joined        NodeJoined              whoever runs the node, by `publish`
-    node:left          NodeLeft                whoever runs the node, by `publish`
-    model:loaded       ModelLoaded             whoever serves the model, by `publish`
+    agent:asked        AgentAsked              the roster, when an agent at a host of its own has work
+    agent:completed    AgentCompleted          the roster, when one of its agents has done its work
+    node:joined        NodeJoined              an engine that takes work from records that several share
+    node:left          NodeLeft                the same, when it stops; one that is killed says nothing
+    model:loaded       ModelLoaded             the service of models, when a model is kept under a name
     workspace:changed  WorkspaceChanged        whoever keeps the workspace, by `publish`
 
 Those of the record are read from the sealed log, so nothing can happen without its event and no event can be told of what did not
@@ -122,7 +123,7 @@ class CallDenied(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCompleted(Fact):
-    """The agent `agent` did a task. `took_us` is microseconds, money in millionths."""
+    """The agent `agent` did a task. `took_us` is microseconds, money in millionths: 0 where the end of the execution tells it."""
 
     type: ClassVar[str] = "agent:completed"
     agent: str
@@ -130,6 +131,19 @@ class AgentCompleted(Fact):
     took_us: int = 0
     cost_micros: int = 0
     tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentAsked(Fact):
+    """The agent `agent`, which works at a host of its own, is asked to do a task (`task` is JSON). Its answer is a signal called `signal`
+    to `execution`: {"answer": ...}, or {"error": "why not"}."""
+
+    type: ClassVar[str] = "agent:asked"
+    agent: str
+    version: str
+    execution: str
+    signal: str
+    task: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +212,7 @@ class WorkspaceChanged(Fact):
 FACTS: Final[Mapping[str, type[Fact]]] = {
     kind.type: kind
     for kind in (
+        AgentAsked,
         AgentCompleted,
         CallDenied,
         FlowCreated,

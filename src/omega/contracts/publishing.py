@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from omega.contracts.events import MAX_KEY, Fact, plain
 from omega.kernel.context import Context
 from omega.kernel.effects import Request
+from omega.kernel.errors import Denied
 from omega.kernel.flow import flow
 
 PUBLISH: Final = "events.publish"
@@ -75,3 +76,17 @@ async def publish(ctx: Context, notice: Notice) -> dict[str, Any]:
     """Publish an event: it is part of the record from the moment that this step is done."""
     told: dict[str, Any] = await ctx.touch(Publish(type=notice.type, key=notice.key, data=notice.data))
     return told
+
+
+async def tell(ctx: Context, fact: Fact) -> bool:
+    """Publish a typed event about something that is done, if the caller may; gives whether it was told.
+
+    What was done stands all the same, so a refusal raises nothing: where the caller holds the capability, it is on record like any other.
+    """
+    if not ctx.scope.has(EVENTS):
+        return False
+    try:
+        await ctx.call(publish, Notice.of(fact))
+    except Denied:
+        return False
+    return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 from omega.host.settings import TENANT
@@ -25,6 +26,10 @@ Reading = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """Checks the document of one kind: its name and body; gives the body as it is kept. Raises InputError (OMG-I001)."""
 
 
+Owner = Callable[[str, Mapping[str, Any], str], str]
+"""Whose an arrangement is, told from its name, its body and the principal who asks: a tenant; empty for the installation's own."""
+
+
 class Documents(Protocol):
     """Where documents are read."""
 
@@ -37,6 +42,8 @@ class Shelf(Documents, Protocol):
     """Where documents are written too."""
 
     def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None: ...
+
+    def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool: ...
 
     def drop_document(self, kind: str, name: str) -> bool: ...
 
@@ -71,12 +78,12 @@ class ArrangementsEffector:
         readings: Mapping[str, Reading],
         now_us: Callable[[], int],
         lasting: Collection[str] = frozenset(),
-        reserved: Collection[str] = frozenset(),
+        owners: Mapping[str, Owner] = MappingProxyType({}),
     ) -> None:
-        """Arrangements of the kinds in `lasting` are neither changed nor dropped here: they have a way of their own to end. Those in
-        `reserved` are the installation's: another tenant may arrange those alone that bear its own name."""
+        """Arrangements of the kinds in `lasting` are neither changed nor dropped here: they have a way of their own to end. `owners` says
+        whose an arrangement is, by kind (none: the installation's): a hosted tenant arranges, replaces and drops its own alone."""
         self._shelf, self._readings, self._now_us = shelf, readings, now_us
-        self._lasting, self._reserved = lasting, reserved
+        self._lasting, self._owners = lasting, owners
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Gives what is kept now (None after a drop).
@@ -85,11 +92,11 @@ class ArrangementsEffector:
         for what ends in another way, Denied (OMG-W001) for what is another tenant's.
         """
         permit.spend(self.port)
+        if isinstance(request, (Keep, Drop)) and permit.tenant != TENANT:
+            self._demand_own(permit, request)
         if isinstance(request, (Keep, Drop)) and request.kind in self._lasting and self._shelf.document(request.kind, request.name):
             cause = f"the {request.kind} on {request.name[:MAX_NAME]} stands until it is released"
             raise Denied("OMG-W007", cause, advice="omega hold --help")
-        if isinstance(request, (Keep, Drop)) and request.kind in self._reserved and permit.tenant not in (TENANT, request.name):
-            raise Denied("OMG-W001", f"{permit.tenant} may arrange a {request.kind} for itself alone", advice="have an operator do it")
         if isinstance(request, Keep):
             body = self._reading(request.kind)(checked_name(request.name), request.body)
             self._shelf.put_document(request.kind, request.name, json.dumps(dict(body)).encode(), self._now_us())
@@ -100,6 +107,17 @@ class ArrangementsEffector:
                 raise InputError("OMG-I003", f"there is no {request.kind} {request.name[:MAX_NAME]}")
             return None, Receipt()
         raise InputError("OMG-I001", f"arrangements are kept and dropped, there is no {type(request).__name__}")
+
+    def _demand_own(self, permit: Permit, request: Keep | Drop) -> None:
+        """Raise Denied (OMG-W001) unless what is arranged, and what it takes the place of, is the permit's own tenant's. Whether somebody
+        else's is there is not told."""
+        standing = arranged(self._shelf, request.kind, request.name)
+        bodies = [*([standing] if standing is not None else []), *([request.body] if isinstance(request, Keep) else [])]
+        owner = self._owners.get(request.kind)
+        fits = owner is not None and all(isinstance(body, Mapping) for body in bodies)
+        if not bodies or not fits or any(owner(request.name, body, permit.principal) != permit.tenant for body in bodies if owner):
+            cause = f"{permit.tenant} arranges for itself alone, and this {request.kind[:MAX_NAME]} is not its own"
+            raise Denied("OMG-W001", cause, advice="have an operator do it")
 
     def _reading(self, kind: str) -> Reading:
         found = self._readings.get(kind)

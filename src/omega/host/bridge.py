@@ -13,7 +13,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -67,6 +67,8 @@ class Bridge:
         id, method = message.get("id"), message.get("method")
         if method == "initialize":
             await self._ask(message)  # everything after it needs the session that it begins
+            if self._session:
+                await self._stand()
         elif method == "notifications/cancelled" and not self._session:
             asked = self._open.get(_object(message.get("params")).get("requestId"))
             if asked is not None:
@@ -85,12 +87,28 @@ class Bridge:
         except (HttpFault, TooLarge) as error:
             await self._failed(message, f"the installation cannot be reached: {error}")
 
+    async def _stand(self) -> None:
+        """Open the stream on which a session of the older era is told of changes, and pass on what comes for as long as it stays open."""
+        with suppress(HttpFault):  # the next request says that the installation is away
+            answer = await self.pool.ask("GET", b"", self._headers({}) | {"Accept": "text/event-stream"})
+            if answer.status == 200 and answer.kind == "text/event-stream":
+                self._open[object()] = asyncio.create_task(self._notices(answer))
+            else:
+                self.pool.drop(answer)
+
+    async def _notices(self, answer: Answer) -> None:
+        with suppress(HttpFault, TooLarge):  # clients list again after any break
+            await self._streamed(answer)
+
+    async def _streamed(self, answer: Answer) -> None:
+        reader = Reader(MAX_LINE)
+        async for piece in self.pool.pieces(answer):
+            for each in reader.feed(piece):
+                await self.write(each.data)
+
     async def _answered(self, message: Mapping[str, Any], answer: Answer) -> None:
         if answer.kind == "text/event-stream":
-            reader = Reader(MAX_LINE)
-            async for piece in self.pool.pieces(answer):
-                for each in reader.feed(piece):
-                    await self.write(each.data)
+            await self._streamed(answer)
             return
         body = await self.pool.whole(answer)
         found = _message(body) if body else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 
 
@@ -32,9 +33,40 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+DRAWN = 1_024
+"""Random bytes that are asked of the operating system at once."""
+
+
 class SystemEntropy:
-    """Implements `omega.kernel.ports.Entropy` with the operating system's generator."""
+    """Implements `omega.kernel.ports.Entropy` with the operating system's generator.
+
+    A call of a flow takes seven pieces of it, and each request to the system gives other threads the interpreter in the middle of the call;
+    so a supply is drawn at once and handed out in pieces. No byte is given twice: pieces are taken under a lock, and a process that was
+    forked off drops what it inherited.
+    """
 
     def take(self, size: int) -> bytes:
         """`size` random bytes."""
-        return os.urandom(size)
+        return os.urandom(size) if size > DRAWN // 4 else _SUPPLY.take(size)
+
+
+class _Supply:
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._drawn, self._at = b"", 0
+
+    def take(self, size: int) -> bytes:
+        with self._lock:
+            end = self._at + size
+            if end > len(self._drawn):
+                self._drawn, self._at, end = os.urandom(DRAWN), 0, size
+            taken = self._drawn[self._at : end]
+            self._at = end
+        return taken
+
+
+_SUPPLY = _Supply()

@@ -12,18 +12,37 @@ from omega.host.holds import release_hold
 from omega.host.logbook import note_access, read_log
 from omega.host.orders import ANSWER, ORDER, Order
 from omega.host.quarantine import isolate, release
+from omega.host.registry import accept_listing, drop_registry, read_registry
 from omega.host.storage import EngineStore
 from omega.host.targets import Target, load_target
+from omega.host.tools import accept_tools, forget_tools
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError, OmegaError
 from omega.kernel.ports import Outcome
 from omega.runtime.recovery import pin_of
 from omega.trust.sealing import Keyring
 
-_FLOWS = (arrange, dissolve, erase, isolate, note_access, read_log, release, release_hold)
+_FLOWS = (
+    accept_listing,
+    accept_tools,
+    arrange,
+    dissolve,
+    drop_registry,
+    erase,
+    forget_tools,
+    isolate,
+    note_access,
+    read_log,
+    read_registry,
+    release,
+    release_hold,
+)
 
 OWN: Mapping[str, AnyFlow] = {f"omega:{flow.name}": flow for flow in _FLOWS}
 """Flows of the host itself, which an order names like a target."""
+
+ASKING = "omega:a2a.ask"
+"""The one that asks an agent elsewhere."""
 
 
 class Fulfils(Protocol):
@@ -56,6 +75,10 @@ def forget_answers(store: EngineStore) -> None:
 
 def own(text: str) -> Target | None:
     """The flow of the host itself that `text` names, if it does."""
+    if text == ASKING:
+        from omega.adapters.a2a import ask_peer  # what agents elsewhere need is loaded by those alone who ask one
+
+        return Target(text, ask_peer, ())
     return Target(text, OWN[text], ()) if text in OWN else None
 
 

@@ -60,6 +60,12 @@ def reading(keyring: Keyring) -> Reading:
     return check
 
 
+def whose(name: str, body: Mapping[str, Any], keyring: Keyring) -> tuple[str, str]:
+    """The tenant and the principal who left the secret in a document. Raises IntegrityError (OMG-T004)."""
+    tenant, principal, _, _ = _opened(name, body, keyring)
+    return tenant, principal
+
+
 def credentials(documents: Documents, keyring: Keyring) -> Callable[[str, str, str], str | None]:
     """Looks up the secret of that name which (tenant, principal) has left; None when there is none, or it cannot be opened."""
 

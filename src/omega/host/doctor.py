@@ -85,6 +85,7 @@ def examine(home: str | os.PathLike[str] | None, *, servers: bool = True) -> Ite
     yield from _guarded("folder", lambda: _folder(settings.home))
     if settings.store.shared:
         yield _driver()
+        yield from _way(settings)
     else:
         yield from _guarded("engine", lambda: _engine(settings.home))
     yield from _guarded("policies", lambda: _policies(settings))
@@ -298,6 +299,13 @@ def _driver() -> Finding:
     except PackageNotFoundError:
         return Finding(FAIL, "postgres", "asyncpg is not installed", "pip install 'omega-platform[server]'")
     return Finding(OK, "postgres", f"asyncpg {found}")
+
+
+def _way(settings: Settings) -> Iterator[Finding]:
+    """How the database is reached across a network."""
+    if not settings.store.checked:
+        text = f"nobody looks at whose server {settings.store.shown} is, and it decides whether the way there is encrypted"
+        yield Finding(WARN, "postgres", text, "add sslmode=verify-full to the address (docs/stores.md)")
 
 
 def _keys(archive: Archive) -> Iterator[Finding]:

@@ -17,11 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from omega.adapters.blobs import open_blobs
-from omega.adapters.mcp import ToolDescription, Upstream, describe
-from omega.adapters.process import launch
 from omega.host import counter, watching
 from omega.host.additions import installed_effectors
 from omega.host.arrangements import arrange, dissolve
@@ -35,13 +33,14 @@ from omega.host.logbook import read_log
 from omega.host.orders import Order, Placing, Wanted
 from omega.host.policy import load_bundle
 from omega.host.quarantine import isolate
+from omega.host.revoking import revoke_passport
 from omega.host.settings import Settings
 from omega.host.storage import EngineStore, may_make_keys, note_keys, open_store, open_wakeups, told_by
 from omega.host.targets import Target
 from omega.host.tenants import REVOKED, follow_revoked
 from omega.host.tools import Catalogue, accept_tools, forget_tools, unpinned
 from omega.host.wallet import Wallet
-from omega.host.wiring import built_in, by_port, hosting
+from omega.host.wiring import Effectors, House, built_in, given, hosting
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import OmegaError, StorageError, from_record
@@ -60,6 +59,9 @@ from omega.runtime.steady import SteadyClock
 from omega.runtime.streaming import BUFFER, Watching
 from omega.runtime.world import Moment, Watch, World, unwatched
 from omega.warden.admit import Warden
+
+if TYPE_CHECKING:
+    from omega.adapters.mcp import ToolDescription, Upstream
 
 INBOX_POLL_S = 0.1
 """How often a live engine looks for letters of other processes: one cheap read."""
@@ -96,7 +98,7 @@ class Omega:
         identity: Identity,
         catalogue: Catalogue,
         world: World,
-        closing: Sequence[Effector],
+        effectors: Effectors,
         *,
         governor: Governor,
     ) -> None:
@@ -107,7 +109,7 @@ class Omega:
         self.world = world
         self.engine = Engine(world)
         self.road = EngineRoad(self.engine)
-        self._closing = closing
+        self._effectors = effectors
         self.governor = governor
         self.levels = Levels(world, store, patience_us=PATIENCE_US if settings.store.shared else 0)
         self._wallet = Wallet(lambda caller, now_us: identity.passport(caller, now_us=now_us))
@@ -158,7 +160,7 @@ class Omega:
             await omega.engine.close()
             with suppress(OmegaError):
                 await omega.levels.finish()
-            for each in (*omega._closing, omega.world.wakeups):
+            for each in (*omega._effectors.made(), omega.world.wakeups):
                 if isinstance(each, Closing):
                     await each.aclose()
             with suppress(OmegaError):
@@ -182,8 +184,17 @@ class Omega:
             catalogue = Catalogue(store)
             blobs = open_blobs(settings.blobs) if settings.blobs else None
             governor = Governor(store, settings.policies, Warden(bundle), clock.now_us)
-            hosted = hosting(settings, store, governor, identity.authority, clock.now_us)
-            effectors = by_port((*built_in(store, catalogue, identity.keyring, clock.now_us, governor, blobs), *hosted, *more))
+            house = House(
+                settings=settings,
+                store=store,
+                catalogue=catalogue,
+                keyring=identity.keyring,
+                authority=identity.authority,
+                governor=governor,
+                now_us=clock.now_us,
+                blobs=blobs,
+            )
+            effectors = Effectors(built_in(house), hosting(house), *given(more))
         except OmegaError:
             store.close()
             raise
@@ -205,11 +216,11 @@ class Omega:
             blobs=blobs,
         )
         try:
-            governor.begin(world, store, settings.tenant)
+            governor.begin(world, store)
         except OmegaError:
             store.close()
             raise
-        return cls(settings, store, identity, catalogue, world, tuple(effectors.values()), governor=governor)
+        return cls(settings, store, identity, catalogue, world, effectors, governor=governor)
 
     # -- running
 
@@ -221,10 +232,13 @@ class Omega:
         """The scope that such a passport proves."""
         return self.world.authority.verify(self.passport(principal), now=self.world.clock.now_us() / 1_000_000)
 
-    def revoke(self, passport: str) -> None:
-        """Refuse the passport of that id, and all delegated from it, at the next gated call and ever after."""
+    async def revoke(self, passport: str, *, by: str = "") -> None:
+        """Refuse the passport of that id, and all delegated from it, at the next gated call and ever after; the refusal holds before this
+        first waits. Then it is put on record, with who asked for it. Raises Denied, StorageError where it could not be: it is refused all
+        the same."""
         self.store.put_document(REVOKED, passport, b"", self.world.clock.now_us())
         self._revoke(passport)
+        await self._quietly(revoke_passport, {"passport": passport, "by": by or f"person:{self.settings.person}"})
 
     def _revoke(self, passport: str) -> None:
         self.world.authority.revoke(passport)
@@ -270,9 +284,10 @@ class Omega:
             budget=wanted.budget,
             timeout_s=wanted.timeout_s,
         )
-        return await self._enqueue(call, wanted.placing or Placing())
+        return await self.line_up(call, wanted.placing or Placing())
 
-    async def _enqueue(self, call: Call, placing: Placing) -> str:
+    async def line_up(self, call: Call, placing: Placing) -> str:
+        """Admit `call`, whose flow is prepared, and leave it to workers; gives its execution. Raises what `Engine.enqueue` raises."""
         scope = self.world.authority.verify(call.passport, now=self.world.clock.now_us() / 1_000_000)
         return await self.engine.enqueue(
             call.flow,
@@ -287,6 +302,8 @@ class Omega:
             priority=placing.priority,
             at_us=placing.due_us,
             labels=placing.labels,
+            trace=call.trace,
+            origin=call.origin,
         )
 
     async def fork(self, execution: str, target: Target, *, at: str, name: str = "", labels: Mapping[str, str], **given: Any) -> str:
@@ -309,7 +326,7 @@ class Omega:
         )
         if order.placing is None:
             return await self._unwatched(call)
-        return Outcome(execution=await self._enqueue(call, order.placing), status=Status.QUEUED)
+        return Outcome(execution=await self.line_up(call, order.placing), status=Status.QUEUED)
 
     async def resume(self, execution: str, flow: AnyFlow, servers: Sequence[Server] = ()) -> Outcome:
         """Go on with an execution to its end. Raises what `Engine.resume` raises."""
@@ -411,7 +428,11 @@ class Omega:
 
     async def describe(self, upstream: Upstream) -> list[ToolDescription]:
         """What a server offers now. Raises UpstreamError with an M code."""
-        return await describe(upstream, launch)
+        from omega.adapters.mcp import describe
+        from omega.adapters.process import launch
+        from omega.host.openapi import OPENERS
+
+        return await describe(upstream, launch, openers=OPENERS)
 
     async def accept(self, upstream: Upstream, tools: Sequence[ToolDescription]) -> None:
         """Accept a server and the descriptions of its tools, in place of what was accepted before: an execution of its own, on record."""

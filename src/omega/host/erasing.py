@@ -78,8 +78,12 @@ class ErasureEffector:
             raise InputError("OMG-I001", "an erasure says what: a moment that has passed, executions, or a subject")
         if request.ended_before_us:
             return await self._by_age(permit.tenant, request.ended_before_us), Receipt()
-        named = request.executions or islice(self._about(permit.tenant, request.mark), MAX_NAMED)  # asked again, it goes on: marks go too
-        return await self._by_name(permit.tenant, list(named)), Receipt()
+        if len(request.executions) > MAX_NAMED:
+            count = len(request.executions)
+            raise InputError("OMG-I001", f"{count:,} executions are named; an erasure takes {MAX_NAMED:,}: ask again for the rest")
+        if not all(isinstance(name, str) for name in request.executions):
+            raise InputError("OMG-I001", "executions are named by their ids")
+        return await self._by_name(permit.tenant, iter(request.executions or self._about(permit.tenant, request.mark))), Receipt()
 
     async def _by_age(self, tenant: str, before_us: int) -> dict[str, Any]:
         if not 0 < before_us <= self._now_us():
@@ -93,16 +97,13 @@ class ErasureEffector:
                 break
         return {"erased": erased, "left": 0, "waiting": [], "done_us": self._now_us()}
 
-    async def _by_name(self, tenant: str, names: list[str]) -> dict[str, Any]:
-        if not all(isinstance(name, str) for name in names):
-            raise InputError("OMG-I001", "executions are named by their ids")
-        if len(names) > MAX_NAMED:
-            raise InputError("OMG-I001", f"{len(names):,} executions are named; an erasure takes {MAX_NAMED:,}: ask again for the rest")
+    async def _by_name(self, tenant: str, names: Iterator[str]) -> dict[str, Any]:
+        """Erase one after the other, past those that have to be left: nothing older is kept because something newer still runs."""
         gone: set[str] = set()
         left: set[str] = set()
-        for at in range(0, len(names), AT_ONCE):
+        while len(gone) < MAX_ERASED and (some := list(islice(names, AT_ONCE))):
             demand_no_hold(self._archives, tenant)
-            erased = await self._store.erase(tenant, names[at : at + AT_ONCE])
+            erased = await self._store.erase(tenant, some)
             gone.update(erased.gone)
             left.update(erased.left)
         demand_no_hold(self._archives, tenant)

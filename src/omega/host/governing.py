@@ -19,7 +19,7 @@ from omega.warden.admit import Warden
 from omega.warden.guard.rules import Guards
 from omega.warden.quotas import Use
 
-KINDS = (policy.POLICY, limits.LIMIT, limits.GUARD, limits.FACT, limits.PERSON, quarantine.QUARANTINE)
+KINDS = (policy.POLICY, limits.LIMIT, limits.BREAKER, limits.GUARD, limits.FACT, limits.PERSON, quarantine.QUARANTINE)
 """The kinds of documents that the gate is told of."""
 
 DAY_US = 86_400 * 1_000_000
@@ -56,6 +56,7 @@ class Governor:
         return {
             policy.POLICY: policy.reading(self._folder, self._shelf, self._now_us),
             limits.LIMIT: limits.check_limit,
+            limits.BREAKER: limits.check_breaker,
             limits.GUARD: limits.check_guard,
             limits.FACT: limits.check_fact,
             limits.PERSON: limits.check_person,
@@ -74,6 +75,8 @@ class Governor:
         changed = {kind for kind in KINDS if found[kind] != self._seen.get(kind)}
         if limits.LIMIT in changed:
             self.warden.limit(limits.limits(self._shelf), engines=self._engines)
+        if limits.BREAKER in changed:
+            self.warden.break_on(limits.breakers(self._shelf))
         if limits.FACT in changed:
             self.warden.learn(limits.facts(self._shelf))
         if limits.PERSON in changed:
@@ -110,13 +113,16 @@ class Governor:
             self._seen.pop(limits.LIMIT, None)
         self.refresh()
 
-    def begin(self, world: World, reader: Reader, tenant: str) -> None:
-        """Tell the gate everything, and what `tenant` has used so far today, as its log has it."""
+    def begin(self, world: World, reader: Reader) -> None:
+        """Tell the gate everything, and what each tenant has used so far today, as its log has it."""
         self.world = world
         world.second_factor = mfa.verifier(self._shelf, world.keyring, self._now_us)
         self.refresh()
-        if not self.warden.ledger.busy:
-            return
+        if self.warden.ledger.busy:
+            for tenant in reader.tenants():
+                self._count(reader, tenant)
+
+    def _count(self, reader: Reader, tenant: str) -> None:
         since_us = self._now_us() // DAY_US * DAY_US
         before = 0
         while True:
@@ -145,6 +151,12 @@ class _Told:
         self._shelf.put_document(kind, name, body, at_us)
         if kind in KINDS:
             self._changed()
+
+    def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool:
+        swapped = self._shelf.swap_document(kind, name, was, body, at_us)
+        if swapped and kind in KINDS:
+            self._changed()
+        return swapped
 
     def drop_document(self, kind: str, name: str) -> bool:
         dropped = self._shelf.drop_document(kind, name)

@@ -9,10 +9,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from omega.adapters.mcp import McpEffector, ToolDescription, passed, reading
+from omega.adapters.mcp import McpEffector, ToolDescription, passed, reading, updates_of
 from omega.gateway.mcp import Shown, Source, View
 from omega.host.arrangements import all_arranged
 from omega.host.embedded import Omega
+from omega.host.reputation import Reputation
 from omega.host.tools import GUEST
 from omega.host.virtual import SEPARATOR, VIRTUAL, clean, exposed, told_apart
 from omega.kernel.compose import AnyFlow
@@ -53,6 +54,7 @@ class ToolHall:
 
     def __init__(self, omega: Omega, offers: Callable[[], Sequence[Offer]]) -> None:
         self._omega, self._offers = omega, offers
+        self._reputations: dict[str, Reputation] = {}
         self._servers: dict[str, dict[str, Any]] = {}
         self._looked_at = float("-inf")
         self._changes = 0
@@ -64,6 +66,20 @@ class ToolHall:
         effector = self._omega.world.effectors.get("mcp")
         told = effector.changes(kind) if isinstance(effector, McpEffector) else 0
         return told + self._revision()
+
+    def updates(self, server: str, uri: str) -> int:
+        """A number that grows whenever a resource that is watched at a tool server may have changed."""
+        effector = self._omega.world.effectors.get("mcp")
+        return effector.changes(updates_of(server, uri)) if isinstance(effector, McpEffector) else 0
+
+    def standing(self, tool: Mapping[str, Any], scope: Scope) -> tuple[float, str] | None:
+        """How reliable a shown tool has been, by the log of the caller's own tenant: that of others is not read for it."""
+        kept = self._reputations.get(scope.tenant)
+        if kept is None:
+            if len(self._reputations) >= MAX_VIEWS:
+                self._reputations.clear()
+            kept = self._reputations[scope.tenant] = Reputation(self._omega.store, scope.tenant, self._omega.world.clock.now_us)
+        return kept.standing(str(tool.get("_meta", {}).get("omega/tool", "")))
 
     def reader(self, server: str, method: str) -> AnyFlow:
         """The flow that passes a read on to a tool server."""
@@ -204,7 +220,8 @@ def _method(offer: Offer) -> Callable[[str, Mapping[str, Any]], Shown]:
         flow = offer.flow.approved_by(role) if role and offer.flow.effect is not Effect.PURE else offer.flow
         kept = {key: value for key, value in made.items() if value or key in ("name", "inputSchema")}
         meta = {"omega/tool": f"{offer.service}.{offer.name}", "omega/effect": flow.effect.value, "omega/roles": list(offer.method.roles)}
-        return Shown(flow=flow, tool=kept | {"_meta": meta}, whole=False, wrapped=wrapped)
+        rate, keyed = offer.method.rate, offer.method.keyed
+        return Shown(flow=flow, tool=kept | {"_meta": meta}, whole=False, wrapped=wrapped, rate=rate, keyed=keyed)
 
     return shown
 

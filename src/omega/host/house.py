@@ -13,20 +13,25 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from omega.gateway.front.core import Core, Mounted, Served, Visitor
+from omega.gateway.front.core import Core, Mounted, Served, Take, Tell, Visitor
+from omega.host.a2a import AgentDesk
 from omega.host.account import account
 from omega.host.admitting import Register
+from omega.host.between import Between
 from omega.host.discover import offers
+from omega.host.elsewhere import Elsewhere
 from omega.host.embedded import Omega
 from omega.host.exchange import Exchange, in_a_thread
 from omega.host.hall import ToolHall, passed_known
+from omega.host.orders import Placing
+from omega.host.published import Publishing
 from omega.host.reading import Archive
 from omega.host.searching import every
 from omega.host.targets import Target
 from omega.host.visitors import Reception
 from omega.kernel.compose import AnyFlow
 from omega.kernel.definition import Tool, tool
-from omega.kernel.errors import InputError, OmegaError
+from omega.kernel.errors import Denied, InputError, OmegaError, StorageError
 from omega.kernel.journal import Status
 from omega.kernel.ports import Call, Line, Outcome, Search
 from omega.kernel.scope import Scope
@@ -45,31 +50,53 @@ MAX_LEFT = 10_000
 
 def entrances(house: House) -> list[Mounted]:
     """What answers over the network, each under its own prefix. One line for each protocol, added by whoever wrote it."""
+    from omega.gateway.a2a import cards
+    from omega.gateway.a2a import entrance as a2a
     from omega.gateway.front import oauth, signing_in
     from omega.gateway.http import entrance as http
     from omega.gateway.mcp import entrance as mcp
     from omega.gateway.openai import entrance as openai
+    from omega.gateway.registry import entrances as registry
     from omega.gateway.rpc import entrance as rpc
 
-    tools = mcp(house, ToolHall(house.omega, house.offers), version("omega-platform"))
-    return [*signing_in.entrances(house), *oauth.entrances(house), http(house), openai(house), rpc(house), tools]
+    hall = ToolHall(house.omega, house.offers)
+    tools = mcp(house, hall, version("omega-platform"))
+    listed = registry(house, Publishing(house.omega.store, hall.view))
+    desk = AgentDesk(house)
+    known = oauth.entrances(house, cards(house, desk))
+    return [*signing_in.entrances(house), *known, http(house), openai(house), rpc(house), tools, a2a(house, desk), *listed]
 
 
 class House:
-    """A `Core` on an open Omega. `put_up` are the flows that may be run from outside; `offered` stand in for the installed services."""
+    """A `Core` on an open Omega. `put_up` are the flows that may be run from outside; `offered` stand in for the installed services.
 
-    def __init__(self, omega: Omega, put_up: Sequence[Served] = (), *, offered: Sequence[Offer] | None = None) -> None:
+    `ours` is the way to other processes on the same records; with a `queue`, what was put up is lined up there for workers, not run here.
+    """
+
+    def __init__(
+        self,
+        omega: Omega,
+        put_up: Sequence[Served] = (),
+        *,
+        offered: Sequence[Offer] | None = None,
+        ours: Between | None = None,
+        queue: str = "",
+    ) -> None:
         self.omega = omega
         self.road = omega.road
         world = omega.world
         self.exchanging = Exchange(omega.store, world.authority, world.entropy, world.clock.now_us, later=in_a_thread)
         workloads = Register(omega.store, world.keyring, world.authority, world.clock.now_us, world.entropy.take)
         certificates = workloads.passport_of
-        self.reception = Reception(world.authority, omega.passport, keys=self.exchanging.passport_of_key, certificates=certificates)
+        shelf = omega.store if omega.settings.store.shared else None
+        keys = self.exchanging.passport_of_key
+        self.reception = Reception(world.authority, omega.passport, keys=keys, certificates=certificates, shelf=shelf)
         self._put_up = tuple(put_up)
         self._offers = offers() if offered is None else offered
         self._fixed = not any(isinstance(leaf.body, Tool) for each in self._offers for leaf in each.flow.leaves())
-        self._going_on: set[asyncio.Task[None]] = set()
+        self._going_on: dict[str, asyncio.Task[None]] = {}
+        self._queue = queue
+        self.elsewhere = Elsewhere(omega, ours, self._go_on, self._going_on.__contains__)
 
     # -- who
 
@@ -90,6 +117,17 @@ class House:
         """A new one-time code for a sign-in link."""
         return self.reception.sessions.code(self.now_us() / 1_000_000)
 
+    def invite(self, visitor: Visitor) -> str:
+        """A new code for the owner: whoever signs in acts as they do, so nobody else may ask. Raises Denied (OMG-W001)."""
+        owner = self.omega.world.authority.verify(self.omega.passport(), now=self.now_us() / 1_000_000)
+        scope = visitor.scope
+        same = (scope.tenant, scope.principal, scope.groups, scope.capabilities) == (
+            owner.tenant, owner.principal, owner.groups, owner.capabilities,
+        )  # fmt: skip
+        if not same or scope.actors:
+            raise Denied("OMG-W001", "a sign-in link is for the owner of this installation", advice="have the owner run omega sign-in")
+        return self.sign_in_code()
+
     def jwks(self) -> dict[str, Any]:
         """The public keys of this installation's passports, as a JWK set."""
         return self.omega.world.authority.jwks(now=self.now_us() / 1_000_000)
@@ -102,11 +140,11 @@ class House:
         """What a passport is worth, for callers of the same tenant."""
         return self.exchanging.introspect({"token": token}, visitor.scope)
 
-    def revoke(self, token: str, visitor: Visitor) -> None:
-        """Refuse a passport of the visitor's own from now on."""
+    async def revoke(self, token: str, visitor: Visitor) -> None:
+        """Refuse a passport of the visitor's own from now on, on record."""
         passport = self.exchanging.revoke({"token": token}, visitor.scope)
         if passport:
-            self.omega.revoke(passport)
+            await self.omega.revoke(passport, by=visitor.scope.principal)
 
     # -- what there is
 
@@ -133,24 +171,33 @@ class House:
     # -- running
 
     async def start(self, call: Call) -> str:
-        """Admit `call` and run it in the background. Raises what the road refuses with."""
-        return await self.omega.road.start(call)
+        """Admit `call`, and run it in the background or line it up for workers. Raises what the road refuses with."""
+        if not self._queue or not call.target:
+            return await self.omega.road.start(call)
+        tenant = self.omega.world.authority.verify(call.passport, now=self.now_us() / 1_000_000).tenant
+        if self.omega.world.streams.watched(tenant, call.execution):
+            await self.elsewhere.follow(tenant, call.execution).wait()
+        return await self.omega.line_up(call, Placing(queue=self._queue, labels=call.labels))
 
     async def outcome(self, execution: str, scope: Scope) -> Outcome:
-        """How `execution` ended or stands; waits while it runs here. Raises InputError (OMG-I003)."""
+        """How `execution` ended or stands; waits while it is under way, here or elsewhere. Raises InputError (OMG-I003)."""
         live = self.omega.engine.book_of(execution)
-        if live is not None:
-            self._mine(execution, live[0].scope.tenant, live[0].scope.principal, scope)
-        else:
+        if live is None:
             self.line(execution, scope)
-        return await self.omega.engine.outcome(execution)
+            return await self.elsewhere.outcome(execution)
+        self._mine(execution, live[0].scope.tenant, live[0].scope.principal, scope)
+        found = await self.omega.engine.outcome(execution)
+        return found if found.status != Status.RUNNING else await self.elsewhere.outcome(execution)
 
     def watch(self, execution: str, scope: Scope) -> AsyncIterator[Any]:
         """The parts that `execution` shows from now on; one that has not begun may be watched too. Raises InputError (OMG-I003)."""
         line = self.omega.store.line(execution)
         if line is not None:
             self._mine(execution, line.tenant, line.principal, scope)
-        return self.omega.world.streams.watch(scope.tenant, execution)
+        watching = self.omega.world.streams.watch(scope.tenant, execution)
+        if line is not None and not self.omega.engine.runs(execution):
+            self.elsewhere.follow(scope.tenant, execution)
+        return watching
 
     async def decide(self, execution: str, verb: str, body: dict[str, Any], visitor: Visitor) -> None:
         """Decide as the visitor, then go on with what stood still and waited for it. Raises what `runtime.decisions.decide` raises."""
@@ -164,23 +211,43 @@ class House:
 
     async def recover(self) -> int:
         """Go on with what an earlier process of this installation left running, where its flow is known here; gives how many."""
-        now, taken = self.now_us(), 0
-        for line in every(self.omega.store, Search(status=(Status.RUNNING,)), MAX_LEFT):
-            if not line.queue and not line.parent and (line.lease_us <= now or not self.omega.settings.store.shared):
-                taken += self._go_on(line.execution)
-        return taken
+        return sum(self._go_on(execution) for execution in self._left())
+
+    def others(self, kind: str, take: Take) -> Tell:
+        """How an entrance tells the same one in other processes something of `kind`; `take` is given what they tell."""
+        return self.elsewhere.others(kind, take)
+
+    async def together(self, lease_s: float) -> None:
+        """What a house does because there are others on the same records: hears them, and looks after what they leave behind. For ever."""
+        if self.omega.settings.store.shared:
+            await asyncio.gather(self.elsewhere.hear(), self.look_after(lease_s))
+
+    async def look_after(self, every_s: float) -> None:
+        """Go on, every so many seconds, with what another process has left running meanwhile; for ever."""
+        while True:
+            await asyncio.sleep(every_s)
+            with suppress(StorageError):
+                for execution in await asyncio.to_thread(self._left):
+                    self._go_on(execution)
+
+    def _left(self) -> list[str]:
+        """What is recorded as running, in no queue, by a process that is gone."""
+        now, shared = self.now_us(), self.omega.settings.store.shared
+        lines = every(self.omega.store, Search(status=(Status.RUNNING,)), MAX_LEFT)
+        return [line.execution for line in lines if not line.queue and not line.parent and (line.lease_us <= now or not shared)]
 
     def _go_on(self, execution: str) -> bool:
         """Go on in the background, unless a worker will, or the flow is not known here; whether it does."""
+        if execution in self._going_on:
+            return True
         line = self.omega.store.line(execution)
         if line is None or line.queue or Status(line.status).ended or self.omega.engine.runs(execution):
             return False
         flow = self._known(line)
         if flow is None:
             return False
-        task = asyncio.create_task(self._resume(execution, flow))
-        self._going_on.add(task)
-        task.add_done_callback(self._going_on.discard)
+        task = self._going_on[execution] = asyncio.create_task(self._resume(execution, flow))
+        task.add_done_callback(lambda _: self._going_on.pop(execution, None))
         return True
 
     async def _resume(self, execution: str, flow: AnyFlow) -> None:

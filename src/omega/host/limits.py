@@ -1,6 +1,7 @@
-"""Limits that an operator has set: quotas, guards, facts that policies may name, principals that are one person. Each is an arrangement.
+"""Limits that an operator has set: quotas, breakers, guards, facts that policies may name, principals that are one person.
 
-They are read when an engine opens and whenever one changes (`omega.host.governing`), and pushed to the gate, which never looks anything up.
+Each is an arrangement. They are read when an engine opens and whenever one changes (`omega.host.governing`), and pushed to the gate, which
+never looks anything up.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from typing import Any
 from omega.host.arrangements import Documents, all_arranged
 from omega.kernel.errors import InputError
 from omega.warden.approvals import same_person
+from omega.warden.breakers import Breaker
 from omega.warden.guard.rules import DEFAULT_GUARDS, Doing, Guard, What, Where
-from omega.warden.quotas import EACH, WINDOWS, Measure, Quota
+from omega.warden.quotas import EACH, WINDOWS, Measure, Quota, Unpriced
 
-LIMIT, GUARD, FACT, PERSON = "limit", "guard", "fact", "person"
+LIMIT, BREAKER, GUARD, FACT, PERSON = "limit", "breaker", "guard", "fact", "person"
 """The kinds of the documents."""
 
 WHAT = tuple(each.value for each in What)
 WHERE = tuple(each.value for each in Where)
 DOING = tuple(each.value for each in Doing)
+UNPRICED = tuple(each.value for each in Unpriced)
 DEFAULTS = DEFAULT_GUARDS
 EVERY = EACH
 """What guards and limits may say, for whoever asks an operator."""
@@ -35,6 +38,11 @@ _MONEY = re.compile(r"(?P<amount>\d{1,12}(?:\.\d{1,6})?) ?(?:USD|usd|\$)")
 def check_limit(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """A quota's document as it is kept (see `arrangements.Reading`)."""
     return Quota.read(name, body).record()
+
+
+def check_breaker(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A breaker's document as it is kept."""
+    return Breaker.read(name, body).record()
 
 
 def check_guard(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -76,6 +84,16 @@ def guard_of(body: Mapping[str, Any]) -> Guard:
 def limits(documents: Documents) -> list[Quota]:
     """The quotas, by name."""
     return [Quota.read(name, body) for name, body in all_arranged(documents, LIMIT).items()]
+
+
+def breaker_of(name: str, body: Mapping[str, Any]) -> Breaker:
+    """The breaker of a document. Raises InputError (OMG-I001)."""
+    return Breaker.read(name, body)
+
+
+def breakers(documents: Documents) -> list[Breaker]:
+    """The breakers, by name."""
+    return [Breaker.read(name, body) for name, body in all_arranged(documents, BREAKER).items()]
 
 
 def guards(documents: Documents) -> list[Guard]:
@@ -138,3 +156,11 @@ def read_whose(text: str) -> dict[str, str]:
     raise InputError(
         "OMG-X001", f"{text[:80]!r} is nobody's limit", advice="name agent:NAME, person:NAME, tenant:NAME, flow:NAME or tool:SERVER/TOOL"
     )
+
+
+def read_target(text: str) -> str:
+    """What a breaker is about, as people write it: `tool:SERVER/TOOL`, `tool:SERVER/*`, `flow:NAME`. Raises InputError (OMG-X001)."""
+    kind, colon, name = text.partition(":")
+    if not colon or not name or kind not in ("flow", "tool"):
+        raise InputError("OMG-X001", f"{text[:80]!r} is nothing that can fail", advice="name tool:SERVER/TOOL, tool:SERVER/* or flow:NAME")
+    return name

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+from omega.adapters.bus import NatsBus
 from omega.contracts.events import Event, Interest
 from omega.host.events import LOOK_S, Feed
 from omega.kernel.errors import InputError
@@ -18,6 +19,9 @@ from omega.kernel.ports import Bus, Reader
 
 ROOT = "omega.events"
 """The first words of every topic."""
+
+SCHEMES = ("nats://", "tls://")
+"""How the address of a bus begins."""
 
 PAGE = 500
 """Most events of one tenant that are told before the next tenant has its turn."""
@@ -59,3 +63,13 @@ class Relay:
 def topic_of(event: Event) -> str:
     """Where `event` is published."""
     return f"{ROOT}.{event.tenant}.{event.type.replace(':', '.')}"
+
+
+async def open_bus(address: str, credentials: str = "") -> Bus:
+    """The bus at `address`, with a credentials file where there is one.
+
+    Raises InputError (OMG-X001) for an address that cannot be meant, StorageError (OMG-S002) for one that cannot be reached.
+    """
+    if not address.startswith(SCHEMES):  # never with the address, which may hold a password
+        raise InputError("OMG-X001", "that is no address of a NATS server", advice="write it as nats://HOST:PORT or tls://HOST:PORT")
+    return await NatsBus.open(address, credentials=credentials or None)

@@ -22,11 +22,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omega.host.embedded import Omega, Tuning
+from omega.host.nodes import announced, is_telling
 from omega.host.queues import Queues
 from omega.host.retention import SWEEP_S as RETENTION_S
 from omega.host.retention import Keeper
 from omega.host.schedules import Schedule, Scheduler
 from omega.host.settings import Settings
+from omega.host.showing import shown
 from omega.host.targets import Target
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import OmegaError, StorageError
@@ -138,6 +140,8 @@ class Counting:
 
     def watch(self, moment: Moment) -> None:
         """Take in a moment of the engine."""
+        if is_telling(moment.execution):
+            return
         if moment.kind == "started":
             self._flows[moment.execution] = moment.flow
         elif moment.kind == "finished":
@@ -154,7 +158,8 @@ async def serve(home: str | os.PathLike[str] | None, service: Service, tell: Tel
     counting, retry_s, opened = Counting(tell), FIRST_RETRY_S, False
     while not stop.asked:
         try:
-            async with Omega.open(home, watch=counting.watch, tuning=service.tuning) as omega:
+            opening = Omega.open(home, watch=counting.watch, tuning=service.tuning)
+            async with opening as omega, announced(omega, ("worker",)), shown(omega):
                 tell(*(("reopened", {"store": omega.settings.place}) if opened else ("serving", service.facts)))
                 opened, retry_s = True, FIRST_RETRY_S
                 await work(omega, service, tell, stop)

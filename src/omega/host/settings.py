@@ -25,6 +25,12 @@ TENANT = "local"
 """The tenant of an embedded installation: one person, one folder."""
 
 SCHEMES = ("postgresql", "postgres")
+NEAR = ("", "localhost", "127.0.0.1", "::1")
+"""Hosts that are this machine."""
+
+VERIFIED = ("verify-ca", "verify-full")
+"""The values of `sslmode` with which the server's certificate is looked at (libpq)."""
+
 MAX_ADDRESS = 4_096
 """Longest address of a store, in characters."""
 
@@ -42,6 +48,14 @@ class Address:
     def shared(self) -> bool:
         """Whether several engines may work there at once."""
         return bool(self.dsn)
+
+    @property
+    def checked(self) -> bool:
+        """Whether nobody on the way can pass for the database: it is on this machine, or the address has its certificate looked at."""
+        parts = urlsplit(self.dsn)
+        query = parse_qs(parts.query)
+        host = parts.hostname or query.get("host", [""])[0]
+        return host in NEAR or host.startswith("/") or query.get("sslmode", [""])[0] in VERIFIED
 
     def __str__(self) -> str:
         return self.shown

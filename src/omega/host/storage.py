@@ -20,7 +20,7 @@ from omega.adapters.memory import MemoryWakeups
 from omega.adapters.sqlite import SqliteInbox, SqliteReader, SqliteStore
 from omega.host.settings import WAKEUPS, Settings
 from omega.kernel.errors import InputError, StorageError
-from omega.kernel.ports import Letter, Reader, Sequencer, Store, Wakeups
+from omega.kernel.ports import Bus, Letter, Reader, Sequencer, Store, Wakeups
 
 KEYS = "installation"
 """The kind of the document that says which keys the records belong to; its name is `keys`."""
@@ -60,6 +60,8 @@ class Mailbox(Held, Protocol):
     def post(self, execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> int: ...
 
     def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None: ...
+
+    def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool: ...
 
     def drop_document(self, kind: str, name: str) -> bool: ...
 
@@ -151,6 +153,20 @@ async def open_wakeups(settings: Settings, *, listening: bool) -> Wakeups | None
     from omega.adapters.postgres import PostgresWakeups
 
     return PostgresWakeups.open(settings.store.dsn)
+
+
+async def open_bus(settings: Settings) -> Bus:
+    """What processes that share records tell each other by: the NATS server of the wake-ups, else the database itself.
+
+    Raises StorageError (OMG-S002) when it cannot be reached.
+    """
+    if settings.wakeups:
+        from omega.adapters.bus import NatsBus
+
+        return await NatsBus.open(settings.wakeups, tls=_mutual(settings) if settings.wakeups.startswith("tls://") else None, name="omega")
+    from omega.adapters.postgres import PostgresBus
+
+    return await PostgresBus.open(settings.store.dsn)
 
 
 def _mutual(settings: Settings) -> Callable[[], ssl.SSLContext] | None:

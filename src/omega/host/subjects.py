@@ -9,7 +9,7 @@ nor guess. Erasing the execution takes the mark with it (docs/adr/0029).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -45,13 +45,22 @@ def labelled(keyring: Keyring, tenant: str, flow: AnyFlow, data: bytes, labels: 
     subjects = [labels[name] for name in given]
     if paths:
         value = json.loads(data)
-        subjects += [str(found) for path in paths for found in picked(value, path) if isinstance(found, (str, int))]
+        subjects += [name for path in paths for found in picked(value, path) for name in _named(found)]
     if len(set(subjects)) > MAX_SUBJECTS:
         raise InputError(
             "OMG-I001", f"an execution is about at most {MAX_SUBJECTS} subjects", advice="split it: what is not marked is not found"
         )
     kept = {name: value for name, value in labels.items() if name not in given}
     return kept | {label_of(keyring, tenant, subject): "1" for subject in dict.fromkeys(subjects)}
+
+
+def _named(found: Any) -> Iterator[str]:
+    """The subjects that a marked field names: its text or number, or all of those in the list or object that it is."""
+    if isinstance(found, (list, dict)):
+        for part in found.values() if isinstance(found, dict) else found:
+            yield from _named(part)
+    elif isinstance(found, (str, int)):
+        yield str(found)
 
 
 @lru_cache(4096)

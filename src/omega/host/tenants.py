@@ -12,14 +12,14 @@ one id: every engine sees it within a second, at the door and at the next touch 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from omega.features.tenancy.requests import KeysUsed, PublishKey, PublishTenant, PurgeTenant, Standing, WithdrawKey
 from omega.host.arrangements import Documents, Shelf, arranged
 from omega.host.holds import demand_no_hold
-from omega.host.limits import LIMIT
+from omega.host.limits import FACT, LIMIT
 from omega.host.regions import REGION, Region
 from omega.host.retention import RETENTION
 from omega.kernel.effects import Receipt, Request
@@ -39,6 +39,9 @@ REVOKED = "revoked"
 DAY_S = 86_400
 
 ACTIVE, SUSPENDED = "active", "suspended"
+ROLES = "roles"
+"""The fact by which the policy pack of that name knows that a tenant's roles permit what it says."""
+
 SANDBOX = "sandbox"
 """The plan of sandboxes (`omega.host.sandbox`)."""
 
@@ -129,8 +132,18 @@ class TenantsEffector:
 
     port = Standing.port
 
-    def __init__(self, records: Records, shelf: Shelf, authority: Authority, tables: Tables, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        records: Records,
+        shelf: Shelf,
+        authority: Authority,
+        tables: Tables,
+        now_us: Callable[[], int],
+        sealed: Callable[[str], Iterable[tuple[str, str]]],
+    ) -> None:
+        """`sealed` lists kind and name of the sealed documents of a tenant: a purge cannot read whose they are."""
         self._records, self._shelf, self._authority, self._tables, self._now_us = records, shelf, authority, tables, now_us
+        self._sealed = sealed
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Gives what the request says it gives. Raises InputError (OMG-I001, OMG-I003), Denied (OMG-C004, OMG-W001), StorageError."""
@@ -151,6 +164,10 @@ class TenantsEffector:
             case _:
                 raise InputError("OMG-I001", f"tenants are published and purged, there is no {type(request).__name__}")
         return None, Receipt()
+
+    async def aclose(self) -> None:
+        """Let go of the tables."""
+        await self._tables.aclose()
 
     def _publish_key(self, tenant: str, request: PublishKey) -> None:
         known = arranged(self._shelf, API_KEY, request.key)
@@ -173,6 +190,9 @@ class TenantsEffector:
         _demand_installation(own)
         self._put(TENANT, request.tenant, request.body)
         self._keep_limits(request.tenant, request.body["limits"])
+        roles = request.body["limits"].get("roles", "")
+        if roles and self._shelf.document(FACT, f"{request.tenant} {ROLES}") is None:
+            self._put(FACT, f"{request.tenant} {ROLES}", {"value": roles})
         if request.body["region"] in set(Region):
             self._put(REGION, request.tenant, {"region": request.body["region"]})
         if request.body["state"] == ACTIVE:
@@ -197,6 +217,8 @@ class TenantsEffector:
                 self._shelf.drop_document(KEY_USED, name)
         for word in ("minute", "day"):
             self._shelf.drop_document(LIMIT, f"{word} {tenant}")
+        for kind, name in self._sealed(tenant):
+            self._shelf.drop_document(kind, name)
         await self._tables.purge(tenant)
         await self._records.purge(tenant)
         return left

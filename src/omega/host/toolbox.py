@@ -10,9 +10,13 @@ from typing import Any
 
 from omega.adapters.mcp import ToolDescription, Transport, Upstream, describe
 from omega.adapters.process import launch
+from omega.host.asking import ask
 from omega.host.embedded import Omega
+from omega.host.listed import find, upstream_from
+from omega.host.openapi import OPENERS, Imported, Wanted, import_api, read_again
 from omega.host.reading import Archive
-from omega.kernel.errors import InputError
+from omega.host.tools import accept_tools, forget_tools
+from omega.kernel.errors import InputError, StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,50 +69,93 @@ def new_upstream(name: str, command: Sequence[str], url: str, *, env: Sequence[s
         name=name,
         transport=Transport.HTTP if url else Transport.STDIO,
         argv=argv,
-        env=_references(env, "--env"),
+        env=references(env, "--env"),
         url=url,
-        headers=_references(headers, "--header"),
+        headers=references(headers, "--header"),
         timeout_s=timeout_s,
     )
 
 
 async def add(home: str | os.PathLike[str] | None, upstream: Upstream) -> list[ToolDescription]:
     """Start the server, pin what it offers, remember it. Raises InputError (OMG-I001) for a name that is taken, UpstreamError (M codes)."""
-    async with Omega.open(home) as omega:
-        if omega.catalogue.upstream(upstream.name) is not None:
-            raise InputError(
-                "OMG-I001",
-                f"there is a tool server {upstream.name} already",
-                advice=f"omega mcp tools {upstream.name} compares it, omega mcp remove {upstream.name} forgets it",
-            )
-        tools = await omega.describe(upstream)
-        await omega.accept(upstream, tools)
-        return tools
+    await _check_free(home, upstream.name)
+    tools = await describe(upstream, launch, openers=OPENERS)
+    await _accept(home, upstream, tools)
+    return tools
+
+
+async def add_listed(
+    home: str | os.PathLike[str] | None,
+    name: str,
+    wanted: str,
+    *,
+    env: Sequence[str],
+    headers: Sequence[str],
+    arguments: Sequence[str],
+    timeout_s: float,
+) -> tuple[Upstream, list[ToolDescription]]:
+    """Add a server that a registry lists (`omega.host.listed`). Raises what `find`, `upstream_from` and `add` raise."""
+    with Archive.open(home) as archive:
+        listing = find(archive.reader, wanted)
+    given = {"env": references(env, "--env"), "headers": references(headers, "--header")}
+    upstream = upstream_from(listing, name, arguments=arguments, timeout_s=timeout_s, **given)
+    return upstream, await add(home, upstream)
+
+
+async def add_api(home: str | os.PathLike[str] | None, wanted: Wanted) -> Imported:
+    """Take in an HTTP interface (`omega.host.openapi`), pin its tools. Raises what `add` and `import_api` raise."""
+    await _check_free(home, wanted.name)
+    imported = await import_api(wanted)
+    await _accept(home, imported.upstream, imported.tools)
+    return imported
 
 
 async def compare(archive: Archive, name: str, *, look: bool = True) -> list[Compared]:
     """The tools of a server, by name. Raises InputError (OMG-M005) for a server that is not known, UpstreamError (M codes)."""
     upstream = _known(archive, name)
-    offered = await describe(upstream, launch) if look else []
+    offered = (await _offered(upstream))[1] if look else []
     return _side_by_side(archive.catalogue.tools_of(name), offered, looked=look)
 
 
 async def accept(home: str | os.PathLike[str] | None, name: str) -> list[Compared]:
     """Pin what a server offers now in place of what was pinned; gives the comparison before it."""
-    async with Omega.open(home) as omega:
-        upstream = omega.catalogue.upstream(name)
-        if upstream is None:
-            raise InputError("OMG-M005", f"there is no tool server {name}")
-        offered = await omega.describe(upstream)
-        compared = _side_by_side(omega.catalogue.tools_of(name), offered, looked=True)
-        await omega.accept(upstream, offered)
-        return compared
+    with Archive.open(home) as archive:
+        upstream, pinned = _known(archive, name), archive.catalogue.tools_of(name)
+    upstream, offered = await _offered(upstream)
+    await _accept(home, upstream, offered)
+    return _side_by_side(pinned, offered, looked=True)
 
 
 async def remove(home: str | os.PathLike[str] | None, name: str) -> None:
     """Forget a server and what was accepted of it. Raises InputError (OMG-M005)."""
-    async with Omega.open(home) as omega:
-        await omega.forget(name)
+    await ask(home, forget_tools, name)
+
+
+async def _offered(upstream: Upstream) -> tuple[Upstream, Sequence[ToolDescription]]:
+    """What a server offers now, and its record with that: an interface is read again."""
+    if upstream.transport is Transport.OPENAPI:
+        imported = await read_again(upstream)
+        return imported.upstream, imported.tools
+    return upstream, await describe(upstream, launch, openers=OPENERS)
+
+
+async def _accept(home: str | os.PathLike[str] | None, upstream: Upstream, tools: Sequence[ToolDescription]) -> None:
+    await ask(home, accept_tools, {"upstream": upstream.to_json(), "tools": [tool.to_json() for tool in tools]})
+
+
+async def _check_free(home: str | os.PathLike[str] | None, name: str) -> None:
+    """Raise InputError (OMG-I001) for a name that is taken. A folder without data is made one, before any server is started."""
+    try:
+        with Archive.open(home) as archive:
+            taken = archive.catalogue.upstream(name) is not None
+    except StorageError as error:
+        if error.code != "OMG-S002":
+            raise
+        async with Omega.open(home) as omega:
+            taken = omega.catalogue.upstream(name) is not None
+    if taken:
+        advice = f"omega mcp tools {name} compares it, omega mcp remove {name} forgets it"
+        raise InputError("OMG-I001", f"there is a tool server {name} already", advice=advice)
 
 
 def reached(upstream: Upstream) -> str:
@@ -129,7 +176,8 @@ def _side_by_side(pinned: Iterable[ToolDescription], offered: Iterable[ToolDescr
     return [Compared(name, before.get(name), now.get(name), looked) for name in sorted(before.keys() | now.keys())]
 
 
-def _references(texts: Sequence[str], option: str) -> dict[str, str]:
+def references(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Credentials as they were typed. Raises InputError (OMG-X001)."""
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from omega.adapters.mcp import ToolDescription, Transport, Upstream
+from omega.host.settings import TENANT
 from omega.kernel.compose import AnyFlow, rebuilt
 from omega.kernel.context import Context
 from omega.kernel.definition import Tool, flow
 from omega.kernel.effects import Effect, Receipt, Request
-from omega.kernel.errors import DefinitionError, InputError, UpstreamError
+from omega.kernel.errors import DefinitionError, Denied, InputError, UpstreamError
 from omega.kernel.servers import Server
 from omega.kernel.types import Type
 from omega.kernel.verdict import Permit
@@ -138,8 +139,13 @@ class CatalogueEffector:
         self._catalogue, self._shelf, self._now_us = catalogue, shelf, now_us
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[list[str], Receipt]:
-        """Gives the names of the tools that are accepted now. Raises InputError: OMG-M005 for a server to drop that is not known."""
+        """Gives the names of the tools that are accepted now.
+
+        Raises InputError (OMG-M005) for a server to drop that is not known, Denied (OMG-W001) for any tenant but the installation's own.
+        """
         permit.spend(self.port)
+        if permit.tenant != TENANT:
+            raise Denied("OMG-W001", "tool servers are the installation's", advice="have an operator add it")
         self._catalogue.changes += 1
         if isinstance(request, KeepServer):
             self._drop(request.upstream.name)

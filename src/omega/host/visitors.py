@@ -19,6 +19,7 @@ from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 
 from omega.gateway.front.core import Visitor
+from omega.host.arrangements import Shelf
 from omega.host.clock import SystemEntropy
 from omega.kernel.errors import Denied
 from omega.kernel.ids import PASSPORT, new_id
@@ -46,6 +47,9 @@ MAX_SESSIONS = 1_000
 MAX_CODES = 100
 """Most sign-in links that are open at once; the oldest is dropped first."""
 
+CODE, SESSION = "sign-in code", "signed in"
+"""The kinds of the documents by which processes that share records know of codes and sessions; each holds when it ends, in Unix seconds."""
+
 INSIDE_S = 120
 """How long (seconds) the passport lasts that stands for a bound one inside."""
 
@@ -69,52 +73,76 @@ def refused() -> Denied:
 
 
 class Sessions:
-    """Browsers that signed in: a code is good once, a session for a while. Both are kept as digests, in this process alone."""
+    """Browsers that signed in: a code is good once, a session for a while. Both are kept as digests: in this process, or on a `shelf` where
+    every process of the installation finds them. Taking a code off the shelf is what uses it up, which one of two manages."""
 
-    def __init__(self, entropy: Entropy) -> None:
+    def __init__(self, entropy: Entropy, shelf: Shelf | None = None) -> None:
         self._entropy = entropy
+        self._shelf = shelf
         self._codes: dict[bytes, float] = {}
         self._open: dict[bytes, float] = {}
 
     def code(self, now: float) -> str:
-        """A new one-time code."""
-        return self._made(self._codes, now + CODE_S, MAX_CODES)
+        """A new one-time code. Raises StorageError where the shelf fails."""
+        return self._made(CODE, self._codes, now, CODE_S, MAX_CODES)
 
     def redeem(self, code: str, now: float) -> str:
-        """The cookie's value for a code, which is good no more then. Raises Denied (OMG-T001)."""
-        until = self._codes.pop(_digest(code), 0.0)
+        """The cookie's value for a code, which is good no more then. Raises Denied (OMG-T001), StorageError."""
+        digest = _digest(code)
+        until = self._codes.pop(digest, 0.0)
+        if self._shelf is not None:
+            kept = self._shelf.document(CODE, digest.hex())
+            until = float(kept) if kept is not None and self._shelf.drop_document(CODE, digest.hex()) else 0.0
         if now >= until:
             raise Denied("OMG-T001", "this sign-in link is used up or too old", advice="omega up prints a new one when it starts")
-        return self._made(self._open, now + SESSION_S, MAX_SESSIONS)
+        return self._made(SESSION, self._open, now, SESSION_S, MAX_SESSIONS)
 
     def known(self, cookie: str, now: float) -> bool:
-        """Whether a browser with this cookie is signed in."""
-        return now < self._open.get(_digest(cookie), 0.0)
+        """Whether a browser with this cookie is signed in. Raises StorageError where the shelf fails."""
+        digest = _digest(cookie)
+        until = self._open.get(digest, 0.0)
+        if not until and self._shelf is not None:
+            kept = self._shelf.document(SESSION, digest.hex())
+            until = 0.0 if kept is None else float(kept)
+            if now < until:
+                _keep(self._open, digest, until, MAX_SESSIONS)
+        return now < until
 
-    def _made(self, kept: dict[bytes, float], until: float, most: int) -> str:
+    def _made(self, kind: str, kept: dict[bytes, float], now: float, good_s: float, most: int) -> str:
         text = b64url(self._entropy.take(32))
-        while len(kept) >= most:
-            del kept[next(iter(kept))]
-        kept[_digest(text)] = until
+        _keep(kept, _digest(text), now + good_s, most)
+        if self._shelf is not None:
+            for name, body in self._shelf.documents(kind):
+                if float(body) <= now:
+                    self._shelf.drop_document(kind, name)
+            self._shelf.put_document(kind, _digest(text).hex(), b"%.3f" % (now + good_s), int(now * 1_000_000))
         return text
+
+
+def _keep(kept: dict[bytes, float], digest: bytes, until: float, most: int) -> None:
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
+    kept[digest] = until
 
 
 @dataclass(slots=True)
 class Reception:
     """Turns what a request shows into a visitor. `owner` gives the passport of the person of this installation, for signed-in browsers;
-    `keys` and `certificates` exchange API keys and SPIFFE ids, nobody's until somebody says otherwise."""
+    `keys` and `certificates` exchange API keys and SPIFFE ids, nobody's until somebody says otherwise; `shelf` is where sessions lie that
+    other processes shall know too."""
 
     authority: Authority
     owner: Callable[[], str]
     entropy: Entropy = field(default_factory=SystemEntropy)
     keys: Exchange = _nobody
     certificates: Exchange = _nobody
+    shelf: Shelf | None = None
     sessions: Sessions = field(init=False)
     _proofs: Proofs = field(default_factory=Proofs)
     _inside: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.sessions = Sessions(self.entropy)
+        self.sessions = Sessions(self.entropy, self.shelf)
 
     def visitor(self, headers: Mapping[str, str], *, method: str, url: str, address: str, peer: str, now: float) -> Visitor:
         """Who is calling. Raises Denied (OMG-T001)."""

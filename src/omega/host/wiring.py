@@ -1,136 +1,255 @@
-"""Which effectors an engine has: the built-in ones, those of installed packages, those it was opened with."""
+"""Which effectors an engine has: the built-in ones, those of installed packages, those it was opened with.
+
+Each is made when its port is first asked for, and its module is loaded then: most runs use two or three of them.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
-from omega.adapters.alerts import AlertEffector
-from omega.adapters.files import FileEffector
-from omega.adapters.mcp import McpEffector
-from omega.adapters.process import ProcessEffector, launch
-from omega.adapters.pydantic_ai import AgentEffector
-from omega.adapters.records import RecordsEffector
-from omega.adapters.tables import TablesEffector, open_tables
-from omega.adapters.webhooks import WebhookEffector
-from omega.host import (
-    admitting,
-    archiving,
-    credentials,
-    erasing,
-    events,
-    guard,
-    holds,
-    levels,
-    pruning,
-    queues,
-    regions,
-    retention,
-    schedules,
-    virtual,
-    webhooks,
-    witnessing,
-)
-from omega.host.agents import RosterEffector
-from omega.host.arrangements import ArrangementsEffector, Reading
-from omega.host.discover import manifests, schema_of
 from omega.host.governing import Governor
-from omega.host.logbook import LogEffector
-from omega.host.models import model_effectors
-from omega.host.quarantine import QuarantineEffector
 from omega.host.settings import Settings
 from omega.host.storage import EngineStore
-from omega.host.tenants import TenantsEffector
-from omega.host.tools import GUEST, Catalogue, CatalogueEffector
+from omega.host.tools import GUEST, Catalogue
 from omega.kernel.errors import DefinitionError
 from omega.kernel.ports import Blobs, Effector
 from omega.trust.passport import Authority
 from omega.trust.sealing import Keyring
 
-PER_TENANT = frozenset(
-    {
-        archiving.ARCHIVE,
-        holds.HOLD,
-        levels.LEVEL,
-        levels.RULES,
-        pruning.LOG,
-        regions.CONSENT,
-        regions.REGION,
-        retention.RETENTION,
-        witnessing.WITNESSED,
-    }
-)
-"""Arrangements that are named after the tenant they hold for."""
+if TYPE_CHECKING:
+    from omega.adapters.models import ModelEffector
+    from omega.host.models import ModelShelfEffector
+
+Maker = Callable[[], Effector]
+Makers = Mapping[str, Maker]
+"""By port, what makes the effector that serves it."""
 
 
-def arrangements(keyring: Keyring) -> Mapping[str, Reading]:
-    """What can be arranged, and how a document of each kind is checked."""
-    return {
-        archiving.ARCHIVE: archiving.check,
-        holds.HOLD: holds.check,
-        levels.LEVEL: levels.check_level,
-        levels.RULES: levels.check_rules,
-        pruning.LOG: pruning.check,
-        witnessing.WITNESSED: witnessing.check,
-        regions.CONSENT: regions.check_consent,
-        regions.REGION: regions.check_region,
-        queues.QUEUE: queues.check,
-        retention.RETENTION: retention.check,
-        schedules.SCHEDULE: schedules.reading(keyring),
-        webhooks.WEBHOOK: webhooks.reading(keyring),
-        guard.CHANNEL: guard.reading(keyring),
-        admitting.WORKLOAD: admitting.reading(keyring),
-        credentials.CREDENTIAL: credentials.reading(keyring),
-        virtual.VIRTUAL: virtual.check,
-    }
+class Effectors(Mapping[str, Effector]):
+    """The effectors of an engine by port, each made when it is first looked up."""
+
+    def __init__(self, *makers: Makers) -> None:
+        """Raises DefinitionError (OMG-F003) when two serve the same port."""
+        self._makers: dict[str, Maker] = {}
+        self._made: dict[str, Effector] = {}
+        for some in makers:
+            for port, make in some.items():
+                if port in self._makers:
+                    raise DefinitionError(
+                        "OMG-F003", f"two effectors serve the port {port}", advice="leave one of them out, or give it a port of its own"
+                    )
+                self._makers[port] = make
+
+    def __getitem__(self, port: str) -> Effector:
+        made = self._made.get(port)
+        if made is None:
+            made = self._made[port] = self._makers[port]()
+        return made
+
+    def __contains__(self, port: object) -> bool:
+        return port in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def made(self) -> Sequence[Effector]:
+        """Those that were asked for: whoever ends the engine closes them."""
+        return tuple(self._made.values())
 
 
-def built_in(
-    store: EngineStore, catalogue: Catalogue, keyring: Keyring, now_us: Callable[[], int], governor: Governor, blobs: Blobs | None = None
-) -> tuple[Effector, ...]:
-    """The effectors that every engine has."""
-    kinds = {**arrangements(keyring), **governor.readings()}
-    return (
-        ProcessEffector(),
-        FileEffector(),
-        McpEffector(catalogue.upstream, catalogue.pin, launch, credentials=credentials.credentials(store, keyring), guests=GUEST.get),
-        *model_effectors(store, keyring, os.environ, now_us),
-        AgentEffector(),
-        RecordsEffector(store),
-        ArrangementsEffector(governor.told(), kinds, now_us, lasting=(holds.HOLD,), reserved=PER_TENANT.union(governor.readings())),
-        QuarantineEffector(governor.told(), store, lambda: governor.warden.aliases, now_us),
-        erasing.ErasureEffector(store, store, now_us),
-        holds.HoldEffector(store, lambda: governor.warden.aliases, now_us),
-        pruning.PruningEffector(store, store, store, now_us),
-        events.EventsEffector(lambda: events.Feed(store, keyring, blobs), keyring),
-        WebhookEffector(webhooks.finder(store, keyring), now_us),
-        LogEffector(store),
-        AlertEffector(guard.finder(store, keyring)),
-        CatalogueEffector(catalogue, store, now_us),
-        RosterEffector(store, now_us),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What the built-in effectors are made of."""
+
+    settings: Settings
+    store: EngineStore
+    catalogue: Catalogue
+    keyring: Keyring
+    authority: Authority
+    governor: Governor
+    now_us: Callable[[], int]
+    blobs: Blobs | None = None
 
 
-def hosting(
-    settings: Settings, store: EngineStore, governor: Governor, authority: Authority, now_us: Callable[[], int]
-) -> tuple[Effector, ...]:
-    """The effectors for hosted tenants, and for the tables of each installed feature that keeps some."""
-    tables = open_tables(settings.home, settings.store.dsn)
-    keeping = [manifest for manifest in manifests().values() if manifest.tables]
-    return (
-        TenantsEffector(store, governor.told(), authority, tables, now_us),
-        *(TablesEffector(manifest.name, partial(schema_of, manifest), tables, now_us) for manifest in keeping),
-    )
-
-
-def by_port(effectors: Iterable[Effector]) -> dict[str, Effector]:
-    """The effectors by port. Raises DefinitionError (OMG-F003) when two serve the same."""
-    found: dict[str, Effector] = {}
+def given(effectors: Iterable[Effector]) -> Iterator[Makers]:
+    """Effectors that somebody else has made."""
     for each in effectors:
-        if each.port in found:
-            raise DefinitionError(
-                "OMG-F003", f"two effectors serve the port {each.port}", advice="leave one of them out, or give it a port of its own"
-            )
-        found[each.port] = each
-    return found
+        yield {each.port: partial(_same, each)}
+
+
+def _same(effector: Effector) -> Effector:
+    return effector
+
+
+def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one function for each port
+    """The effectors that every engine has."""
+    store, keyring, governor, now_us = house.store, house.keyring, house.governor, house.now_us
+
+    def process() -> Effector:
+        from omega.adapters.process import ProcessEffector
+
+        return ProcessEffector()
+
+    def files() -> Effector:
+        from omega.adapters.files import FileEffector
+
+        return FileEffector()
+
+    def tools() -> Effector:
+        from omega.adapters.mcp import McpEffector
+        from omega.adapters.process import launch
+        from omega.host.credentials import credentials
+        from omega.host.openapi import OPENERS
+
+        catalogue = house.catalogue
+        return McpEffector(
+            catalogue.upstream, catalogue.pin, launch, credentials=credentials(store, keyring), guests=GUEST.get, openers=OPENERS
+        )
+
+    @cache
+    def models() -> tuple[ModelEffector, ModelShelfEffector]:
+        from omega.host.models import model_effectors
+
+        return model_effectors(store, keyring, os.environ, now_us)
+
+    def agent() -> Effector:
+        from omega.adapters.pydantic_ai import AgentEffector
+
+        return AgentEffector()
+
+    def records() -> Effector:
+        from omega.adapters.records import RecordsEffector
+
+        return RecordsEffector(store)
+
+    def arrangements() -> Effector:
+        from omega.host.kinds import arranging
+
+        return arranging(governor, keyring, now_us)
+
+    def quarantine() -> Effector:
+        from omega.host.quarantine import QuarantineEffector
+
+        return QuarantineEffector(governor.told(), store, lambda: governor.warden.aliases, now_us)
+
+    def erasure() -> Effector:
+        from omega.host.erasing import ErasureEffector
+
+        return ErasureEffector(store, store, now_us)
+
+    def holds() -> Effector:
+        from omega.host.holds import HoldEffector
+
+        return HoldEffector(store, lambda: governor.warden.aliases, now_us)
+
+    def passports() -> Effector:
+        from omega.host.revoking import RevocationEffector
+
+        return RevocationEffector(store, house.authority, now_us)
+
+    def pruning() -> Effector:
+        from omega.host.pruning import PruningEffector
+
+        return PruningEffector(store, store, store, now_us)
+
+    def events() -> Effector:
+        from omega.host.events import EventsEffector, Feed
+
+        return EventsEffector(lambda: Feed(store, keyring, house.blobs), keyring)
+
+    def webhooks() -> Effector:
+        from omega.adapters.webhooks import WebhookEffector
+        from omega.host.webhooks import finder
+
+        return WebhookEffector(finder(store, keyring), now_us)
+
+    def elsewhere() -> Effector:
+        from omega.adapters.a2a import PeerEffector
+        from omega.host.acquainted import finder
+
+        return PeerEffector(finder(store, house.settings.tenant))
+
+    def telling() -> Effector:
+        from omega.host.a2a_push import PushEffector
+
+        return PushEffector(store, keyring, store.line, now_us)
+
+    def log() -> Effector:
+        from omega.host.logbook import LogEffector
+
+        return LogEffector(store)
+
+    def alerts() -> Effector:
+        from omega.adapters.alerts import AlertEffector
+        from omega.host.guard import finder
+
+        return AlertEffector(finder(store, keyring))
+
+    def catalogue() -> Effector:
+        from omega.host.tools import CatalogueEffector
+
+        return CatalogueEffector(house.catalogue, store, now_us)
+
+    def registries() -> Effector:
+        from omega.host.credentials import credentials
+        from omega.host.registry import RegistryEffector
+
+        return RegistryEffector(store, now_us, credentials(store, keyring))
+
+    def agents() -> Effector:
+        from omega.host.agents import RosterEffector
+
+        return RosterEffector(store, now_us)
+
+    return {
+        "process": process,
+        "files": files,
+        "mcp": tools,
+        "model": lambda: models()[0],
+        "models": lambda: models()[1],
+        "agent": agent,
+        "records": records,
+        "arrangements": arrangements,
+        "quarantine": quarantine,
+        "erasure": erasure,
+        "holds": holds,
+        "passports": passports,
+        "pruning": pruning,
+        "events": events,
+        "webhooks": webhooks,
+        "a2a": elsewhere,
+        "a2a-push": telling,
+        "log": log,
+        "alerts": alerts,
+        "catalogue": catalogue,
+        "agents": agents,
+        "registry": registries,
+    }
+
+
+def hosting(house: House) -> Makers:
+    """The effectors for hosted tenants, and for the tables of each installed feature that keeps some."""
+    from omega.adapters.tables import TablesEffector, open_tables
+    from omega.host.discover import manifests, schema_of
+
+    settings, now_us = house.settings, house.now_us
+    tables = open_tables(settings.home, settings.store.dsn)
+
+    def tenants() -> Effector:
+        from omega.host.owning import sealed_of
+        from omega.host.tenants import TenantsEffector
+
+        sealed = partial(sealed_of, house.store, house.keyring)
+        return TenantsEffector(house.store, house.governor.told(), house.authority, tables, now_us, sealed)
+
+    keeping = [manifest for manifest in manifests().values() if manifest.tables]
+    return {"tenants": tenants} | {
+        manifest.name: partial(TablesEffector, manifest.name, partial(schema_of, manifest), tables, now_us) for manifest in keeping
+    }

@@ -217,6 +217,7 @@ CODES: dict[str, Code] = {
     "OMG-S004": Code("storage failed", _O, "nothing after the last commit is lost: free space or mend the disk, then resume"),
     "OMG-S005": Code("stored data is damaged", _O, "restore the folder from a backup; omega verify says what is sound"),
     "OMG-S006": Code("stale epoch", _O, "a newer owner holds this execution; this one has stopped"),
+    "OMG-S007": Code("tenants are not kept apart", _C, "connect as a role that row-level security binds, see docs/stores.md"),
     # T: trust
     "OMG-T001": Code("passport refused", _P, "get a fresh passport for this installation"),
     "OMG-T002": Code("delegation refused", _P, "delegate only rights you hold, to a depth of eight at most"),
@@ -243,6 +244,7 @@ CODES: dict[str, Code] = {
     "OMG-W010": Code(
         "stopped by a guard", _P, "look at what the tool was given or answered (omega show ID) and at the rules (omega guards list)"
     ),
+    "OMG-W011": Code("circuit open at the gate", _U, "wait as long as the details say: it failed too often; omega breaker list"),
     # C: chronicle
     "OMG-C001": Code("log does not verify", _O, "keep the folder as it is and compare with a checkpoint you hold elsewhere"),
     "OMG-C002": Code(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.journal import Row
@@ -29,6 +29,9 @@ class Call:
 
     `trace` is the W3C trace id (32 hex digits) that the call belongs to; empty where it begins one. `origin` says where it came from, as
     the entrance saw it: `address` of the peer, `agent` as it named itself. It goes into the entry's leaf and nowhere else.
+
+    `untold` says that nobody is told of the execution before it ends or a second has passed: then its start goes to disk with what comes
+    next, not before.
     """
 
     passport: str
@@ -41,6 +44,7 @@ class Call:
     labels: Mapping[str, str] = field(default_factory=dict)
     trace: str = ""
     origin: Mapping[str, str] = field(default_factory=dict)
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -475,6 +479,16 @@ class Effector(Protocol):
         Raises UpstreamError or InputError (codes P and M; OMG-P007 where none fits). When the request may have left before the error,
         say so with `details={"sent": True}`: a write is then in doubt instead of failed. Anything else that it raises counts as sent.
         """
+        ...
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """What an effector that serves models offers besides, so that money is set aside before it is spent."""
+
+    async def foretell(self, tenant: str, request: Request) -> Receipt:
+        """What `request` of `tenant` can come to at most: `perform` gives a receipt with no more money and no more tokens, unless whoever
+        bills counts in another way. `priced` is false where nobody knows the price. Touches nothing. Raises InputError as `perform`."""
         ...
 
 

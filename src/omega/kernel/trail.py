@@ -9,6 +9,9 @@ from omega.kernel.errors import FlowError, OmegaError
 from omega.kernel.journal import MAX_POSITION
 from omega.kernel.types import Type
 
+Stored = tuple[Any, bytes, bytes, Type]
+"""A value at hand, with the bytes that were stored of it, their commitment, and its type."""
+
 
 class Trail:
     """One branch: its path, how often each name occurred in it, and how many recorded steps of it were met again.
@@ -26,7 +29,7 @@ class Trail:
         self.seen: dict[str, int] = {}
         self.cursor = 0
         self.owner = owner
-        self.last: tuple[Any, bytes, bytes, Type] | None = None
+        self.last: Stored | None = None
         self.stop = stop
         self.whole = whole
 

@@ -15,6 +15,7 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+from omega.kernel.checking import Unusable, errors
 from omega.kernel.errors import FlowError, InputError
 from omega.kernel.journal import MAX_PAYLOAD
 
@@ -250,6 +251,9 @@ def _is_loose(annotation: Any) -> bool:
 MAX_WALK = 10_000
 """Most values looked at when searching for the one that cannot be stored."""
 
+MAX_CHECK = 500_000
+"""Most steps of holding one value against a JSON Schema: a large input, or a few seconds of one that was made to cost time."""
+
 
 def unstorable(value: Any) -> str:
     """The path and kind of the first value inside `value` that JSON cannot hold; empty when none is found."""
@@ -306,19 +310,13 @@ def _odd_float(value: Any) -> str:
 def check_schema(schema: Mapping[str, Any], value: Any) -> None:
     """Check plain data against a JSON Schema; no reference leaves the document.
 
-    Raises InputError (OMG-I001) with the path; also for a schema that refers to itself without end or to what is not there, which says
-    nothing that a value could fit.
+    Raises InputError (OMG-I001) with the path; also for a schema that is none, that refers to itself without end or to what is not there,
+    or that asks for more work than `MAX_CHECK`: none of these says anything that a value could fit.
     """
-    import jsonschema
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema, registry=Registry())
     try:
-        problems = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
-    except (RecursionError, Unresolvable) as error:
-        raise InputError("OMG-I001", "the schema of the input has a reference that leads nowhere") from error
-    problem = next(iter(problems), None)
+        problem = min(errors(schema, value, steps=MAX_CHECK), key=lambda error: list(map(str, error.absolute_path)), default=None)
+    except Unusable as error:
+        raise InputError("OMG-I001", f"the schema of the input cannot be used: {error}") from error
     if problem is not None:
         path = "".join(f"[{part!r}]" for part in problem.absolute_path)
         raise InputError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from omega.chronicle.record import seen_from
@@ -77,8 +78,16 @@ class Order:
     origin: Mapping[str, str] = field(default_factory=dict)
 
 
-async def admit(world: World, order: Order, *, soon: bool = False) -> Book:
-    """Ask the gate, and write the answer down: on disk when this returns, unless `soon` (for what is over before a commit would be).
+class When(Enum):
+    """When a start record goes to disk."""
+
+    NOW = "before anything else: whoever learns the id can resume it"
+    SOON = "written behind: nobody is told the id yet"
+    WITH_THE_NEXT = "in one batch with what is written next, which follows at once"
+
+
+async def admit(world: World, order: Order, *, when: When = When.NOW) -> Book:
+    """Ask the gate, and write the answer down: on disk when this returns, unless `when` says later.
 
     Raises Denied when the entry is refused, which is recorded all the same; InputError (OMG-R010) when the id is taken.
     """
@@ -120,10 +129,12 @@ async def admit(world: World, order: Order, *, soon: bool = False) -> Book:
         world.rested(scope.tenant, order.execution, flow)
         raise refusal
     head = _head(world, order, Status.QUEUED if order.line.queue else Status.RUNNING, now)
-    if soon:
+    if when is When.NOW:
+        await book.commit(*rows, leaves=leaves, head=head, key=wrapped)
+    elif when is When.SOON:
         book.behind(*rows, leaves=leaves, head=head, key=wrapped)
     else:
-        await book.commit(*rows, leaves=leaves, head=head, key=wrapped)
+        book.hold(*rows, leaves=leaves, head=head, key=wrapped)
     return book
 
 

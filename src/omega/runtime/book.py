@@ -7,10 +7,12 @@ pause in between: their order in the store is their order in the digest, whateve
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from omega.chronicle.record import Leaf, encode
-from omega.kernel.errors import OmegaError, from_record
+from omega.kernel.errors import OmegaError, StorageError, from_record
 from omega.kernel.journal import EMPTY_DIGEST, Kind, Note, Row, Start, Step, chain, encode_meta
 from omega.kernel.past import Past
 from omega.kernel.ports import Batch, Committed, Head, Store
@@ -25,7 +27,7 @@ MAX_ROWS = 1_000_000
 class Book:
     """Writes one execution under one epoch."""
 
-    __slots__ = ("_payloads", "_store", "closed", "digest", "epoch", "execution", "flow_digest", "scope", "seq", "trace")
+    __slots__ = ("_held", "_payloads", "_store", "closed", "digest", "epoch", "execution", "flow_digest", "scope", "seq", "trace")
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Book:
         self.seq = len(past.rows) if past is not None else 0
         self.digest = past.digest if past is not None else EMPTY_DIGEST
         self.closed = False
+        self._held: Batch | None = None
 
     def onward(self, execution: str, past: Past) -> Book:
         """The book of a fork named `execution`, which goes on from `past` under the same key and grant, in its first epoch."""
@@ -150,6 +153,16 @@ class Book:
 
     # -- handing over
 
+    def hold(self, *rows: Row, leaves: tuple[bytes, ...] = (), head: Head | None = None, key: bytes | None = None) -> None:
+        """Keep `rows` and `leaves` back until the next are handed over, which follows at once: then the store gets one batch, not two."""
+        self._held = self._batch(rows, leaves, head, key)
+
+    def let_go(self) -> None:
+        """Hand over what is held back, where nothing follows any more. Raises nothing: a store that has stopped takes nothing."""
+        if self._held is not None:
+            with suppress(StorageError):
+                self.behind()
+
     def behind(self, *rows: Row, leaves: tuple[bytes, ...] = (), head: Head | None = None, key: bytes | None = None) -> None:
         """Write `rows` and `leaves` soon: nothing outside depends on them yet."""
         self._store.behind(self._batch(rows, leaves, head, key))
@@ -168,6 +181,10 @@ class Book:
     def _batch(
         self, rows: tuple[Row, ...], leaves: tuple[bytes, ...], head: Head | None, key: bytes | None, wake: tuple[str, ...] = ()
     ) -> Batch:
+        held, self._held = self._held, None
+        if held is not None:
+            rows, leaves, key = (*held.rows, *rows), (*held.leaves, *leaves), key or held.key
+            head = _joined(held.head, head)
         return Batch(
             tenant=self.scope.tenant,
             execution=self.execution,
@@ -178,3 +195,10 @@ class Book:
             key=key,
             wake=wake,
         )
+
+
+def _joined(first: Head | None, then: Head | None) -> Head | None:
+    """What a line says after two changes of it: one that is made says where it stands by then."""
+    if first is None or then is None:
+        return then or first
+    return replace(first, status=then.status, at_us=then.at_us, due_us=first.due_us if then.due_us is None else then.due_us)

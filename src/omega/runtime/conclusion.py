@@ -20,8 +20,9 @@ from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import OmegaError, Suspended
 from omega.kernel.journal import Kind, Note, Status
 from omega.kernel.ports import NEVER, Head, Outcome
+from omega.kernel.trail import Stored
 from omega.runtime.book import Book
-from omega.runtime.ending import to_its_end
+from omega.runtime.ending import Written
 from omega.runtime.execution import Execution
 from omega.runtime.faults import brief
 from omega.runtime.halts import due_of
@@ -36,14 +37,19 @@ async def end(
     result: Any = None,
     error: OmegaError | None = None,
     by: str = "",
+    last: Stored | None = None,
 ) -> Outcome:
-    """Write the end of `run`: `result` of `flow`, or `error`. Raises what encoding and the store raise."""
+    """Write the end of `run`: `result` of `flow`, or `error`. `last` is what its last step has stored: mostly that is the result, and need
+    not be encoded again. Raises what encoding and the store raise."""
     book, world = run.book, run.world
     now = world.clock.now_us()
     plain = json.dumps(error.record()).encode() if flow is None and error is not None else b"null"
-    if flow is not None:
-        plain, result = flow.output.encode(result)
-    note = Note(by=by, at_us=now, status=status, output=book.commitment(plain), error=None if error is None else brief(error))
+    if flow is not None and last is not None and last[0] is result and last[3] is flow.output and last[2]:
+        _, plain, output, _ = last
+    else:
+        plain = plain if flow is None else flow.output.encode(result)[0]
+        output = book.commitment(plain)
+    note = Note(by=by, at_us=now, status=status, output=output, error=None if error is None else brief(error))
     row = book.row(Kind.FINISHED, "", note, plain)
     leaf = book.leaf(
         "end",
@@ -56,7 +62,7 @@ async def end(
         reason=f"by {by}" if by else "",
     )
     wake = (run.parent,) if run.parent else ()
-    done = await to_its_end(book.commit(row, leaves=(leaf,), head=Head(status=status, at_us=now), wake=wake))
+    done = await Written(book.commit(row, leaves=(leaf,), head=Head(status=status, at_us=now), wake=wake))
     world.watch(Moment(kind="finished", execution=book.execution, note=status))
     await hint(world, wake)
     return Outcome(
@@ -64,7 +70,7 @@ async def end(
         status=status,
         value=json.loads(plain) if flow is not None else None,
         error=None if error is None else error.record(),
-        leaf=done.leaves[0] if done.leaves else None,
+        leaf=done.leaves[-1] if done.leaves else None,
         tenant=book.scope.tenant,
         cost_micros=run.spent.cost_micros,
     )
@@ -77,7 +83,7 @@ async def stand_still(run: Execution, halt: Suspended) -> Outcome:
     now = world.clock.now_us()
     due_us = due_of(halt, run.deadline) if run.queue else NEVER
     row = book.row(Kind.PAUSED, "", Note(at_us=now, status=status, text=halt.code, value=due_us))
-    await to_its_end(book.commit(row, head=Head(status=status, at_us=now, due_us=due_us)))
+    await Written(book.commit(row, head=Head(status=status, at_us=now, due_us=due_us)))
     await _tell_if_due(world, book, run.queue)
     world.watch(Moment(kind="finished", execution=book.execution, note=status))
     return Outcome(execution=book.execution, status=status, error=halt.record(), tenant=book.scope.tenant)
@@ -89,7 +95,7 @@ async def die(world: World, book: Book, error: OmegaError) -> Outcome:
     note = Note(at_us=now, status=Status.DEAD, text=error.code, error=brief(error))
     row = book.row(Kind.PAUSED, "", note, json.dumps(error.record()).encode())
     leaf = book.leaf("admin", at_us=now, status=Status.DEAD, code=error.code, reason="taken up no more")
-    await to_its_end(book.commit(row, leaves=(leaf,), head=Head(status=Status.DEAD, at_us=now, due_us=NEVER)))
+    await Written(book.commit(row, leaves=(leaf,), head=Head(status=Status.DEAD, at_us=now, due_us=NEVER)))
     world.watch(Moment(kind="finished", execution=book.execution, note=Status.DEAD))
     return Outcome(execution=book.execution, status=Status.DEAD, error=error.record(), tenant=book.scope.tenant)
 

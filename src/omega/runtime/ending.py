@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -71,6 +71,49 @@ async def meet_cancellation() -> None:
     caller = asyncio.current_task()
     if caller is not None and caller.cancelling():
         await asyncio.sleep(0)
+
+
+class Written(Generic[T]):
+    """Awaits `work`, which hands something to the store, in the caller's own task, and lets no cancellation in: one that comes meanwhile is
+    too late to stop it, and is forgotten.
+
+    As `to_its_end`, without a task: for work that waits for futures and sets no time limits, which the end of every execution does.
+    """
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        work = self._work
+        while True:
+            try:
+                awaited = work.send(None)
+            except StopIteration as done:
+                value: T = done.value
+                return value
+            if awaited is None:  # it only lets others run
+                with suppress(asyncio.CancelledError):
+                    yield
+            else:
+                awaited._asyncio_future_blocking = False  # it is awaited from here, through a future that may be cancelled
+                yield from _done(awaited)
+
+
+def _done(awaited: asyncio.Future[Any]) -> Generator[Any, Any, None]:
+    while not awaited.done():
+        woken = awaited.get_loop().create_future()
+
+        def wake(_: object, woken: asyncio.Future[None] = woken) -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        awaited.add_done_callback(wake)
+        try:
+            yield from woken
+        except asyncio.CancelledError:
+            awaited.remove_done_callback(wake)
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -31,7 +31,7 @@ from omega.kernel.ports import NEVER, Batch, Head, Outcome, Taken
 from omega.kernel.queueing import DEFAULT
 from omega.kernel.scope import Scope
 from omega.kernel.trail import Trail
-from omega.runtime.admission import MAX_DELAY_S, Line, Order, admit
+from omega.runtime.admission import MAX_DELAY_S, Line, Order, When, admit
 from omega.runtime.book import Book
 from omega.runtime.cancelling import cancel, cancel_children, cancelled_by
 from omega.runtime.conclusion import die, end, hand_back, hint, put_off, stand_still
@@ -81,9 +81,11 @@ class Engine:
         labels: Mapping[str, str] | None = None,
         trace: str = "",
         origin: Mapping[str, str] | None = None,
+        soon: bool = False,
     ) -> str:
         """Admit `flow` for `value` and set it going; gives the execution's id. `trace` is the one that it goes on with, `origin` where the
-        call came from (see `kernel.ports.Call`).
+        call came from (see `kernel.ports.Call`). `soon` has the start written with whatever is written next, before anything leaves: for
+        a caller that waits for the outcome and tells nobody the id before.
 
         Raises InputError (OMG-I001) for an input that does not fit, Denied when the entry is refused (recorded all the same),
         InputError (OMG-R010) for an id that is taken.
@@ -103,17 +105,20 @@ class Engine:
             trace=trace,
             origin=origin or {},
         )
-        await self.launch(order, value)
+        await self.launch(order, value, soon=soon)
         return execution
 
-    async def launch(self, order: Order, value: Any) -> None:
-        """Admit `order` and run it here, on `value`. Raises Denied, InputError (OMG-R010), FlowError (OMG-R016) when too many run."""
+    async def launch(self, order: Order, value: Any, *, soon: bool = False) -> None:
+        """Admit `order` and run it here, on `value`; for `soon` see `start`. Raises Denied, InputError (OMG-R010), FlowError (OMG-R016)
+        when too many run."""
         if len(self._running) >= MAX_RUNNING:
             raise FlowError("OMG-R016", f"{MAX_RUNNING:,} executions are running already")
         since = self.world.clock.monotonic()
-        book = await admit(self.world, order, soon=not may_last(order.flow))
+        book = await admit(self.world, order, when=_when(order.flow, soon=soon))
         run = self._execution(book, Past(()), since, budget=order.budget, deadline=order.deadline)
         run.parent = order.line.parent
+        if not order.flow.children:
+            run.stored = (value, order.data, book.commitment(order.data), order.flow.input)
         self._launch(order.flow, value, run)
 
     async def enqueue(  # noqa: PLR0913 - the flow, its value, whose it is, and where and when it is worked off
@@ -132,6 +137,8 @@ class Engine:
         budget: Budget | None = None,
         timeout_s: float | None = None,
         labels: Mapping[str, str] | None = None,
+        trace: str = "",
+        origin: Mapping[str, str] | None = None,
     ) -> str:
         """Admit `flow` for `value` and leave it to the workers of `queue`; gives the execution's id, which is on disk then.
 
@@ -154,6 +161,8 @@ class Engine:
             target=target,
             deadline=None if timeout_s is None else due_us / 1_000_000 + timeout_s,
             line=Line(queue=queue, key=key, priority=priority, due_us=due_us, labels=labels or {}),
+            trace=trace,
+            origin=origin or {},
         )
         await self.commission(order)
         return execution
@@ -276,16 +285,20 @@ class Engine:
 
     def _launch(self, flow: AnyFlow, value: Any, execution: Execution) -> None:
         name = execution.book.execution
+        execution.single = not flow.children
         task = asyncio.create_task(self._run(flow, value, execution), name=name)
         running = self._running[name] = _Running(task, execution)
-        task.add_done_callback(lambda _: self._over(name, running))
-        task.add_done_callback(lambda _: self.world.rested(execution.book.scope.tenant, name, flow))
-        task.add_done_callback(lambda _: self.world.streams.end(execution.book.scope.tenant, name))
+        task.add_done_callback(lambda _: self._over(name, running, flow))
 
-    def _over(self, execution: str, running: _Running) -> None:
+    def _over(self, execution: str, running: _Running, flow: AnyFlow) -> None:
         if self._running.get(execution) is running:
             del self._running[execution]
-        self.freed()
+        tenant = running.execution.book.scope.tenant
+        try:
+            self.freed()
+        finally:
+            self.world.rested(tenant, execution, flow)
+            self.world.streams.end(tenant, execution)
 
     async def _run(self, flow: AnyFlow, value: Any, run: Execution) -> Outcome:
         self.world.watch(Moment(kind="started", execution=run.book.execution, flow=flow.name, effect=flow.effect.value))
@@ -293,15 +306,18 @@ class Engine:
             return await self._stretch(flow, value, run)
         except StorageError as error:  # where it stands could not be written: it stands where it stood, and is gone on with
             return _left(run, error)
+        finally:
+            run.book.let_go()
 
     async def _stretch(self, flow: AnyFlow, value: Any, run: Execution) -> Outcome:
         """Run it until it ends or stands still, and write that down."""
         trail = Trail(owner=asyncio.current_task(), stop=_cancellation(run.past))
+        trail.last = run.stored
         try:
             self.world.authority.check(run.book.scope)
             result = await self._in_time(flow, value, trail, run)
             await self._leave_no_child(run)
-            return await end(run, Status.DONE, flow=flow, result=result)
+            return await end(run, Status.DONE, flow=flow, result=result, last=trail.last)
         except Suspended as halt:
             return await self._halted(run, halt)
         except OmegaError as error:
@@ -478,11 +494,20 @@ def _read(flow: AnyFlow, value: Any) -> tuple[Any, bytes]:
     return value, data
 
 
-def may_last(flow: AnyFlow) -> bool:
-    """Whether `flow` may touch or wait: then its start is on disk before anything else, so that whoever has seen its id can resume it.
+def _when(flow: AnyFlow, *, soon: bool) -> When:
+    """When the start of `flow` goes to disk: at once where whoever has seen its id may want to resume it.
 
-    What only computes is over before a commit would be; its start is written behind, with its end.
+    What only computes is over before a commit would be, and a single touch writes down its leave to touch next: these take it along.
     """
+    if not may_last(flow):
+        return When.WITH_THE_NEXT
+    if not soon:
+        return When.NOW
+    return When.SOON if flow.children or flow.effect is Effect.PURE else When.WITH_THE_NEXT
+
+
+def may_last(flow: AnyFlow) -> bool:
+    """Whether `flow` may touch or wait."""
     if flow.effect is not Effect.PURE:
         return True
     if _waits(flow):

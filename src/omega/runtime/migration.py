@@ -39,12 +39,12 @@ from omega.kernel.trail import Trail, shown
 from omega.kernel.verdict import Ask, Decision, Gate, Verdict
 from omega.runtime.book import Book
 from omega.runtime.engine import Engine
-from omega.runtime.execution import Turn
 from omega.runtime.faults import denied
 from omega.runtime.forking import permitted
 from omega.runtime.operations import Operations
 from omega.runtime.recovery import StartRecord, load, pin_of
 from omega.runtime.replay import Replay, Report, closed
+from omega.runtime.touching import Turn
 from omega.runtime.world import World
 
 UNAFFECTED, MAPPED, REFUSED = "unaffected", "mapped", "refused"
@@ -87,7 +87,7 @@ class _Walk(Replay):
 
     async def _inside(self, turn: Turn, body: Task) -> None:
         """A pure imperative flow that has not ended is walked through its own steps, which are recorded before it is."""
-        context = self._context(turn, Operations(self, turn.trail.inside(turn.position), None))
+        context = self.context(turn, Operations(self, turn.trail.inside(turn.position), None))
         result = call_task(body, context, turn.value)
         if hasattr(result, "__await__"):
             await result

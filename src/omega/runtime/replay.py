@@ -23,10 +23,11 @@ from omega.kernel.journal import Kind, Note, Status, Step, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.trail import Trail, shown
 from omega.runtime.book import Book
-from omega.runtime.execution import Execution, Turn
+from omega.runtime.execution import Execution
 from omega.runtime.lease import Lease
 from omega.runtime.operations import Operations
 from omega.runtime.recovery import StartRecord, check_unchanged, demand_whole, load
+from omega.runtime.touching import Turn
 from omega.runtime.world import World
 
 
@@ -126,7 +127,7 @@ class Replay(Execution):
         if flow.body.takes_context:
             scope = self.book.scope if ctx is None else ctx.scope
             turn = Turn(flow, value, trail, position, b"", scope, self.budget if ctx is None else ctx.budget)
-            context = self._context(turn, Operations(self, trail.inside(position), None))
+            context = self.context(turn, Operations(self, trail.inside(position), None))
         try:
             result = call_task(flow.body, context, value)
             if hasattr(result, "__await__"):

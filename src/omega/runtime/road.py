@@ -20,6 +20,9 @@ class EngineRoad:
 
     async def start(self, call: Call) -> str:
         """Admit `call` and set it going; gives its execution. Raises what `Engine.start` raises, and Denied (OMG-T001)."""
+        return await self._start(call, soon=call.untold)
+
+    async def _start(self, call: Call, *, soon: bool) -> str:
         world = self._engine.world
         scope = world.authority.verify(call.passport, now=world.clock.now_us() / 1_000_000)
         if not isinstance(call.flow, Flow):
@@ -35,11 +38,12 @@ class EngineRoad:
             labels=call.labels,
             trace=call.trace,
             origin=call.origin,
+            soon=soon,
         )
 
     async def call(self, call: Call) -> Outcome:
         """Take `call` to its end. A refusal or failure comes back inside the Outcome."""
-        try:
-            return await self._engine.outcome(await self.start(call))
+        try:  # an id that the caller chose is on disk before anything is done: whoever asks again by it finds it taken
+            return await self._engine.outcome(await self._start(call, soon=call.untold or not call.execution))
         except OmegaError as error:
             return Outcome(execution=call.execution or str(error.details.get("execution", "")), status=Status.FAILED, error=error.record())

@@ -123,6 +123,10 @@ class Streams:
         known.append(watching)
         return watching
 
+    def watched(self, tenant: str, execution: str) -> bool:
+        """Whether anybody watches the tenant's `execution`."""
+        return (tenant, execution) in self._watchers
+
     async def publish(self, tenant: str, part: Part) -> None:
         """Hand `part` to everyone who watches; returns when each of them has taken it in."""
         for watching in list(self._watchers.get((tenant, part.execution), ())):

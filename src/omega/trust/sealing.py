@@ -44,10 +44,26 @@ _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5
 _WRAPPED_SIZE = 1 + KEY_ID_SIZE + NONCE_SIZE + KEY_SIZE + TAG_SIZE
 
 
+_BLOCK = sha256().block_size
+_UNSALTED = bytes(_BLOCK).translate(_INNER), bytes(_BLOCK).translate(_OUTER)
+"""The padded keys of HMAC without a key, with which HKDF without salt extracts."""
+
+
 def derive(key: bytes, purpose: bytes) -> bytes:
     """A 32-byte key for one `purpose` only: HKDF-SHA256 (RFC 5869) without salt, one block."""
-    extracted = hmac.digest(b"\x00" * KEY_SIZE, key, "sha256")
-    return hmac.digest(extracted, purpose + b"\x01", "sha256")
+    return derived(key, purpose)[0]
+
+
+def derived(key: bytes, *purposes: bytes) -> list[bytes]:
+    """A key for each of `purposes`, as `derive` makes them. HMAC is spelled out: every execution derives two, and it takes a third."""
+    inner, outer = _padded(sha256(_UNSALTED[1] + sha256(_UNSALTED[0] + key).digest()).digest())
+    return [sha256(outer + sha256(inner + purpose + b"\x01").digest()).digest() for purpose in purposes]
+
+
+def _padded(key: bytes) -> tuple[bytes, bytes]:
+    """The inner and the outer padded key of HMAC-SHA256 (RFC 2104) with a key of at most one block."""
+    whole = key.ljust(_BLOCK, b"\x00")
+    return whole.translate(_INNER), whole.translate(_OUTER)
 
 
 class ExecutionSealer:
@@ -56,13 +72,12 @@ class ExecutionSealer:
     __slots__ = ("_cipher", "_decrypt", "_encrypt", "_entropy", "_inner", "_outer")
 
     def __init__(self, data_key: bytes, *, entropy: Callable[[int], bytes]) -> None:
-        self._cipher = AESGCM(derive(data_key, b"omega seal 1"))
+        sealing, committing = derived(data_key, b"omega seal 1", b"omega commit 1")
+        self._cipher = AESGCM(sealing)
         self._encrypt = self._cipher.encrypt
         self._decrypt = self._cipher.decrypt
         # HMAC (RFC 2104) spelled out with its two padded keys made once: half the time of `hmac.digest`, and commitments are many.
-        padded = derive(data_key, b"omega commit 1").ljust(sha256().block_size, b"\x00")
-        self._inner = padded.translate(_INNER)
-        self._outer = padded.translate(_OUTER)
+        self._inner, self._outer = _padded(committing)
         self._entropy = entropy
 
     def seal(self, plain: bytes, context: bytes) -> bytes:

@@ -7,6 +7,7 @@
     budget         does the estimate, and one call, fit into what is left?                                                OMG-W005
     policy         does a policy permit it, does none forbid it, and did every one evaluate?                              OMG-W001, W002
     approvals      did a person approve, where a policy or the flow itself demands it?                                    NEEDS
+    circuit        is what a touch goes to not left alone for a while, because it failed again and again?                 OMG-W011
     quota          does a touch that is allowed fit into what may be used per minute, hour or day, and at once?            OMG-W004, W005
 
 The first that says no decides; nothing after it is looked at. Whatever cannot be decided is denied. A running execution's authority is the
@@ -30,14 +31,17 @@ from omega.kernel.budget import NOTHING, Budget, Spent
 from omega.kernel.effects import Effect
 from omega.kernel.scope import Scope
 from omega.kernel.verdict import Ask, Decision, Gate, Verdict
+from omega.warden import refusals
 from omega.warden.approvals import NO_ALIASES, STEP_UP, Aliases, demand_of, is_role, satisfied, standing_in
+from omega.warden.breakers import Breaker, Breakers
 from omega.warden.capabilities import wanted
 from omega.warden.limits import DEFAULT_LIMITS, Limiter, Limits
 from omega.warden.mint import issue
 from omega.warden.policies import Bundle, failing
 from omega.warden.quarantine import Quarantine, Ward
 from omega.warden.question import DECISIONS, NOTHING_PUSHED, PRINCIPALS, Question, Unaskable, question_of
-from omega.warden.quotas import ONE, Full, Ledger, Measure, Quota
+from omega.warden.quotas import ONE, Ledger, Quota
+from omega.warden.refusals import BUILT_IN, deny
 from omega.warden.source import BRACES, Policy
 
 DEFAULT_DENY = "default-deny"
@@ -46,17 +50,11 @@ SCOPE = "scope"
 PURE_STEP = "pure-step"
 TENANT_BOUNDARY = "tenant-boundary"
 CAPABILITIES = "capabilities"
-RATE_LIMIT = "rate-limit"
 BUDGET = "budget"
 EVALUATION = "policy-evaluation"
-QUARANTINE = "quarantine"
-QUOTA = "quota"
 APPROVED_BY = "approved-by"
 
 NO_WAIT = "have an operator change the rule: a decision waits for nobody"
-
-BUILT_IN = "the gate itself"
-"""`Verdict.where` of the rules above, which are in no policy file."""
 
 ONE_CALL = Spent(calls=1)
 
@@ -80,6 +78,7 @@ class Warden:
     def __init__(self, bundle: Bundle | None = None, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self.bundle = bundle
         self.ledger = Ledger()
+        self.breakers = Breakers()
         self._limiter = Limiter(limits)
         self._ward = Ward()
         self._facts: Mapping[str, Mapping[str, str]] = {}
@@ -120,6 +119,10 @@ class Warden:
         """Hold exactly these quotas, as one of `engines` that share them. Raises InputError (OMG-I001) for too many."""
         self.ledger.adopt(quotas, engines=engines)
 
+    def break_on(self, breakers: Iterable[Breaker]) -> None:
+        """Leave alone what fails as exactly these breakers say. Raises InputError (OMG-I001) for too many."""
+        self.breakers.adopt(breakers)
+
     # -- what it is asked
 
     def ask(self, ask: Ask) -> Verdict:
@@ -134,10 +137,15 @@ class Warden:
         if known is None or known.bundle is not self.bundle:
             known = self._known = _Known(self.bundle, self._facts, self._aliases)
         verdict = known.policy(ask)
+        if verdict.decision is Decision.ALLOW and self.breakers.busy and ask.gate is Gate.TOUCH:
+            broken = self.breakers.take(ask)
+            if broken is not None:
+                return replace(refusals.broken(broken), bundle=self.bundle.digest)
         if verdict.decision is Decision.ALLOW and self.ledger.busy:
             full = self.ledger.take(ask) if ask.gate is Gate.TOUCH else self.ledger.room(ask)
             if full is not None:
-                return replace(_full(full), bundle=self.bundle.digest)
+                self.breakers.settle(ask, None, now=ask.now)
+                return replace(refusals.full(full), bundle=self.bundle.digest)
         return issue(ask, verdict)
 
     def decide(self, act: Act) -> Verdict:
@@ -147,7 +155,7 @@ class Warden:
         asked = _act_as_ask(act)
         refusal = self._locked_out(asked) or _scope(asked)
         if refusal is None and (act.verb not in DECISIONS or act.scope.tenant != act.requester.tenant):
-            refusal = _deny(TENANT_BOUNDARY, "OMG-W001", "there is nothing to decide there", "decide about an execution of your own tenant")
+            refusal = deny(TENANT_BOUNDARY, "OMG-W001", "there is nothing to decide there", "decide about an execution of your own tenant")
         if refusal is not None:
             return replace(refusal, bundle=self.bundle.digest)
         try:
@@ -159,14 +167,21 @@ class Warden:
             return verdict
         return replace(verdict, decision=Decision.DENY, code="OMG-W001", role="", how=NO_WAIT)
 
-    def reserve(self, ask: Ask, more: Spent) -> Verdict | None:
-        """Set aside what a touch under way is about to use; the refusal when a quota does not cover it."""
-        full = self.ledger.reserve(ask, more)
-        return None if full is None else _full(full)
+    def reserve(self, ask: Ask, more: Spent, *, priced: bool = True) -> Verdict | None:
+        """Set aside what a touch under way is about to use; the refusal when a quota does not cover it, or money is limited and what it
+        will cost is not known (not `priced`)."""
+        full = self.ledger.reserve(ask, more, priced=priced)
+        return None if full is None else refusals.full(full)
 
-    def settle(self, ask: Ask, spent: Spent, *, made: bool = True) -> None:
-        """A touch that was allowed has ended, having used `spent`, or was not made after all."""
+    def amend(self, ask: Ask, by: Spent) -> None:
+        """Change what a touch under way has set aside by so much, more or less: see `quotas.Ledger.amend`."""
+        self.ledger.amend(ask, by)
+
+    def settle(self, ask: Ask, spent: Spent, *, made: bool = True, failed: bool | None = None, now: float | None = None) -> None:
+        """A touch that was allowed has ended at `now` (Unix seconds; None: at once), having used `spent`, or was not made after all.
+        `failed`: whether the other side did (`breakers.blamed`), None where that is not known."""
         self.ledger.settle(ask, spent, kept=ONE if made else NOTHING)
+        self.breakers.settle(ask, failed, now=ask.now if now is None else now)
 
     def _pushed(self, ask: Ask) -> Mapping[str, str]:
         return facts_for(self._facts, ask.scope.tenant)
@@ -175,33 +190,13 @@ class Warden:
         if not len(self._ward) or type(ask.scope) is not Scope:
             return None
         held = self._ward.holds(ask.scope)
-        if held is None:
-            return None
-        return replace(
-            _deny(
-                QUARANTINE,
-                "OMG-W009",
-                f"{held.principal} is in quarantine: {held.reason}",
-                f"omega quarantine release {held.principal}   (two different people)",
-            ),
-            details={"principal": held.principal, "since_us": held.since_us, "by": held.by},
-        )
+        return None if held is None else refusals.locked_out(held)
 
     def _rate(self, ask: Ask) -> Verdict | None:
         scope = ask.scope
         agent = bool(scope.actors) or scope.principal.startswith("agent:")
         refusal = self._limiter.take(scope.tenant, " ".join((scope.principal, *scope.actors)), ask.flow, agent=agent, now=ask.now)
-        if refusal is None:
-            return None
-        return replace(
-            _deny(
-                RATE_LIMIT,
-                "OMG-W004",
-                f"this {refusal.limit} makes more than {refusal.rate.per_s:g} calls a second",
-                f"wait {refusal.wait_s:.3g} s, or have the limit raised",
-            ),
-            details={"limit": refusal.limit, "per_s": refusal.rate.per_s, "burst": refusal.rate.burst, "wait_s": round(refusal.wait_s, 3)},
-        )
+        return None if refusal is None else refusals.too_fast(refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +301,7 @@ def _judged(bundle: Bundle, ask: Ask, question: Question, role: str) -> Verdict:
     if judgement.policies:
         return _told(bundle, ask, judgement)
     reason = f"no policy permits {ask.scope.principal} to {question.action} {ask.flow}"
-    return replace(_deny(DEFAULT_DENY, "OMG-W001", reason, "write a policy that permits it, see docs/policies.md"), bundle=bundle.digest)
+    return replace(deny(DEFAULT_DENY, "OMG-W001", reason, "write a policy that permits it, see docs/policies.md"), bundle=bundle.digest)
 
 
 def _told(bundle: Bundle, ask: Ask, judgement: Judgement) -> Verdict:
@@ -386,23 +381,8 @@ def _is_own(act: Act) -> bool:
     return mine.principal == theirs.principal and mine.actors in ((), theirs.actors)
 
 
-def _full(full: Full) -> Verdict:
-    quota = full.quota
-    cost = quota.of is Measure.COST
-    wait = f"wait {full.wait_s:.0f} s" if full.wait_s else "wait until another call has ended"
-    return replace(
-        _deny(
-            QUOTA,
-            "OMG-W005" if cost else "OMG-W004",
-            f"the limit {quota.name} of {quota} is used up",
-            f"{wait}, or have it raised: omega limit list",
-        ),
-        details={"limit": quota.name, "of": quota.of.value, "amount": quota.amount, "left": full.left, "wait_s": round(full.wait_s, 3)},
-    )
-
-
 def _no_bundle() -> Verdict:
-    return _deny(
+    return deny(
         NO_POLICY,
         "OMG-W001",
         "no policies are loaded, so nothing is allowed",
@@ -413,27 +393,25 @@ def _no_bundle() -> Verdict:
 def _scope(ask: Ask) -> Verdict | None:
     scope = ask.scope
     if type(scope) is not Scope or not math.isfinite(ask.now):
-        return _deny(SCOPE, "OMG-W001", "the question has no caller or no time", "call through an entrance, with a passport")
+        return deny(SCOPE, "OMG-W001", "the question has no caller or no time", "call through an entrance, with a passport")
     kind, _, name = scope.principal.partition(":")
     if not scope.tenant or not name or kind not in PRINCIPALS:
-        return _deny(SCOPE, "OMG-T001", "the passport names no tenant, or no caller that policies know", "get a fresh passport")
+        return deny(SCOPE, "OMG-T001", "the passport names no tenant, or no caller that policies know", "get a fresh passport")
     if ask.gate is Gate.ENTRY and ask.now >= scope.expires_at:
-        return _deny(SCOPE, "OMG-T001", "the passport has expired", "get a fresh passport for this installation")
+        return deny(SCOPE, "OMG-T001", "the passport has expired", "get a fresh passport for this installation")
     return None
 
 
 def _pure(ask: Ask) -> Verdict | None:
     if ask.gate is Gate.ENTRY or ask.effect.gated:
         return None
-    return _deny(
-        PURE_STEP, "OMG-W001", f"{ask.flow} is pure, so it touches nothing", "declare what it does to the world: @flow(effect=...)"
-    )
+    return deny(PURE_STEP, "OMG-W001", f"{ask.flow} is pure, so it touches nothing", "declare what it does to the world: @flow(effect=...)")
 
 
 def _tenant(ask: Ask) -> Verdict | None:
     if ask.resource.get("tenant", ask.scope.tenant) == ask.scope.tenant:
         return None
-    return _deny(TENANT_BOUNDARY, "OMG-W001", "the target belongs to another tenant", "call it through that tenant's own entrance")
+    return deny(TENANT_BOUNDARY, "OMG-W001", "the target belongs to another tenant", "call it through that tenant's own entrance")
 
 
 def _capabilities(ask: Ask) -> Verdict | None:
@@ -441,7 +419,7 @@ def _capabilities(ask: Ask) -> Verdict | None:
     if not missing:
         return None
     return replace(
-        _deny(
+        deny(
             CAPABILITIES,
             "OMG-W008",
             f"{ask.flow} takes {', '.join(missing)}, which the caller does not hold",
@@ -456,14 +434,9 @@ def _budget(ask: Ask) -> Verdict | None:
         return None
     if isinstance(ask.left, Budget) and ask.left.allows(ask.estimate + ONE_CALL):
         return None
-    return _deny(
+    return deny(
         BUDGET, "OMG-W005", f"what is left of the budget does not cover {ask.flow}", "start the run with a larger budget, or do less"
     )
-
-
-def _deny(rule: str, code: str, reason: str, how: str) -> Verdict:
-    """A denial by one of the gate's own rules."""
-    return Verdict(decision=Decision.DENY, policies=(rule,), where=BUILT_IN, reason=reason, how=how, code=code)
 
 
 def _fill(text: str, ask: Ask) -> str:

@@ -4,8 +4,10 @@
     tokens, cost  what models and paid tools used, as their receipts say
     concurrency   touches under way at once; it has no window
 
-What a touch may use at most is set aside when it is admitted (`take`) or when a model is about to be asked (`reserve`), and what it did use
-is put in its place when it ends (`settle`). So a hundred questions asked at once cannot all find the same room: what is set aside counts.
+What a touch may use at most is set aside when it is admitted (`take`) or when a model is about to be asked (`reserve`), what it did use
+is put in its place as soon as it is known (`amend`), and counted when the step ends (`settle`). So a hundred questions asked at once cannot
+all find the same room: what is set aside counts, money as well. What nobody knows the price of is refused where a quota limits money,
+unless that quota lets it pass (`unpriced`).
 
 Windows are those of the clock (UTC): the day ends at midnight, which everybody can work out. A clock that jumps back finds the later window
 still open, so nothing is refunded.
@@ -41,6 +43,13 @@ WINDOWS: Mapping[str, int] = {"minute": 60, "hour": 3_600, "day": 86_400}
 """Windows by name, in seconds."""
 
 
+class Unpriced(StrEnum):
+    """What a quota of money does about a model whose price nobody knows."""
+
+    REFUSE = "refuse"
+    ADMIT = "pass"
+
+
 class Measure(StrEnum):
     """What a quota counts."""
 
@@ -56,7 +65,7 @@ class Quota:
 
     `tenant`, `principal` and `flow` say whose: a name, EACH for each by itself, empty for all together. A principal is found among those
     who act for the caller too: an agent's quota counts what it does in a person's name. `flow` is a flow, a tool `server/tool` or
-    `server/*`.
+    `server/*`. `unpriced` matters for money alone: what passes without a price is counted as nothing.
     """
 
     name: str
@@ -66,11 +75,13 @@ class Quota:
     tenant: str = EACH
     principal: str = ""
     flow: str = ""
+    unpriced: Unpriced = Unpriced.REFUSE
 
     def record(self) -> dict[str, Any]:
         """As kept in a document, without the name."""
         kept: dict[str, Any] = {"of": self.of.value, "amount": self.amount, "window_s": self.window_s}
-        return kept | {"tenant": self.tenant, "principal": self.principal, "flow": self.flow}
+        kept |= {"tenant": self.tenant, "principal": self.principal, "flow": self.flow}
+        return kept | ({"unpriced": self.unpriced.value} if self.unpriced is not Unpriced.REFUSE else {})
 
     @classmethod
     def read(cls, name: str, body: Mapping[str, Any]) -> Quota:
@@ -84,14 +95,18 @@ class Quota:
         windows = {0} if of == Measure.CONCURRENCY else set(WINDOWS.values())
         if window_s not in windows:
             raise InputError("OMG-I001", f"a limit of {of} is per {', '.join(WINDOWS)}; one of concurrency has no window")
-        return cls(name=name, of=Measure(of), amount=amount, window_s=window_s, tenant=texts[0], principal=texts[1], flow=texts[2])
+        unpriced = body.get("unpriced", Unpriced.REFUSE.value)
+        if type(unpriced) is not str or unpriced not in set(Unpriced) or (of != Measure.COST and unpriced != Unpriced.REFUSE):
+            raise InputError("OMG-I001", f"a limit of money refuses what has no known price, or lets it pass, not {unpriced!r}"[:200])
+        whose = {"tenant": texts[0], "principal": texts[1], "flow": texts[2]}
+        return cls(name=name, of=Measure(of), amount=amount, window_s=window_s, unpriced=Unpriced(unpriced), **whose)
 
     def key(self, use: Use) -> _Key | None:
         """The counter that `use` counts on; None when this quota is not about it."""
         server, slash, _ = use.flow.partition("/")
-        tenant = _part(self.tenant, (use.tenant,))
-        principal = _part(self.principal, use.principals)
-        flow = _part(self.flow, (use.flow, f"{server}/*") if slash else (use.flow,))
+        tenant = part_of(self.tenant, (use.tenant,))
+        principal = part_of(self.principal, use.principals)
+        flow = part_of(self.flow, (use.flow, f"{server}/*") if slash else (use.flow,))
         return None if tenant is None or principal is None or flow is None else (self.name, tenant, principal, flow)
 
     def wanted(self, spent: Spent) -> int:
@@ -134,11 +149,12 @@ ONE = Spent(calls=1)
 @dataclass(frozen=True, slots=True)
 class Full:
     """Why a touch does not fit: the quota, what is left of it (of this engine's share), and the seconds until its window ends (0: when
-    another touch ends)."""
+    another touch ends). `unpriced`: not for want of room, but because nobody knows what it will cost."""
 
     quota: Quota
     left: int
     wait_s: float
+    unpriced: bool = False
 
 
 class _Counter:
@@ -227,19 +243,28 @@ class Ledger:
                     return self._full(quota, 0, ask.now)
         return None
 
-    def reserve(self, ask: Ask, more: Spent) -> Full | None:
-        """Set `more` aside for a touch under way, or say what is full."""
+    def reserve(self, ask: Ask, more: Spent, *, priced: bool = True) -> Full | None:
+        """Set `more` aside for a touch under way, or say what is full. Not `priced`: nobody knows how much money it will be."""
         hold = self._holds.get((ask.execution, ask.step, ask.epoch))
         if hold is None:
             return None
         for quota, counter in hold.counters:
             left = counter.left(quota)
+            if not priced and quota.of is Measure.COST and quota.unpriced is Unpriced.REFUSE:
+                return Full(quota, max(0, left), 0.0, unpriced=True)
             if quota.wanted(more) > left:
                 return self._full(quota, max(0, left), ask.now)
-        for quota, counter in hold.counters:
-            counter.open += quota.wanted(more)
-        hold.aside = hold.aside + more
+        self.amend(ask, more)
         return None
+
+    def amend(self, ask: Ask, by: Spent) -> None:
+        """Change what a touch under way has set aside: once a request has ended, what it used takes the place of its estimate."""
+        hold = self._holds.get((ask.execution, ask.step, ask.epoch))
+        if hold is None:
+            return
+        for quota, counter in hold.counters:
+            counter.open += quota.wanted(by)
+        hold.aside = hold.aside + by
 
     def settle(self, ask: Ask, spent: Spent, *, kept: Spent = ONE) -> None:
         """The touch of `ask` has ended: what it set aside is given back, and what it used (`spent`, and one request) counted."""
@@ -297,7 +322,7 @@ def _window(quota: Quota, now: float) -> int:
     return int(now // quota.window_s) if quota.window_s else 0
 
 
-def _part(wanted: str, names: tuple[str, ...]) -> str | None:
+def part_of(wanted: str, names: tuple[str, ...]) -> str | None:
     """The part of a counter's key for one field: None when the quota is about another."""
     if wanted in ("", EACH):
         return names[0] if wanted else ""

@@ -34,11 +34,15 @@ MAX_METHOD: Final = 128
 SAFE_INTEGER: Final = 1 << 53
 """Whole numbers from here on are read differently by readers that hold them as binary floating point."""
 
+_META: Final = tuple(f"io.modelcontextprotocol/{what}" for what in ("clientInfo", "protocolVersion", "clientCapabilities"))
+"""What each request of the newer era says in `_meta` (MCP 2026-07-28). The first holds the client's name: another key that is called so."""
+
 Id = str | int
 """What an id may be: MCP forbids null, and a fraction has no exact form."""
 
-_ENVELOPE: Final = (b'"jsonrpc"', b'"id"', b'"method"', b'"params"')
-_PARAMS: Final = (b'"name"', b'"arguments"', b'"_meta"', b'"uri"')
+_KEYS: Final = ("jsonrpc", "id", "method", "params", "name", "arguments", "_meta", "uri", *_META)
+_WATCHED: Final = tuple((name, f'"{name}"'.encode()) for name in _KEYS)
+"""Keys that two readers of one message must not understand differently, each as it stands in the text."""
 
 
 class ProtocolFault(Exception):
@@ -88,13 +92,13 @@ def decode(body: bytes) -> Incoming:
     Batches are refused: MCP took them out in 2025-06-18, and one request may then stand for any number.
     """
     try:
-        if _may_repeat(body):
-            _refuse_repeated(body)
         raw = _decode(body)
     except (msgspec.ValidationError, TypeError) as error:
         raise ProtocolFault(INVALID_REQUEST, "the body is one JSON-RPC message: an object, and no batch") from error
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise ProtocolFault(PARSE_ERROR, "the body is not JSON") from error
+    if _may_repeat(body, raw):
+        _refuse_repeated(body)
     return _checked(raw)
 
 
@@ -152,9 +156,28 @@ def _id(value: Any) -> Id:
     raise ProtocolFault(INVALID_REQUEST, f"an id is text of at most {MAX_ID} characters or a whole number below 2 to the 53rd")
 
 
-def _may_repeat(body: bytes) -> bool:
-    """Whether a key of the envelope or of params could be there twice: then it is worth reading it again, key by key."""
-    return b"\\u" in body or any(body.count(key) > 1 for key in _ENVELOPE) or any(body.count(key) > 1 for key in _PARAMS)
+def _may_repeat(body: bytes, raw: _Raw) -> bool:
+    """Whether a watched key stands in the text more often than in what was read: then it is worth reading it again, key by key.
+
+    Every key that was read stands in the text at least once, and one that came twice was read once. An escape could hide one.
+    """
+    if b"\\u" in body:
+        return True
+    for name, text in _WATCHED:
+        count = body.count(text)
+        if count > 1 and count > _read(raw, name):
+            return True
+    return False
+
+
+def _read(raw: _Raw, name: str) -> int:
+    """How often `name` was read as a key: of the envelope, of its parameters, of their arguments, of what they say about the client."""
+    params = raw.params if isinstance(raw.params, dict) else {}
+    count = (getattr(raw, name, msgspec.UNSET) is not msgspec.UNSET) + (name in params)
+    for part in (params.get("arguments"), meta := params.get("_meta")):
+        count += isinstance(part, dict) and name in part
+    client = meta.get(_META[0]) if isinstance(meta, dict) else None
+    return count + (isinstance(client, dict) and name in client)
 
 
 def _refuse_repeated(body: bytes) -> None:

@@ -18,6 +18,9 @@ from typing import Final
 PING: Final = b": ping\n\n"
 """A comment: nobody reads it, and no proxy takes the connection for dead."""
 
+MAX_DIGITS: Final = 9
+"""Longest time to wait in digits; a longer one is no time that anybody means."""
+
 _LINE: Final = re.compile(rb"\r\n|\n|\r(?!\n)")
 
 
@@ -41,14 +44,24 @@ def event(data: bytes, *, kind: str = "message", id: str = "") -> bytes:
 
 
 class Reader:
-    """Turns the bytes of a stream, in pieces of any size, into events. `limit` bounds one event in bytes."""
+    """Turns the bytes of a stream, in pieces of any size, into events. `limit` bounds one event in bytes.
+
+    `last_id` is the id of the latest event (empty: none had one), `retry_ms` how long to wait before the stream is asked for again (None:
+    nothing was said), in milliseconds.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.retry_ms: int | None = None
         self._rest = b""
         self._kind, self._id = "message", ""
         self._data: list[bytes] = []
         self._size = 0
+
+    @property
+    def last_id(self) -> str:
+        """The id with which a stream that broke off is asked for again (`Last-Event-ID`)."""
+        return self._id
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes. Raises TooLarge."""
@@ -82,3 +95,5 @@ class Reader:
             self._kind = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) <= MAX_DIGITS:
+            self.retry_ms = int(value)

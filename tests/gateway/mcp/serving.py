@@ -17,6 +17,7 @@ from omega.host.embedded import Omega
 from omega.host.house import House, entrances
 from omega.host.virtual import VIRTUAL
 from omega.kernel.ports import Effector
+from omega.kernel.service import Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,17 @@ async def serving(
     virtual: Mapping[str, Mapping[str, Any]] | None = None,
     open_door: bool = False,
     effectors: Sequence[Effector] = (),
+    offered: Sequence[Offer] | None = None,
 ) -> AsyncIterator[Served]:
-    """Serve. With `open_door`, whoever comes without a passport is the owner: for clients that cannot send one."""
+    """Serve. With `open_door`, whoever comes without a passport is the owner: for clients that cannot send one. `offered` stand in for
+    the installed services."""
     os.environ.setdefault("OMEGA_LOG", "")
     async with Omega.open(home, effectors=effectors) as omega:
         for upstream in upstreams:
             await omega.accept(upstream, await omega.describe(upstream))
         for name, body in (virtual or {}).items():
             await omega.arrange(VIRTUAL, name, body)
-        house = House(omega)
+        house = House(omega, offered=offered)
         manners = Manners(hosts=frozenset({"127.0.0.1", "localhost"}))
         door: App = Door(entrances(house), manners, ready=house.ready, prefix="req_test_")
         passport = omega.passport()

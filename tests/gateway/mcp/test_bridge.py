@@ -17,6 +17,7 @@ from omega.host.connecting import CLIENTS, connect, disconnect, entry_of
 from omega.host.embedded import Omega
 from omega.host.virtual import MAX_TOOL, check, exposed
 from omega.kernel.errors import InputError
+from servers.everything_mcp import everything
 from servers.notebook_mcp import notebook
 
 WANTED = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
@@ -56,6 +57,37 @@ def test_client_over_standard_input_reaches_the_same_entrance(tmp_path: Path) ->
             assert notes.count("tools/call") == 1
 
     asyncio.run(scenario())
+
+
+@pytest.mark.slow
+@pytest.mark.promise("MCP-15")
+def test_client_over_standard_input_is_told_of_changes(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        home, heard = tmp_path / "home", []
+        async with everything() as (_, url):
+            async with Omega.open(home) as omega:
+                upstream = http_upstream("test", url)
+                await omega.accept(upstream, await omega.describe(upstream))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "omega", "mcp", "serve", "--home", str(home), "--url", "http://127.0.0.1:9/mcp"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            call = {"name": "test__test_trigger_tool_change", "arguments": {}}
+            async with asyncio.timeout(60):
+                for message in ({"id": 1, "method": "initialize", "params": WANTED}, {"id": 2, "method": "tools/call", "params": call}):
+                    process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+                    while "id" not in (said := json.loads(await process.stdout.readline())):
+                        heard.append(said["method"])
+                while not heard:
+                    heard.append(json.loads(await process.stdout.readline())["method"])
+                process.stdin.close()
+                assert await process.wait() == 0
+        return heard
+
+    assert asyncio.run(scenario()) == ["notifications/tools/list_changed"]
 
 
 @pytest.mark.promise("MCP-12")

@@ -189,7 +189,7 @@ def test_a_revoked_passport_ends_the_session(tmp_path: Path) -> None:
         async with socket(here, authorization=f"Bearer {passport}") as opened:
             await opened.send_json({"jsonrpc": "2.0", "id": 1, "method": "rpc.ping"})
             assert "result" in await opened.receive_json()
-            here.omega.revoke(jti)
+            await here.omega.revoke(jti)
             message = await opened.receive(timeout=SOON_S)
             assert message.type is aiohttp.WSMsgType.CLOSE
             return opened.close_code

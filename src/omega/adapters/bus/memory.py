@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omega.adapters.bus.topics import BUFFER, Waiting, checked_body, checked_pattern, checked_topic, fits
+from omega.adapters.net.topics import BUFFER, Waiting, checked_body, checked_pattern, checked_topic, fits
 
 
 class MemoryBus:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
+from collections.abc import Callable
 from typing import Any
 
-from omega.adapters.bus.topics import BUFFER, Waiting, checked_body, checked_pattern, checked_topic
+from omega.adapters.net.topics import BUFFER, Waiting, checked_body, checked_pattern, checked_topic
 from omega.kernel.errors import StorageError
 
 CONNECT_S = 3.0
@@ -21,6 +23,9 @@ RECONNECT_S = 0.5
 
 PENDING_BYTES = 4 << 20
 """Most that waits to be sent while there is no connection; messages beyond it are lost."""
+
+Tls = Callable[[], ssl.SSLContext]
+"""Gives the context to connect with: the same object with a newer certificate in it, or a new one."""
 
 _EXTRA = "install the extra `nats` of this package: it brings nats-py"
 
@@ -33,23 +38,35 @@ class NatsBus:
         self._buffer = buffer
 
     @classmethod
-    async def open(cls, address: str, *, credentials: str | None = None, buffer: int = BUFFER) -> NatsBus:
+    async def open(
+        cls, address: str, *, credentials: str | None = None, buffer: int = BUFFER, tls: Tls | None = None, name: str = "omega events"
+    ) -> NatsBus:
         """Connect to the server at `address` (`nats://`, `tls://`), with a credentials file if need be.
+
+        `tls` gives the context to connect with; it is asked again whenever the connection is lost, so that it can renew its certificate.
 
         Raises StorageError (OMG-S002) when it cannot be reached; once it was, a lost connection comes back by itself.
         """
         nats = _library()
         client = nats.NATS()
+
+        async def lost(*_: object) -> None:
+            """A connection that fails is made again; nothing is lost but messages that the record has."""
+            if tls is not None:
+                tls()
+
         try:
             async with asyncio.timeout(CONNECT_S):  # the client itself would try for ever, the first time too
                 await client.connect(
                     address,
-                    name="omega events",
+                    name=name,
                     reconnect_time_wait=RECONNECT_S,
                     max_reconnect_attempts=-1,
                     pending_size=PENDING_BYTES,
                     user_credentials=credentials,
-                    error_cb=_ignore,
+                    disconnected_cb=lost,
+                    error_cb=lost,
+                    **({} if tls is None else {"tls": tls()}),
                 )
         except (nats.errors.Error, OSError, ValueError) as error:
             with contextlib.suppress(nats.errors.Error, OSError):
@@ -104,10 +121,6 @@ class NatsSubscription(Waiting):
         if heard is not None:
             with contextlib.suppress(_library().errors.Error, OSError):
                 await heard.unsubscribe()
-
-
-async def _ignore(error: Exception) -> None:
-    """A connection that fails is made again; nothing is lost but messages that the record has."""
 
 
 def _library() -> Any:

@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from omega.adapters.mcp.shapes import Shape, shape_of
 from omega.kernel.effects import Effect
 from omega.kernel.errors import InputError
+from omega.wire.mcp.headers import marked
 
 MAX_DIFF_LINES: Final = 60
 """Lines of difference that an error carries; a longer one is cut and says so."""
@@ -48,6 +50,16 @@ class ToolDescription:
         del content["server"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return f"sha256:{hashlib.sha256(canonical.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+    @cached_property
+    def shape(self) -> Shape | None:
+        """What arguments obviously fit the input schema; None where its validator has to say so."""
+        return shape_of(self.input_schema)
+
+    @cached_property
+    def marks(self) -> dict[tuple[str, ...], tuple[str, str]]:
+        """The arguments that go as headers too (`omega.wire.mcp.headers.marked`)."""
+        return marked(self.input_schema)
 
     @property
     def effect(self) -> Effect:

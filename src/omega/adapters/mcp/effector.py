@@ -7,25 +7,26 @@ now is what was pinned; then the call; and its answer fits the pinned output sch
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from omega.adapters.mcp.description import ToolDescription
+from omega.adapters.mcp.foreign import NO_OPENERS, Openers
 from omega.adapters.mcp.guests import Guests, nobody
 from omega.adapters.mcp.limits import Limits
-from omega.adapters.mcp.passing import READS, PassedCall, PassedRead
+from omega.adapters.mcp.passing import READS, TASKS, WATCHES, PassedCall, PassedRead
 from omega.adapters.mcp.schema import check_answer, check_arguments
-from omega.adapters.mcp.seats import Conversation, Credentials, Seat, Seats, late, no_credentials
+from omega.adapters.mcp.seats import Conversation, Credentials, Seat, Seats, Watchful, late, no_credentials
 from omega.adapters.mcp.stdio import Launch
 from omega.adapters.mcp.upstream import Secrets, Upstream
 from omega.kernel.effects import Receipt, Request, ToolCall
 from omega.kernel.errors import InputError, UpstreamError
 from omega.kernel.verdict import Permit
+from omega.wire.jsonrpc import METHOD_NOT_FOUND
 
 Upstreams = Callable[[str], Upstream | None]
 """The record of a server by name; None when there is none."""
@@ -56,9 +57,10 @@ class McpEffector:
         credentials: Credentials = no_credentials,
         guests: Guests = nobody,
         limits: Limits | None = None,
+        openers: Openers = NO_OPENERS,
     ) -> None:
         self._upstreams, self._pins, self._guests = upstreams, pins, guests
-        self._seats = Seats(launch, secrets, credentials, limits or Limits())
+        self._seats = Seats(launch, secrets, credentials, limits or Limits(), openers)
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Call one tool once; gives its structured content, else its text, else its content blocks as plain data.
@@ -88,12 +90,12 @@ class McpEffector:
         finally:
             seat.calls -= 1
         value = result if pin is None else _value(session, pin, result, whole=isinstance(request, PassedCall))
-        return value, Receipt(
-            bytes_out=len(json.dumps(dict(request.arguments or getattr(request, "more", {})))), bytes_in=len(_encode(result))
-        )
+        sent = dict(request.arguments or getattr(request, "more", {}))
+        return value, Receipt(bytes_out=len(_encode(sent)), bytes_in=len(_encode(result)))
 
     def changes(self, kind: str) -> int:
-        """How often servers have told that their lists of `kind` (`tools`, `prompts`, `resources`) changed."""
+        """How often servers have told that their lists of `kind` (`tools`, `prompts`, `resources`) changed, or a resource that is watched
+        (`omega.adapters.mcp.updates_of`)."""
         return self._seats.changes(kind)
 
     async def aclose(self) -> None:
@@ -134,18 +136,31 @@ class McpEffector:
         return result, session
 
     async def _read(self, seat: Seat, request: ToolCall) -> tuple[dict[str, Any], Conversation]:
-        if not isinstance(request, PassedRead) or request.method not in READS:
+        if not isinstance(request, PassedRead) or request.method not in READS | WATCHES | TASKS.keys():
             raise InputError("OMG-I001", f"{request.tool[:80]!r} is nothing that is passed on")
         method, deadline = request.method, time.monotonic() + request.timeout_s
         session = await self._session(seat, deadline)
         if method in _LISTS and method.partition("/")[0] not in session.capabilities:
             return {_LISTS[method]: []}, session
         try:
-            result = await session.ask(method, dict(request.more), deadline - time.monotonic(), guest=self._guests())
+            if method in WATCHES:
+                result = await self._watch(seat, session, request, deadline - time.monotonic())
+            else:
+                result = await session.ask(method, dict(request.more), deadline - time.monotonic(), guest=self._guests())
         finally:
             self._seats.after(seat, session)
         seat.failures = 0
         return result, session
+
+    async def _watch(self, seat: Seat, session: Conversation, request: PassedRead, timeout_s: float) -> dict[str, Any]:
+        resources = session.capabilities.get("resources")
+        if not isinstance(session, Watchful) or not isinstance(resources, Mapping) or not resources.get("subscribe"):
+            words = f"{request.server} does not tell of changes of a resource"
+            details = {"server": request.server, "error_code": METHOD_NOT_FOUND, "message": words}
+            raise UpstreamError("OMG-M007", words, details=details)
+        change = self._seats.watch if request.method == "resources/subscribe" else self._seats.unwatch
+        await change(seat, session, str(request.more.get("uri", "")), timeout_s)
+        return {}
 
     async def _session(self, seat: Seat, deadline: float) -> Conversation:
         session = await self._seats.session(seat, deadline)

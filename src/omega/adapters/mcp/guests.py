@@ -19,6 +19,11 @@ class Guest(Protocol):
         ...
 
     @property
+    def whose(self) -> str:
+        """Who is calling, as a text that nobody else has."""
+        ...
+
+    @property
     def capabilities(self) -> Mapping[str, Any]:
         """What it can do, as it said: `sampling`, `elicitation`, `roots`."""
         ...

@@ -8,6 +8,7 @@ headers hold credentials, and another address is another server. Compressed answ
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -26,6 +27,8 @@ IDLE: Final = 256
 """Most open connections kept for later calls."""
 
 _CHUNK: Final = 64 << 10
+_STATUS: Final = re.compile(r"[1-9][0-9]{2}")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 class HttpFault(Exception):
@@ -197,15 +200,17 @@ async def _read_head(line: _Line) -> Answer:
         text = (await line.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *fields = text[:-4].split("\r\n")
         parts = first.split(" ", 2)
-        if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdigit():
+        if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or _STATUS.fullmatch(parts[1]) is None:
             raise HttpFault("it does not speak HTTP", sent=True)
         if parts[1][0] != "1":  # an interim answer (100, 103) comes before the one that counts
             break
     headers = {name.strip().lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     status, length = int(parts[1]), headers.get("content-length", "")
+    if length and _LENGTH.fullmatch(length) is None:
+        raise HttpFault("its answer has a length that is no number", sent=True)
     line.chunked = headers.get("transfer-encoding", "").lower() == "chunked"
     line.keep = headers.get("connection", "").lower() != "close" and parts[0] == "HTTP/1.1"
-    line.left = 0 if status in (204, 304) else int(length) if length.isdigit() else None
+    line.left = 0 if status in (204, 304) else int(length) if length else None
     if line.left is None and not line.chunked:
         line.keep = False  # its end is the end of the connection
     return Answer(status, headers, line)

@@ -29,6 +29,12 @@ READS: Final = frozenset(
 )
 """What can be passed on beside calls of tools; none of it changes anything."""
 
+WATCHES: Final = frozenset({"resources/subscribe", "resources/unsubscribe"})
+"""What says whether anybody wants to know of changes of a resource. It is a read: it tells when something was written."""
+
+TASKS: Final = {"tasks/get": Effect.READ, "tasks/update": Effect.IDEMPOTENT, "tasks/cancel": Effect.IDEMPOTENT}
+"""What is passed on of tasks (SEP-2663), with what it does: an answer that comes twice counts once, and what is cancelled stays so."""
+
 TIMEOUT_S: Final = 60.0
 
 _PARAMS: Final = Type(dict[str, Any], None, name="parameters of the call")
@@ -43,7 +49,8 @@ class PassedCall(ToolCall):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedRead(PassedCall):
-    """Read something of a server that is no tool. `tool` is the name by which policies know it, `method` one of `READS`."""
+    """Ask a server something that is no call of a tool. `tool` is the name by which policies know it, `method` one of `READS`, `WATCHES`
+    or `TASKS`."""
 
     method: str
 
@@ -78,13 +85,13 @@ def passed(pin: ToolDescription, *, timeout_s: float = TIMEOUT_S) -> Flow[dict[s
 
 
 def reading(server: str, method: str, *, timeout_s: float = TIMEOUT_S) -> Flow[dict[str, Any], Any]:
-    """A read of `READS` from a server, as a flow from its parameters to its whole result."""
+    """What is no tool (`READS`, `WATCHES`, `TASKS`) of a server, as a flow from its parameters to its whole result."""
     name = PREFIX + method.replace("/", ".")
 
     async def read(ctx: Context, params: dict[str, Any]) -> Any:
         return await ctx.touch(PassedRead(server=server, tool=name, arguments={}, timeout_s=timeout_s, more=params, method=method))
 
-    return _flow(server, name, method, read, Effect.READ, f"{method} of {server}")
+    return _flow(server, name, method, read, TASKS.get(method, Effect.READ), f"{method} of {server}")
 
 
 def _flow(server: str, tool: str, pin: str, function: Any, effect: Effect, description: str) -> Flow[dict[str, Any], Any]:

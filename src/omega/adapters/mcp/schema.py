@@ -1,32 +1,14 @@
-"""JSON Schema checks that never leave the machine: a `$ref` to somewhere else is refused, not fetched."""
+"""Arguments and answers of tools held against their pinned schemas (`omega.kernel.checking`)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, Final
-
-import msgspec
+from itertools import chain
+from typing import Any
 
 from omega.adapters.mcp.description import ToolDescription
+from omega.kernel.checking import MESSAGE_LIMIT, Unusable, errors
 from omega.kernel.errors import InputError, UpstreamError
-
-MESSAGE_LIMIT: Final = 300
-"""Characters of a validator's message that are repeated; it quotes the value, which may be large or private."""
-
-MAX_SCHEMA: Final = 1 << 20
-"""Largest schema in bytes."""
-
-MAX_STEPS: Final = 200_000
-"""Most keywords applied in one check: about a second."""
-
-MAX_COMPILED: Final = 512
-"""Schemas kept ready: making one ready takes a hundred times as long as a check."""
-
-
-class Unusable(Exception):
-    """The schema itself is not one, or points outside itself."""
 
 
 def mismatch(schema: Any, value: Any) -> tuple[str, str] | None:
@@ -35,72 +17,22 @@ def mismatch(schema: Any, value: Any) -> tuple[str, str] | None:
     The reason names the violated keyword and what it demands, never the value.
     """
     from jsonschema.exceptions import best_match
-    from referencing.exceptions import Unresolvable
 
-    validator, budget = _compiled(msgspec.json.encode(schema))
-    budget.left = MAX_STEPS
-    try:
-        error = best_match(validator.iter_errors(value))
-    except Unresolvable as problem:
-        raise Unusable(f"$ref {problem.ref} does not resolve within the schema") from problem
-    except RecursionError as problem:
-        raise Unusable("the schema is nested too deeply") from problem
-    except _Spent as problem:
-        raise Unusable(f"checking a value takes more than {MAX_STEPS:,} steps") from problem
-    if error is None:
+    wrong = errors(schema, value)
+    first = next(wrong, None)  # almost always there is none: looking for the best of them would cost as much as the check
+    if first is None:
         return None
+    error = best_match(chain((first,), wrong))
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error.absolute_path) or "/"
     if error.validator == "required":  # its message names the missing property, which comes from the schema
         return pointer, error.message[:MESSAGE_LIMIT]
     return pointer, f"{error.validator}: {str(error.validator_value)[:MESSAGE_LIMIT]}"
 
 
-class _Spent(Exception):
-    """The budget of steps is used up."""
-
-
-class _Budget:
-    """Steps that one check may still take."""
-
-    left = 0
-
-
-@lru_cache(MAX_COMPILED)
-def _compiled(text: bytes) -> tuple[Any, _Budget]:
-    """A checker of the schema `text`, and the budget that it spends. Raises Unusable."""
-    from jsonschema import SchemaError
-    from jsonschema.validators import Draft202012Validator, extend, validator_for
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    if len(text) > MAX_SCHEMA:
-        raise Unusable(f"it has more than {MAX_SCHEMA:,} bytes")
-    schema = json.loads(text)
-    kind, budget = validator_for(schema, default=Draft202012Validator), _Budget()
-    try:
-        kind.check_schema(schema)
-    except SchemaError as problem:
-        raise Unusable(f"not a JSON Schema: {problem.message[:MESSAGE_LIMIT]}") from problem
-    except (RecursionError, Unresolvable) as problem:
-        raise Unusable("the schema is nested too deeply") from problem
-    counted = {name: _counting(check, budget) for name, check in kind.VALIDATORS.items()}
-    return extend(kind, counted)(schema, registry=Registry()), budget  # type: ignore[no-untyped-call]
-
-
-def _counting(check: Any, budget: _Budget) -> Any:
-    """`check`, which takes one step of `budget` each time: references to themselves can make a small schema take for ever."""
-
-    def counted(validator: Any, wanted: Any, value: Any, schema: Any) -> Any:
-        budget.left -= 1
-        if budget.left < 0:
-            raise _Spent
-        return check(validator, wanted, value, schema)
-
-    return counted
-
-
 def check_arguments(server: str, pin: ToolDescription, arguments: Mapping[str, Any]) -> None:
     """Raises InputError (OMG-I001) naming the place when `arguments` do not fit the tool's pinned input schema."""
+    if pin.shape is not None and pin.shape.fits(arguments):
+        return
     try:
         found = mismatch(pin.input_schema, dict(arguments))
     except Unusable as problem:

@@ -15,15 +15,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from omega.adapters.mcp.description import ToolDescription
-from omega.adapters.mcp.limits import Limits
+from omega.adapters.mcp.foreign import NO_OPENERS, Foreign, Openers
+from omega.adapters.mcp.limits import Limits, quote
 from omega.adapters.mcp.session import Session
 from omega.adapters.mcp.stdio import Launch, StdioTransport
 from omega.adapters.mcp.streamable import HttpSession
 from omega.adapters.mcp.upstream import Secrets, Transport, Upstream, nothing, resolve, secret_values
+from omega.adapters.mcp.watching import MAX_WATCHED
 from omega.kernel.errors import InputError, OmegaError, UpstreamError
 
-Conversation = Session | HttpSession
+Conversation = Session | HttpSession | Foreign
 """A live conversation with a server."""
+
+Watchful = HttpSession
+"""A conversation in which resources can be watched."""
 
 Credentials = Callable[[str, str, str], str | None]
 """The secret of that name which (tenant, principal) has left here for tool servers; None when there is none."""
@@ -36,7 +41,8 @@ def no_credentials(tenant: str, principal: str, name: str) -> str | None:
 
 @dataclass(slots=True)
 class Seat:
-    """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with."""
+    """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with,
+    `watched` how many want to know of changes of a resource."""
 
     upstream: Upstream
     cwd: str | None
@@ -47,17 +53,19 @@ class Seat:
     failures: int = 0
     not_before: float = 0.0
     calls: int = 0
+    watched: Counter[str] = field(default_factory=Counter)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Seats:
     """The sessions of one effector. Belongs to one event loop."""
 
-    def __init__(self, launch: Launch, secrets: Secrets, credentials: Credentials, limits: Limits) -> None:
-        self._launch, self._secrets, self._credentials, self._limits = launch, secrets, credentials, limits
+    def __init__(self, launch: Launch, secrets: Secrets, credentials: Credentials, limits: Limits, openers: Openers = NO_OPENERS) -> None:
+        self._launch, self._secrets, self._credentials, self._limits, self._openers = launch, secrets, credentials, limits, openers
         self._seats: dict[tuple[str, str | None, str, str, bool], Seat] = {}
         self._living: set[Conversation] = set()
         self._changes: Counter[str] = Counter()
+        self._closed = False
 
     def seat(self, upstream: Upstream, cwd: str | None, tenant: str, principal: str, *, older: bool = False) -> Seat:
         """The place for calls of this caller to `upstream` in `cwd`; `older` for a conversation of the older era, where there are both."""
@@ -73,6 +81,9 @@ class Seats:
 
     async def session(self, seat: Seat, deadline: float) -> Conversation:
         """The live session of `seat`, started if need be, before the monotonic moment `deadline`. Raises UpstreamError."""
+        if self._closed:
+            name = seat.upstream.name
+            raise UpstreamError("OMG-M001", f"{name} cannot be started: the engine is closing", details={"server": name})
         session = seat.session
         if session is not None and not session.over and seat.running is seat.upstream:
             return session
@@ -97,8 +108,24 @@ class Seats:
         """How often the servers have told that a list of that kind changed."""
         return self._changes[kind]
 
+    async def watch(self, seat: Seat, session: Watchful, uri: str, timeout_s: float) -> None:
+        """Somebody more wants to know of changes of `uri` (counted as `updates_of` names them). Raises UpstreamError, InputError."""
+        if len(seat.watched) >= MAX_WATCHED and uri not in seat.watched:
+            raise InputError("OMG-I001", f"{seat.upstream.name}: no more than {MAX_WATCHED} resources are watched at once")
+        if not seat.watched[uri]:
+            await session.watch(uri, timeout_s)
+        seat.watched[uri] += 1
+
+    async def unwatch(self, seat: Seat, session: Watchful, uri: str, timeout_s: float) -> None:
+        """Somebody does not want to know any more. Raises UpstreamError."""
+        if seat.watched[uri] > 1:
+            seat.watched[uri] -= 1
+        elif seat.watched.pop(uri, 0):
+            await session.unwatch(uri, timeout_s)
+
     async def close(self) -> None:
         """End all servers, and wait until their processes are gone."""
+        self._closed = True
         self._seats.clear()
         await asyncio.gather(*(session.close() for session in self._living))
 
@@ -107,12 +134,22 @@ class Seats:
         session: Conversation | None = None
         try:
             session = open_session(
-                upstream, self._launch, cwd=seat.cwd, secrets=self._secrets, own=seat.own, limits=self._limits, older=seat.older
+                upstream,
+                self._launch,
+                cwd=seat.cwd,
+                secrets=self._secrets,
+                own=seat.own,
+                limits=self._limits,
+                older=seat.older,
+                openers=self._openers,
             )
             self._living.add(session)
             session.when_changed(self._changes.update)
             session.when_over(self._living.discard)
             await session.start(min(upstream.timeout_s, deadline - time.monotonic()))
+            if isinstance(session, Watchful):
+                for uri in seat.watched:
+                    await session.watch(uri, deadline - time.monotonic())
         except OmegaError:
             self._count_failure(seat)
             raise
@@ -157,10 +194,20 @@ def late(seat: Seat) -> UpstreamError:
 
 
 def open_session(
-    upstream: Upstream, launch: Launch, *, cwd: str | None, secrets: Secrets, limits: Limits, own: Secrets = nothing, older: bool = False
+    upstream: Upstream,
+    launch: Launch,
+    *,
+    cwd: str | None,
+    secrets: Secrets,
+    limits: Limits,
+    own: Secrets = nothing,
+    older: bool = False,
+    openers: Openers = NO_OPENERS,
 ) -> Conversation:
     """Begin a conversation with `upstream`. Secrets are looked up now: `own` are those of the caller. Raises UpstreamError (OMG-M001)."""
     hidden = secret_values(upstream, secrets, own)
+    if upstream.transport in openers:
+        return openers[upstream.transport](upstream, resolve(upstream, upstream.headers, secrets, own), lambda text: quote(text, hidden))
     if upstream.transport is Transport.HTTP:
         return HttpSession(upstream.name, upstream.url, resolve(upstream, upstream.headers, secrets, own), limits, hidden, older=older)
     folder = cwd or upstream.cwd
@@ -179,9 +226,10 @@ async def describe(
     secrets: Secrets = os.environ.get,
     own: Secrets = nothing,
     limits: Limits | None = None,
+    openers: Openers = NO_OPENERS,
 ) -> list[ToolDescription]:
     """What `upstream` offers now, in its own order. Starts the server and ends it again. Raises UpstreamError (OMG-M001, M003, M006)."""
-    session = open_session(upstream, launch, cwd=None, secrets=secrets, own=own, limits=limits or Limits())
+    session = open_session(upstream, launch, cwd=None, secrets=secrets, own=own, limits=limits or Limits(), openers=openers)
     try:
         await session.start(upstream.timeout_s)
         return list(session.tools.values())

@@ -18,13 +18,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from omega.adapters.mcp.asides import CHANGED, EVENTS, Asides, unfinished_or
+from omega.adapters.mcp.company import Company
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.guests import Guest
 from omega.adapters.mcp.limits import Limits, quote
 from omega.adapters.mcp.stdio import StdioTransport
 from omega.kernel.errors import OmegaError, UpstreamError
+from omega.wire.mcp.eras import LEVELS, LOG_LEVEL_KEY, MODERN
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -67,6 +71,7 @@ class Session:
         self._leave = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._refreshing = asyncio.Lock()
+        self._company, self._numbers, self._level = Company(), count(1), "info"
         self._task = asyncio.create_task(self._live(), name=f"mcp {name}")
 
     @property
@@ -79,7 +84,7 @@ class Session:
         self._task.add_done_callback(lambda _: tell(self))
 
     def when_changed(self, tell: Callable[[Iterable[str]], None]) -> None:
-        """Have `tell` called with the kinds of list that the server says have changed: `tools`, the only ones that are followed here."""
+        """Have `tell` called with the kinds of list (`tools`, `prompts`, `resources`) that the server says have changed."""
         self._told_of = tell
 
     @property
@@ -115,10 +120,28 @@ class Session:
         """Call `tool`; gives the result as it came. Raises what `ask` raises."""
         from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
 
-        params = CallToolRequestParams.model_validate({"name": tool, "arguments": dict(arguments), **more, "_meta": dict(meta)})
+        level = {LOG_LEVEL_KEY: guest.log_level} if guest is not None and guest.log_level else {}
+        params = CallToolRequestParams.model_validate({"name": tool, "arguments": dict(arguments), **more, "_meta": {**meta, **level}})
         progress = _progress_to(guest)
-        request = self._entered().session.send_request(CallToolRequest(params=params), CallToolResult, progress_callback=progress)
-        return _plain(await self._within(request, timeout_s, f"the call of {tool}"))
+        with self._company.joined(next(self._numbers), guest):
+            if guest is not None and guest.log_level:
+                await self._log_from(guest.log_level, timeout_s)
+            request = self._entered().session.send_request(
+                CallToolRequest(params=params), unfinished_or(CallToolResult), progress_callback=progress
+            )
+            return _plain(await self._within(request, timeout_s, f"the call of {tool}"))
+
+    async def _log_from(self, level: str, timeout_s: float) -> None:
+        """Have a server of the older era send log messages from `level` on; each client is told what it wants of them."""
+        from mcp_types import EmptyResult, SetLevelRequest, SetLevelRequestParams
+
+        client = self._entered()
+        if client.protocol_version in MODERN or "logging" not in self.capabilities or level not in LEVELS:
+            return
+        if LEVELS.index(level) < LEVELS.index(self._level):
+            self._level = level
+            wanted = SetLevelRequest(params=SetLevelRequestParams.model_validate({"level": level}))
+            await self._within(client.session.send_request(wanted, EmptyResult), timeout_s, "logging/setLevel")
 
     async def ask(
         self, method: str, params: dict[str, Any], timeout_s: float, *, guest: Guest | None = None, what: str = ""
@@ -132,8 +155,11 @@ class Session:
         stem = _READS[method]
         params_of = getattr(mcp_types, f"{stem}RequestParams", mcp_types.PaginatedRequestParams)
         wanted = getattr(mcp_types, f"{stem}Request")(params=params_of.model_validate(params))
-        request = self._entered().session.send_request(wanted, getattr(mcp_types, f"{stem}Result"))
-        return _plain(await self._within(request, timeout_s, what or method))
+        given = getattr(mcp_types, f"{stem}Result")
+        asks = method in ("prompts/get", "resources/read")
+        with self._company.joined(next(self._numbers), guest):
+            request = self._entered().session.send_request(wanted, unfinished_or(given) if asks else given)
+            return _plain(await self._within(request, timeout_s, what or method))
 
     async def close(self, *, hurry: bool = False) -> None:
         """End the conversation and wait until its process is gone. Safe to call again."""
@@ -165,7 +191,16 @@ class Session:
         info = Implementation(name="omega", version="1")
         with anyio.CancelScope() as self._scope:
             try:
-                async with Client(self._transport, cache=None, client_info=info, message_handler=self._notice) as client:
+                asides = Asides(self._company)
+                async with Client(
+                    self._transport,
+                    cache=None,
+                    client_info=info,
+                    message_handler=self._notice,
+                    sampling_callback=asides.sample,
+                    elicitation_callback=asides.elicit,
+                    logging_callback=asides.log,
+                ) as client:
                     await self._list(client)
                     self._client = client
                     self._ready.set_result(None)
@@ -190,25 +225,26 @@ class Session:
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
         from mcp.shared.exceptions import MCPError
 
-        tools = client.server_capabilities.tools
-        if tools is None or not tools.list_changed:
+        found = client.server_capabilities
+        tools, prompts, resources = (bool(each and each.list_changed) for each in (found.tools, found.prompts, found.resources))
+        if not (tools or prompts or resources):
             return
         try:
-            async with client.listen(tools_list_changed=True) as events:
-                async for _ in events:
-                    self._announced += 1
-                    self._told_of(["tools"])
+            async with client.listen(tools_list_changed=tools, prompts_list_changed=prompts, resources_list_changed=resources) as events:
+                async for each in events:
+                    kind = EVENTS.get(type(each).__name__, "tools")
+                    self._announced += kind == "tools"
+                    self._told_of([kind])
         except ListenNotSupportedError:
             return
         except (SubscriptionLost, MCPError):
             self._announced += 1  # from now on unheard changes are found when the list grows old
 
     async def _notice(self, message: IncomingMessage) -> None:
-        from mcp_types import ToolListChangedNotification
-
-        if isinstance(message, ToolListChangedNotification):
-            self._announced += 1
-            self._told_of(["tools"])
+        kind = CHANGED.get(getattr(message, "method", ""))
+        if kind is not None:
+            self._announced += kind == "tools"
+            self._told_of([kind])
 
     async def _list(self, client: Client) -> None:
         announced = self._announced  # a change announced while the list is on its way counts for the next one

@@ -13,45 +13,36 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
-import msgspec
-
+from omega.adapters.mcp.company import Company
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.guests import Guest
 from omega.adapters.mcp.http import Answer, HttpFault, Pool
 from omega.adapters.mcp.limits import Limits, quote
-from omega.adapters.mcp.passing import PREFIX
+from omega.adapters.mcp.messages import Lost, Refused, an_object, described, messages, read_message, read_result
+from omega.adapters.mcp.watching import Watching, updates_of
 from omega.kernel.errors import UpstreamError
 from omega.wire.jsonrpc import METHOD_NOT_FOUND, request
-from omega.wire.mcp.eras import HANDSHAKE, MODERN
-from omega.wire.mcp.headers import NAMED, argument_headers, encode_header, marked
-from omega.wire.sse import Reader, TooLarge
+from omega.wire.mcp.eras import HANDSHAKE, LEVELS, MODERN, UNSUPPORTED_VERSION
+from omega.wire.mcp.headers import NAMED, argument_headers, encode_header, unsound
+from omega.wire.sse import Reader
 
 NEWEST: Final = MODERN[0]
 SERVER_ERRORS: Final = range(500, 600)
 _META: Final = "io.modelcontextprotocol/"
 _INFO: Final = {"name": "omega", "version": "1"}
 _CHANGED: Final = {f"notifications/{kind}/list_changed": kind for kind in ("tools", "prompts", "resources")}
+_UPDATED: Final = "notifications/resources/updated"
 
+RETRY_S: Final = 1.0
+"""How long a stream that broke off is left alone before it is asked for again, where the server said nothing, in seconds."""
 
-class _Lost(Exception):
-    """The conversation cannot go on; the words say why. `sent`: the server may have heard the last request."""
-
-    def __init__(self, words: str, *, sent: bool = True) -> None:
-        super().__init__(words)
-        self.sent = sent
-
-
-class _Refused(Exception):
-    """The server answered with an error by the protocol, or with a status that means one."""
-
-    def __init__(self, code: int, message: str, status: int, data: Any = None) -> None:
-        super().__init__(message)
-        self.code, self.message, self.status, self.data = code, message, status, data
+LEAST_RETRY_S: Final = 0.01
+"""The shortest time between two such requests, in seconds, whatever the server says."""
 
 
 class HttpSession:
@@ -73,7 +64,10 @@ class HttpSession:
         self._listed_at = 0.0
         self._announced = self._listed_after = 0
         self._refreshing = asyncio.Lock()
-        self._watching: asyncio.Task[None] | None = None
+        self._watching = Watching(self._pool, limits.message_bytes, self._opening, self._told, self._missed)
+        self._level = "info"
+        self._company = Company()
+        self._hearing: set[asyncio.Task[None]] = set()
         self._tell: list[Callable[[HttpSession], None]] = []
         self._told_of: Callable[[Iterable[str]], None] = _nobody_asks
 
@@ -100,7 +94,7 @@ class HttpSession:
         except TimeoutError as error:
             await self.close()
             raise self._late("did not start", timeout_s) from error
-        except (HttpFault, _Lost, _Refused) as error:
+        except (HttpFault, Lost, Refused) as error:
             await self.close()
             raise UpstreamError(
                 "OMG-M001", f"{self.name} cannot be started: {self.quote(str(error))}", details={"server": self.name}
@@ -108,7 +102,11 @@ class HttpSession:
         except UpstreamError:
             await self.close()
             raise
-        self._watching = asyncio.create_task(self._watch(), name=f"mcp {self.name}")
+        if self.version != NEWEST:
+            self._watching.begin()
+            await self._watching.begun()
+        elif self._listed():
+            self._watching.begin()
 
     async def refresh(self, timeout_s: float) -> None:
         """List the tools again if the server announced a change or the list is old."""
@@ -131,7 +129,7 @@ class HttpSession:
         """Call `tool`; gives the result as it came. Raises what `ask` raises."""
         params = {"name": tool, "arguments": dict(arguments), **more, "_meta": dict(meta)}
         pinned = self.tools.get(tool)
-        extra = argument_headers(marked(pinned.input_schema), arguments) if pinned is not None and self.version == NEWEST else {}
+        extra = argument_headers(pinned.marks, arguments) if pinned is not None and self.version == NEWEST else {}
         return await self.ask("tools/call", params, timeout_s, guest=guest, headers=extra, what=f"the call of {tool}")
 
     async def ask(
@@ -154,9 +152,9 @@ class HttpSession:
     async def close(self, *, hurry: bool = False) -> None:
         """End the conversation. Safe to call again."""
         self._over = True
-        if self._watching is not None and not self._watching.done():
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in (*self._hearing,):
+            task.cancel()
+        await self._watching.close()
         if self._id and not hurry:
             with suppress(HttpFault, TimeoutError):
                 async with asyncio.timeout(self._limits.exit_s):
@@ -178,22 +176,32 @@ class HttpSession:
             try:
                 await self._shake_hands()
                 return
-            except _Refused as refusal:
+            except Refused as refusal:
                 if refusal.status in SERVER_ERRORS or refusal.status in (401, 403):
                     raise
             self.version = NEWEST  # it knows no handshake
         try:
-            found = await self._request("server/discover", {}, None, {})
-        except _Refused as refusal:
+            found = await self._discover()
+        except Refused as refusal:
             if refusal.status in SERVER_ERRORS or refusal.status in (401, 403):
                 raise
             await self._shake_hands()
             return
         versions = found.get("supportedVersions")
         if isinstance(versions, list) and NEWEST in versions:
-            self.capabilities = _object(found.get("capabilities"))
+            self.capabilities = an_object(found.get("capabilities"))
             return
         await self._shake_hands()
+
+    async def _discover(self) -> dict[str, Any]:
+        """What the server says of itself. One that refuses the revision and lists it all the same is asked once more."""
+        try:
+            return await self._request("server/discover", {}, None, {})
+        except Refused as refusal:
+            supported = an_object(refusal.data).get("supported")
+            if refusal.code != UNSUPPORTED_VERSION or not isinstance(supported, list) or NEWEST not in supported:
+                raise
+            return await self._request("server/discover", {}, None, {})
 
     async def _shake_hands(self) -> None:
         self.version = HANDSHAKE[0]
@@ -202,9 +210,9 @@ class HttpSession:
         found = await self._request("initialize", wanted, None, {})
         version = found.get("protocolVersion")
         if version not in HANDSHAKE:
-            raise _Lost(f"it speaks revision {str(version)[:40]!r}, which is not spoken here")
+            raise Lost(f"it speaks revision {str(version)[:40]!r}, which is not spoken here")
         self.version = str(version)
-        self.capabilities = _object(found.get("capabilities"))
+        self.capabilities = an_object(found.get("capabilities"))
         await self._notify("notifications/initialized", {})
 
     # -- one request
@@ -216,13 +224,13 @@ class HttpSession:
                 return await asking
         except TimeoutError as error:
             raise self._late(f"did not answer {what}", timeout_s) from error
-        except _Refused as refusal:
+        except Refused as refusal:
             words = self.quote(refusal.message)
             details: dict[str, Any] = {"server": self.name, "error_code": refusal.code, "message": words}
             if isinstance(refusal.data, dict) and len(json.dumps(refusal.data)) <= 4_096:
                 details["data"] = refusal.data
             raise UpstreamError("OMG-M007", f"{self.name} refused {what}: {words}", details=details) from refusal
-        except (HttpFault, _Lost) as error:
+        except (HttpFault, Lost) as error:
             self._end(str(error))
             raise UpstreamError(
                 "OMG-M002",
@@ -232,8 +240,16 @@ class HttpSession:
 
     async def _request(self, method: str, params: dict[str, Any], guest: Guest | None, headers: Mapping[str, str]) -> dict[str, Any]:
         if self._over:
-            raise _Lost(self._cause or "the conversation is over", sent=False)
+            raise Lost(self._cause or "the conversation is over", sent=False)
+        if guest is not None and guest.log_level and self.version != NEWEST:
+            await self._log_from(guest.log_level)
         number = next(self._ids)
+        with self._company.joined(number, guest):
+            return await self._exchanged(number, method, params, guest, headers)
+
+    async def _exchanged(
+        self, number: int, method: str, params: dict[str, Any], guest: Guest | None, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
         params = self._completed(params, number, guest)
         body = request(number, method, params)
         answer = await self._pool.ask("POST", body, {**self._own_headers(method, params), **headers})
@@ -244,19 +260,46 @@ class HttpSession:
             return await self._from_stream(answer, number, guest)
         text = await self._pool.whole(answer)
         if answer.status == 404 and self._id:
-            raise _Lost("it has forgotten the session", sent=False)
-        return _result(_message(text, answer.status), number, answer.status)
+            raise Lost("it has forgotten the session", sent=False)
+        return read_result(read_message(text, answer.status), number, answer.status)
 
     async def _from_stream(self, answer: Answer, number: int, guest: Guest | None) -> dict[str, Any]:
+        """The result at the end of a stream. One of the older era that breaks off is asked for again, from the last event that came."""
+        last_id, retry_ms = "", None
+        while True:
+            reader = Reader(self._limits.message_bytes)
+            found = await self._answer_in(answer, reader, number, guest)
+            if found is not None:
+                return read_result(found, number, 200)
+            last_id, retry_ms = reader.last_id or last_id, retry_ms if reader.retry_ms is None else reader.retry_ms
+            if not last_id or self.version == NEWEST:
+                raise Lost("the stream ended before the answer")
+            await asyncio.sleep(RETRY_S if retry_ms is None else max(retry_ms / 1_000, LEAST_RETRY_S))
+            answer = await self._pool.ask("GET", b"", self._own_headers("", {}) | {"Accept": "text/event-stream", "Last-Event-ID": last_id})
+            if answer.status != 200 or answer.kind != "text/event-stream":
+                self._pool.drop(answer)
+                raise Lost("it closed the stream before the answer, and does not go on with it")
+
+    async def _log_from(self, level: str) -> None:
+        """Have the server send log messages from `level` on. Clients share the conversation: each is told what it wants of them."""
+        if "logging" in self.capabilities and level in LEVELS and LEVELS.index(level) < LEVELS.index(self._level):
+            self._level = level
+            await self._request("logging/setLevel", {"level": level}, None, {})
+
+    async def _answer_in(self, answer: Answer, reader: Reader, number: int, guest: Guest | None) -> dict[str, Any] | None:
+        """The answer to request `number` on a stream; None for one that ended without it and can be asked for again."""
         pieces = self._pool.pieces(answer)
         try:
-            async for message in _messages(pieces, self._limits.message_bytes):
+            async for message in messages(pieces, reader):
                 if message.get("id") == number and "method" not in message:
-                    return _result(message, number, 200)
+                    return message
                 await self._heard(message, guest)
+        except HttpFault:
+            if not reader.last_id:
+                raise
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]
-        raise _Lost("the stream ended before the answer")
+        return None
 
     def _completed(self, params: dict[str, Any], number: int, guest: Guest | None) -> dict[str, Any]:
         meta = dict(params.get("_meta") or {})
@@ -297,7 +340,7 @@ class HttpSession:
     # -- what the server says by itself
 
     async def _heard(self, message: Mapping[str, Any], guest: Guest | None) -> None:
-        method, params = message.get("method"), _object(message.get("params"))
+        method, params = message.get("method"), an_object(message.get("params"))
         if not isinstance(method, str):
             return
         if "id" in message:
@@ -320,27 +363,58 @@ class HttpSession:
                 answer["error"] = {"code": METHOD_NOT_FOUND, "message": str(error.args[0]) if error.args else "the client cannot be asked"}
         await self._post(answer)
 
-    async def _watch(self) -> None:
-        """Learn of changed lists, where the server tells; otherwise the list is fetched again when it has grown old."""
-        listed = [kind for kind in _CHANGED.values() if _object(self.capabilities.get(kind)).get("listChanged")]
-        if not listed:
-            return
-        try:
-            if self.version == NEWEST:
-                params = self._completed({"notifications": {f"{kind}ListChanged": True for kind in listed}}, 0, None)
-                body = json.dumps({"jsonrpc": "2.0", "id": "changes", "method": "subscriptions/listen", "params": params}).encode()
-                answer = await self._pool.ask("POST", body, self._own_headers("subscriptions/listen", params))
-            else:
-                answer = await self._pool.ask("GET", b"", self._own_headers("", {}) | {"Accept": "text/event-stream"})
-            if answer.status != 200 or answer.kind != "text/event-stream":
-                self._pool.drop(answer)
-                return
-            async for message in _messages(self._pool.pieces(answer), self._limits.message_bytes):
-                if message.get("method") in _CHANGED:
-                    self._changed(_CHANGED[message["method"]])
-        except (HttpFault, _Lost):
-            pass
-        self._announced += 1  # the stream is over: what changes from here on is not announced, so look once more
+    def _listed(self) -> list[str]:
+        """The kinds of list whose changes the server tells of."""
+        return [kind for kind in _CHANGED.values() if an_object(self.capabilities.get(kind)).get("listChanged")]
+
+    def _opening(self) -> tuple[str, bytes, Mapping[str, str]]:
+        if self.version != NEWEST:
+            return "GET", b"", self._own_headers("", {}) | {"Accept": "text/event-stream"}
+        wanted: dict[str, Any] = {f"{kind}ListChanged": True for kind in self._listed()}
+        if self._watching.uris:
+            wanted["resourceSubscriptions"] = sorted(self._watching.uris)
+        params = self._completed({"notifications": wanted}, 0, None)
+        method = "subscriptions/listen"
+        return "POST", request(f"listen-{next(self._ids)}", method, params), self._own_headers(method, params)
+
+    def _told(self, message: Mapping[str, Any]) -> None:
+        """A message on the stream."""
+        method, params = message.get("method"), an_object(message.get("params"))
+        if method in _CHANGED:
+            self._changed(_CHANGED[method])
+        elif method == _UPDATED:
+            uri = str(params.get("uri", ""))
+            self._told_of([updates_of(self.name, each) for each in self._watching.uris if uri.startswith(each)])
+        elif self.version != NEWEST:
+            task = asyncio.create_task(self._heard_aside(message, self._company.meant(params)))
+            self._hearing.add(task)
+            task.add_done_callback(self._hearing.discard)
+
+    async def _heard_aside(self, message: Mapping[str, Any], guest: Guest | None) -> None:
+        with suppress(HttpFault, Lost, TimeoutError):  # the answer does not reach the server: its call ends as it may
+            await self._heard(message, guest)
+
+    def _missed(self) -> None:
+        """The stream was away for a while: everything may have changed."""
+        for kind in self._listed():
+            self._changed(kind)
+        self._told_of([updates_of(self.name, each) for each in self._watching.uris])
+
+    async def watch(self, uri: str, timeout_s: float) -> None:
+        """Be told of changes of the resource `uri` (`when_changed`, as `updates_of` names them) from now on. Raises what `ask` raises."""
+        if self.version != NEWEST:
+            await self.ask("resources/subscribe", {"uri": uri}, timeout_s)
+        self._watching.uris.add(uri)
+        if self.version == NEWEST:
+            await self._watching.renew()
+        else:
+            self._watching.begin()
+
+    async def unwatch(self, uri: str, timeout_s: float) -> None:
+        """Be told no more. Raises what `ask` raises."""
+        self._watching.uris.discard(uri)
+        if self.version != NEWEST:
+            await self.ask("resources/unsubscribe", {"uri": uri}, timeout_s)
 
     def _changed(self, kind: str) -> None:
         self._announced += kind == "tools"
@@ -359,6 +433,8 @@ class HttpSession:
                 raise self._nonsense("answers tools/list without tools")
             for each in offered:
                 tool = described(self.name, each)
+                if self.version == NEWEST and unsound(tool.input_schema):
+                    continue  # nobody could tell what its headers should say, so nobody may call it (SEP-2243)
                 if tool.name in tools or len(tools) >= self._limits.tools:
                     reason = "twice" if tool.name in tools else f"beyond the limit of {self._limits.tools} tools"
                     raise self._nonsense(f"lists {tool.name[:80]!r} {reason}")
@@ -380,29 +456,8 @@ class HttpSession:
         self._over, self._cause = True, self._cause or cause
 
 
-def described(server: str, tool: Any) -> ToolDescription:
-    """The description of a tool as a server sent it. Raises UpstreamError (OMG-M006) for what is none."""
-    given = tool if isinstance(tool, dict) else {}
-    name, schema, annotations = given.get("name"), given.get("inputSchema"), given.get("annotations")
-    texts = [given.get(key) or "" for key in ("title", "description")]
-    if isinstance(name, str) and name.startswith(PREFIX):
-        raise UpstreamError("OMG-M006", f"{server} lists {name[:80]!r}, a name that is kept for reads", details={"server": server})
-    if not isinstance(name, str) or not name or not isinstance(schema, dict) or not all(isinstance(text, str) for text in texts):
-        raise UpstreamError("OMG-M006", f"{server} lists something that is no tool by the protocol", details={"server": server})
-    known = {key: value for key, value in annotations.items() if value is not None} if isinstance(annotations, dict) else {}
-    made = ToolDescription(server, name, texts[0], texts[1], schema, given.get("outputSchema"), known)
-    try:
-        _ = made.digest
-    except ValueError as error:
-        raise UpstreamError("OMG-M006", f"{server}/{name[:80]} has a description that is not JSON", details={"server": server}) from error
-    return made
-
-
 def _nobody_asks(kinds: Iterable[str]) -> None:
     """Nobody wants to know of changes."""
-
-
-_decode = msgspec.json.Decoder().decode
 
 
 def _pool(name: str, url: str, headers: Mapping[str, str], limits: Limits) -> Pool:
@@ -410,48 +465,3 @@ def _pool(name: str, url: str, headers: Mapping[str, str], limits: Limits) -> Po
         return Pool(url, headers, limits.message_bytes)
     except HttpFault as error:
         raise UpstreamError("OMG-M001", f"{name} cannot be started: {error}", details={"server": name}) from error
-
-
-async def _messages(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[dict[str, Any]]:
-    """The messages of an event stream. Raises _Lost for an event that is too large."""
-    reader = Reader(limit)
-    async for piece in pieces:
-        try:
-            events = reader.feed(piece)
-        except TooLarge as error:
-            raise _Lost(str(error)) from error
-        for each in events:
-            message = _parsed(each.data)
-            if isinstance(message, dict):
-                yield message
-
-
-def _message(text: bytes, status: int) -> dict[str, Any]:
-    found = _parsed(text)
-    if isinstance(found, dict) and ("result" in found or "error" in found):
-        return found
-    if status == 200:
-        raise _Lost("it answered with something that is no message by the protocol")
-    raise _Refused(0, f"status {status}", status)
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def _result(message: Mapping[str, Any], number: int, status: int) -> dict[str, Any]:
-    error = message.get("error")
-    if isinstance(error, dict):
-        code = error.get("code")
-        raise _Refused(code if isinstance(code, int) else 0, str(error.get("message", ""))[:2_000], status, error.get("data"))
-    result = message.get("result")
-    if message.get("id") != number or not isinstance(result, dict):
-        raise _Lost("it answered with something that is no message by the protocol")
-    return result
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -26,15 +26,18 @@ Secrets = Callable[[str], str | None]
 
 
 class Transport(StrEnum):
-    """How a server is spoken to: over the standard streams of a process we start, or over streamable HTTP."""
+    """How a server is spoken to: over the standard streams of a process we start, over streamable HTTP, or as plain requests to an
+    interface that an OpenAPI document describes."""
 
     STDIO = "stdio"
     HTTP = "http"
+    OPENAPI = "openapi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """One MCP server. `argv`, `env`, `cwd` belong to stdio, `url` and `headers` to HTTP.
+    """One MCP server. `argv`, `env`, `cwd` belong to stdio, `url` and `headers` to HTTP; `api` is what was read of an interface
+    (`omega.host.openapi`), whose `url` is where it is served.
 
     The values of `env` and `headers` are references: `env:NAME` stands for the environment variable NAME at the moment of the
     launch, `user:NAME` for the secret NAME of whoever calls, `plain:TEXT` for TEXT itself; a scheme may precede them (`Bearer env:TOKEN`).
@@ -51,6 +54,7 @@ class Upstream:
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = START_TIMEOUT_S
+    api: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problem = _problem(self)
@@ -65,7 +69,8 @@ class Upstream:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain data; holds references, no secret."""
-        return {
+        more = {"api": dict(self.api)} if self.api else {}
+        return more | {
             "name": self.name,
             "transport": self.transport.value,
             "argv": list(self.argv),
@@ -92,6 +97,7 @@ class Upstream:
                 url=_text(data.get("url", "")),
                 headers=_texts(data.get("headers", {})),
                 timeout_s=float(data.get("timeout_s", START_TIMEOUT_S)),
+                api=dict(data.get("api", {})),
             )
         except KeyError as error:
             raise InputError("OMG-I001", f"tool server record: field {error.args[0]} is missing") from error
@@ -159,6 +165,8 @@ def _problem(upstream: Upstream) -> str:
             parts = _REFERENCE.fullmatch(reference)
             if parts is None or (parts["kind"] != "plain" and _VARIABLE.fullmatch(parts["rest"]) is None):
                 return f"{kind} {key} must be given as env:NAME, user:NAME or plain:TEXT"
+    if upstream.api and upstream.transport is not Transport.OPENAPI:
+        return "operations belong to an interface that is described by OpenAPI"
     return _stdio_problem(upstream) if upstream.transport is Transport.STDIO else _http_problem(upstream)
 
 

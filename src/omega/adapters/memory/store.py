@@ -275,6 +275,13 @@ class MemoryStore(Listing):
         """All documents of a kind as (name, body), sorted by name."""
         return sorted((name, body) for (held, name), body in self._durable.documents.items() if held == kind)
 
+    def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool:
+        """Store a document in the very place of `was` (None: of none); whether that was still there."""
+        if self.document(kind, name) != was:
+            return False
+        self.put_document(kind, name, body, at_us)
+        return True
+
     def drop_document(self, kind: str, name: str) -> bool:
         """Remove a document; whether there was one."""
         return self._durable.documents.pop((kind, name), None) is not None

@@ -11,7 +11,6 @@ what it cost        tokens by the provider's own count, if it can be true; money
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,13 @@ from typing import Any, Final
 
 from omega.adapters.models.allowances import Account, Allowance, Counts, Ledger, Purse, limits_of
 from omega.adapters.models.client import ANSWER_LIMIT, Client, failed, show_whole
+from omega.adapters.models.foretelling import conversation, highest, size_of
 from omega.adapters.models.health import Health
 from omega.adapters.models.memory import AnswerMemory, digest_of
 from omega.adapters.models.prices import Cost, PriceBook
 from omega.adapters.models.provider import Provider, configured
 from omega.adapters.models.registry import Caching, Candidate, Registry
-from omega.adapters.models.said import Said, Usage, counted, estimated, given_bytes
+from omega.adapters.models.said import Said, Usage, counted, given_bytes
 from omega.kernel.budget import Spent
 from omega.kernel.effects import ModelCall, Receipt, Request
 from omega.kernel.errors import InputError, UpstreamError
@@ -114,6 +114,12 @@ class ModelEffector:
             return await self._chat(asked, request)
         return await self._text(asked, request)
 
+    async def foretell(self, tenant: str, request: Request) -> Receipt:
+        """What the request can come to at most; see `kernel.ports.Foretelling`. Raises InputError (OMG-X002, OMG-M009)."""
+        self._around.refresh()
+        await self._have_prices()
+        return highest(self.registry, tenant, request, lambda candidate, usage: self._cost(candidate, "", usage).micros)
+
     async def _have_prices(self) -> None:
         if not self.prices.ready:
             await asyncio.to_thread(self.prices.load)
@@ -141,9 +147,7 @@ class ModelEffector:
     # -- asking
 
     async def _text(self, asked: _Asked, call: ModelCall) -> tuple[str, Receipt]:
-        messages = ({"role": "system", "content": call.instructions}, {"role": "user", "content": call.prompt})
-        chat = Chat(model=call.model, messages=messages, max_tokens=call.max_tokens, timeout_s=call.timeout_s)
-        reply, receipt = await self._chat(asked, chat, whole=True)
+        reply, receipt = await self._chat(asked, conversation(call), whole=True)
         return str(reply["text"]), receipt
 
     async def _chat(self, asked: _Asked, chat: Chat, *, whole: bool = False) -> tuple[dict[str, Any], Receipt]:
@@ -175,6 +179,8 @@ class ModelEffector:
             except UpstreamError as error:
                 now = time.monotonic()
                 self.health.failed(candidate, now)
+                if asked.extra != Spent():
+                    error.details["used"] = {"cost_micros": asked.extra.cost_micros, "tokens": asked.extra.tokens}
                 if number == len(candidates) or not error.details.get("elsewhere") or now >= until:
                     raise
                 asked.tried.append({"model": candidate.name, "code": error.code, "cause": error.cause})
@@ -185,7 +191,7 @@ class ModelEffector:
 
     async def _one(self, asked: _Asked, chat: Chat, candidate: Candidate, *, whole: bool, left_s: float) -> Said:
         """Ask one model within what is allowed."""
-        most = Usage(input=estimated(_size(chat)), output=chat.max_tokens)
+        most = Usage(input=size_of(chat), output=chat.max_tokens)
         limits, wanted = self._hold(asked, candidate, most)
         used = Spent()
         limit_s = min(candidate.timeout_s, left_s)
@@ -193,14 +199,19 @@ class ModelEffector:
             async with asyncio.timeout(limit_s):
                 said, came, went = await self._client.chat(candidate.provider, chat)
             asked.bytes_in, asked.bytes_out = asked.bytes_in + came, asked.bytes_out + went
-            usage = said.usage = counted(said.usage, sent=_size(chat), given=given_bytes(said))
+            usage = said.usage = counted(said.usage, sent=size_of(chat), given=given_bytes(said))
             used = Spent(self._cost(candidate, said.version, usage).micros or 0, usage.total, 1)
         except TimeoutError as error:
             raise failed(candidate.provider, f"did not answer within {limit_s:.3g} s", elsewhere=True) from error
         finally:
             self._purse.settle(limits, wanted, used)
         if whole:
-            _check_whole(candidate.provider, said)
+            try:
+                _check_whole(candidate.provider, said)
+            except UpstreamError:  # half an answer is paid for all the same
+                asked.extra += used
+                asked.unpriced |= self._cost(candidate, said.version, usage).micros is None
+                raise
         return said
 
     async def _embed(self, asked: _Asked, embed: Embed) -> tuple[dict[str, Any], Receipt]:
@@ -211,7 +222,7 @@ class ModelEffector:
         candidate = self._ordered(found, order)[0]  # vectors of two models do not compare, so there is no second choice
         question = replace(embed, texts=[str(self._around.redact(text)) for text in embed.texts]) if candidate.redact else embed
         size = sum(len(text.encode("utf-8", "replace")) for text in question.texts)
-        limits, wanted = self._hold(asked, candidate, Usage(input=estimated(size)))
+        limits, wanted = self._hold(asked, candidate, Usage(input=max(1, size)))
         used = Spent()
         limit_s = min(candidate.timeout_s, embed.timeout_s)
         try:
@@ -243,7 +254,8 @@ class ModelEffector:
         alike = self._memory.digest(asked.tenant, {**named, "before": list(chat.messages[:-1]), "last": last})
         question = Embed(model=caching.embedding, texts=(chat.messages[-1]["content"],), timeout_s=chat.timeout_s)
         found, receipt = await self._embed(asked, question)
-        asked.extra, asked.unpriced = Spent(receipt.cost_micros, receipt.tokens), not receipt.priced
+        asked.extra += Spent(receipt.cost_micros, receipt.tokens)
+        asked.unpriced |= not receipt.priced
         vector = found["vectors"][0]
         reply = self._memory.alike(asked.tenant, alike, vector, caching.similarity, self._now_s())
         return _Memory(digest, reply, "semantic", alike, vector)
@@ -344,10 +356,6 @@ class _Memory:
     how: str
     alike: bytes = b""
     vector: Sequence[float] = ()
-
-
-def _size(chat: Chat) -> int:
-    return len(json.dumps([list(chat.messages), (chat.options or {}).get("tools")]).encode())
 
 
 def _check_whole(provider: Provider, said: Said) -> None:

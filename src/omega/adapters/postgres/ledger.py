@@ -191,13 +191,14 @@ class Ledger:
     """One transaction at a time on the writer's connection; used by the writer's task alone."""
 
     def __init__(
-        self, connection: Connection, *, owner: str, sequencer: Sequencer, now_us: Callable[[], int], room: partitions.Room
+        self, connection: Connection, *, owner: str, sequencer: Sequencer, now_us: Callable[[], int], room: partitions.Room, lease_us: int
     ) -> None:
         self._connection = connection
         self._prepared: dict[str, Any] = {}
         self._owner = owner
         self._sequencer = sequencer
         self._now_us = now_us
+        self._lease_us = lease_us
         self._turns = Turns(self._fetch)
         self._orphans: dict[str, OmegaError] = {}
         self._room = room
@@ -369,7 +370,7 @@ class Ledger:
 
     async def _create(self, births: dict[str, Batch]) -> list[Any]:
         lines = [
-            born(batch, batch.head, owner=self._owner, at_us=batch.head.at_us or self._now_us())
+            born(batch, batch.head, owner=self._owner, at_us=batch.head.at_us or self._now_us(), lease_us=self._lease_us)
             for batch in births.values()
             if batch.head is not None
         ]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -236,9 +237,26 @@ def _words(error: BaseException) -> str:
     """The error in one line, with its SQLSTATE; never with the address, which holds a password, nor with values (they are in DETAIL)."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
+    tls = _tls_words(error)
+    if tls:
+        return tls
     state = getattr(error, "sqlstate", None)
     if state is not None:
         return f"{getattr(error, 'message', None) or type(error).__name__} ({state})".lower()
     if isinstance(error, OSError):
         return (error.strerror or type(error).__name__).lower()
     return type(error).__name__
+
+
+def _tls_words(error: BaseException) -> str:
+    """What went wrong with TLS, as the address asks for it (sslmode and its kin); empty where it was something else."""
+    text = str(error).lower()
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message.lower()}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS connection came about: {(error.reason or type(error).__name__).lower().replace('_', ' ')}"
+    if isinstance(error, ConnectionError) and "ssl" in text:  # asyncpg, when the server answers the request for TLS with no
+        return "the address asks for TLS (sslmode), and the server offers none"
+    if isinstance(error, ValueError | library().InterfaceError) and ("ssl" in text or "certificate" in text):
+        return "the TLS options of the address cannot be used: sslmode, sslrootcert, sslcert, sslkey"
+    return ""

@@ -39,6 +39,8 @@ _PUT = (
     "INSERT INTO documents (kind, name, body, at_us) VALUES ($1, $2, $3, $4)"
     " ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body, at_us = excluded.at_us"
 )
+_SWAP = "UPDATE documents SET body = $3, at_us = $4 WHERE kind = $1 AND name = $2 AND body = $5 RETURNING 1"
+_FIRST = "INSERT INTO documents (kind, name, body, at_us) VALUES ($1, $2, $3, $4) ON CONFLICT (kind, name) DO NOTHING RETURNING 1"
 
 
 class Records(Listing):
@@ -163,6 +165,11 @@ class Correspondence(Records):
     def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None:
         """Store a document in place of the one of that name."""
         self._ask(_PUT, *document_values(kind, name, body, at_us))
+
+    def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool:
+        """Store a document in the very place of `was` (None: of none); whether that was still there. One statement, so one of two wins."""
+        values = document_values(kind, name, body, at_us)
+        return bool(self._ask(_FIRST, *values) if was is None else self._ask(_SWAP, *values, was))
 
     def drop_document(self, kind: str, name: str) -> bool:
         """Remove a document; whether there was one."""

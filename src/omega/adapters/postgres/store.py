@@ -88,7 +88,7 @@ class PostgresStore(Desk, Correspondence):
         session = Session(dsn, f"omega reads {owner}", on_connect=_listener(hint))
         try:
             connection, room = link.run(_enter(dsn, owner, now_us, span, lease_us))
-            ledger = Ledger(connection, owner=owner, sequencer=sequencer, now_us=now_us, room=room)
+            ledger = Ledger(connection, owner=owner, sequencer=sequencer, now_us=now_us, room=room, lease_us=lease_us)
             try:
                 link.run(session.within(schema.check))
                 link.run(_prepared(ledger))

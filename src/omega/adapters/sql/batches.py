@@ -7,7 +7,7 @@ from omega.kernel.journal import MAX_PAYLOAD, MAX_POSITION, Status
 from omega.kernel.ports import Batch
 
 CREATED_LEASE_US = 60_000_000
-"""How long the maker of an execution owns it before it renews, in microseconds."""
+"""How long the maker of an execution owns it before it renews, in microseconds, where nobody else can."""
 
 SEAL_OVERHEAD = 1 << 10
 """Bytes by which a sealed payload may exceed MAX_PAYLOAD: nonce, tag and header of the seal."""

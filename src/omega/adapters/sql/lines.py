@@ -33,8 +33,8 @@ _SET_WHEN_NAMED = ("flow", "version", "principal", "target", "digest")
 _EXACT = ("tenant", "flow", "digest", "queue", "key", "principal", "parent")
 
 
-def born(batch: Batch, head: Head, *, owner: str, at_us: int) -> Line:
-    """The line of a new execution. Its maker owns it when it is running: one that is queued waits for a worker."""
+def born(batch: Batch, head: Head, *, owner: str, at_us: int, lease_us: int = CREATED_LEASE_US) -> Line:
+    """The line of a new execution. Its maker owns it for `lease_us` when it is running: one that is queued waits for a worker."""
     running = head.status == Status.RUNNING
     return Line(
         execution=batch.execution,
@@ -46,7 +46,7 @@ def born(batch: Batch, head: Head, *, owner: str, at_us: int) -> Line:
         target=head.target,
         epoch=batch.epoch,
         owner=owner if running else "",
-        lease_us=at_us + CREATED_LEASE_US if running else 0,
+        lease_us=at_us + lease_us if running else 0,
         started_us=at_us,
         updated_us=at_us,
         digest=head.digest,

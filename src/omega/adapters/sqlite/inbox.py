@@ -19,6 +19,8 @@ from omega.adapters.sqlite.schema import open_writing, opening_error
 POST = "INSERT INTO inbox (execution, verb, body, at_us) VALUES (?, ?, ?, ?)"
 SETTLE = "DELETE FROM inbox WHERE number = ?"
 PUT = "INSERT OR REPLACE INTO documents (kind, name, body, at_us) VALUES (?, ?, ?, ?)"
+SWAP = "UPDATE documents SET body = ?, at_us = ? WHERE kind = ? AND name = ? AND body = ?"
+FIRST = "INSERT OR IGNORE INTO documents (kind, name, body, at_us) VALUES (?, ?, ?, ?)"
 DROP = "DELETE FROM documents WHERE kind = ? AND name = ?"
 
 
@@ -46,6 +48,10 @@ class SqliteInbox:
         """Store a document in place of the one of that name."""
         self._run(PUT, document_values(kind, name, body, at_us))
 
+    def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool:
+        """Store a document in the very place of `was` (None: of none); whether that was still there."""
+        return self._run(*swapping(kind, name, was, body, at_us)).rowcount > 0
+
     def drop_document(self, kind: str, name: str) -> bool:
         """Remove a document; whether there was one."""
         return self._run(DROP, (kind, name)).rowcount > 0
@@ -65,3 +71,9 @@ class SqliteInbox:
             return self._connection.execute(sql, values)
         except sqlite3.Error as error:
             raise opening_error(error, self.folder) from error
+
+
+def swapping(kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> tuple[str, tuple[Any, ...]]:
+    """The statement, and its values, that store a document in the place of `was`. Raises FlowError (OMG-R003) for one that is too large."""
+    values = document_values(kind, name, body, at_us)
+    return (FIRST, values) if was is None else (SWAP, (body, at_us, kind, name, was))

@@ -313,6 +313,10 @@ class Ledger:
         """One statement of the inbox or the documents inside the transaction; gives the last row id."""
         return self._execute(sql, values).lastrowid or 0
 
+    def change(self, sql: str, values: tuple[Any, ...]) -> int:
+        """One statement of the documents inside the transaction; gives how many it changed."""
+        return self._execute(sql, values).rowcount
+
     def _admit(self, batch: Batch) -> Fence:
         head = batch.head
         if head is not None and head.create:

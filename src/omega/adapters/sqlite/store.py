@@ -105,6 +105,11 @@ class SqliteStore(Desk, Records):
         values = document_values(kind, name, body, at_us)
         self._wait(lambda ledger: ledger.run(inbox.PUT, values))
 
+    def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool:
+        """Store a document in the very place of `was` (None: of none); whether that was still there."""
+        statement = inbox.swapping(kind, name, was, body, at_us)
+        return int(self._wait(lambda ledger: ledger.change(*statement))) > 0
+
     def drop_document(self, kind: str, name: str) -> bool:
         """Remove a document; whether there was one."""
         there = self.document(kind, name) is not None

@@ -1,6 +1,8 @@
 """Tables on PostgreSQL, in the schema of the records: one transaction per call, bound to one tenant by `omega.tenant`.
 
-Row-level security binds the owner of the tables too (FORCE), and a transaction that names no tenant sees nothing. A transaction that lost a
+Row-level security binds the owner of the tables too (FORCE), and a transaction that names no tenant sees nothing. Nothing else keeps
+tenants apart here, so a role that no policy binds (a superuser, one with BYPASSRLS), or a table that somebody has taken out from under the
+lock, is refused before anything is read. A transaction that lost a
 race for a lock, or for the note of its step, is tried again: the second time it finds what the first one noted.
 """
 
@@ -29,6 +31,11 @@ MAKING = 0x4F4D4547_0003
 
 _RETRIED = ("40001", "40P01", "55P03", "23505")
 _BIND = "SELECT set_config('omega.tenant', $1, true)"
+
+_ROLE = "SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+_LOCKED = "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = to_regclass($1)"
+_ROLE_ADVICE = "connect as a role made with NOSUPERUSER NOBYPASSRLS, see docs/stores.md"
+_TABLE_ADVICE = "find out who changed it, then ALTER TABLE ... ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
 
 T = TypeVar("T")
 
@@ -107,8 +114,26 @@ class PostgresTables:
 
 
 def _made(connection: sa.Connection, schema: Schema) -> None:
+    _check_role(connection)
     connection.exec_driver_sql("SELECT pg_advisory_xact_lock($1)", (MAKING,))
     shape.made(connection, schema)
+    _check_locks(connection)
+
+
+def _check_role(connection: sa.Connection) -> None:
+    """Raise StorageError (OMG-S007) for a role that row-level security does not bind (PostgreSQL, 5.9)."""
+    role, exempt = connection.exec_driver_sql(_ROLE).one()
+    if exempt:
+        cause = f"the role {role} is beyond row-level security, which alone keeps tenants apart in these tables"
+        raise StorageError("OMG-S007", cause, advice=_ROLE_ADVICE, details={"role": role})
+
+
+def _check_locks(connection: sa.Connection) -> None:
+    """Raise StorageError (OMG-S007) where a table of features is not under a lock that binds its owner too."""
+    open_ones = [name for name in shape.tables_of(connection) if not connection.exec_driver_sql(_LOCKED, (name,)).scalar()]
+    if open_ones:
+        cause = f"row-level security is not forced on {', '.join(open_ones[:5])}"
+        raise StorageError("OMG-S007", cause, advice=_TABLE_ADVICE, details={"tables": open_ones})
 
 
 def _state(error: sa.exc.DBAPIError) -> str:

@@ -40,11 +40,14 @@ class Deliver(Request):
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where a webhook goes, with which secret, and into which private networks it may."""
+    """Where a webhook goes, with which secret, and into which private networks it may. Without a secret it is not signed: its receiver
+    knows it by `headers` that it asked for. `media` is the type of the body."""
 
     url: str
     secret: str = field(repr=False)
     allowed: Sequence[Network] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    media: str = "application/cloudevents+json"
 
 
 Find = Callable[[str, str], Receiver]
@@ -68,20 +71,24 @@ class WebhookEffector:
         permit.spend(self.port)
         if not isinstance(request, Deliver):
             raise InputError("OMG-I001", f"webhooks are delivered, there is no {type(request).__name__}")
-        receiver = self._find(permit.tenant, request.hook)
-        checked_url(receiver.url, receiver.allowed)
-        body = json.dumps(dict(request.document), separators=(",", ":"), sort_keys=True).encode()
-        if len(body) > MAX_BODY:
-            raise InputError("OMG-I001", f"a webhook carries at most {MAX_BODY:,} bytes")
-        headers = sign(receiver.secret, request.id, self._now_us() // 1_000_000, body)
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                status = await _post(receiver, body, headers)
-        except TimeoutError:
-            raise _failed(request.hook, f"did not answer within {TIMEOUT_S:.0f} s", sent=True) from None
-        if not 200 <= status < 300:
-            raise _failed(request.hook, f"answered with status {status}", sent=True, status=status)
-        return status, Receipt(bytes_out=len(body))
+        return await send(self._find(permit.tenant, request.hook), request, self._now_us() // 1_000_000)
+
+
+async def send(receiver: Receiver, request: Deliver, now_s: int) -> tuple[int, Receipt]:
+    """Post the document of `request` to `receiver`, once; the status, which is 2xx. Raises what `WebhookEffector.perform` raises."""
+    checked_url(receiver.url, receiver.allowed)
+    body = json.dumps(dict(request.document), separators=(",", ":"), sort_keys=True).encode()
+    if len(body) > MAX_BODY:
+        raise InputError("OMG-I001", f"a webhook carries at most {MAX_BODY:,} bytes")
+    signed = sign(receiver.secret, request.id, now_s, body) if receiver.secret else {}
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            status = await _post(receiver, body, {**receiver.headers, **signed})
+    except TimeoutError:
+        raise _failed(request.hook, f"did not answer within {TIMEOUT_S:.0f} s", sent=True) from None
+    if not 200 <= status < 300:
+        raise _failed(request.hook, f"answered with status {status}", sent=True, status=status)
+    return status, Receipt(bytes_out=len(body))
 
 
 async def _post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
@@ -104,7 +111,7 @@ async def _post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> 
             """Nothing is held."""
 
     connector = aiohttp.TCPConnector(resolver=Looking(), use_dns_cache=False, force_close=True)
-    lines = {**headers, "content-type": "application/cloudevents+json", "user-agent": "omega-webhooks/1"}
+    lines = {**headers, "content-type": receiver.media, "user-agent": "omega-webhooks/1"}
     try:
         async with (
             aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False) as http,

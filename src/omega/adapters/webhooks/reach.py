@@ -1,37 +1,17 @@
-"""Which addresses may be reached: what the whole internet can reach, and the networks that somebody allowed on purpose.
-
-An address that somebody else chose must not lead to what only this machine can reach (a database, a metadata service): against that a look
-at the name is not enough, because a name may resolve to anything and to something else a moment later. So every address that a name gives
-is looked at, and the connection is made to one of those that were looked at.
-"""
+"""Which addresses a webhook may be sent to, as far as the text says; what it leads to is looked at in `omega.adapters.net.reach`."""
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import socket
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from omega.kernel.errors import Denied, InputError
+from omega.adapters.net.reach import MAX_ADDRESSES, Address, Network, literal, may_reach, networks, not_allowed, resolved
+from omega.kernel.errors import InputError
+
+__all__ = ["MAX_ADDRESSES", "MAX_URL", "Address", "Network", "checked_url", "may_reach", "networks", "not_allowed", "resolved"]
 
 MAX_URL: Final = 2_048
-MAX_ADDRESSES: Final = 16
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv4 behind a translator (RFC 6052): the last four bytes are the address that is meant."""
-
-
-def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Networks as `10.0.0.0/8`. Raises InputError (OMG-I001)."""
-    try:
-        return tuple(ipaddress.ip_network(text) for text in texts)
-    except ValueError as error:
-        raise InputError("OMG-I001", "a network is written as 10.0.0.0/8") from error
 
 
 def checked_url(url: str, allowed: Sequence[Network] = ()) -> str:
@@ -45,53 +25,11 @@ def checked_url(url: str, allowed: Sequence[Network] = ()) -> str:
         raise InputError("OMG-I001", "that is no address of a webhook", advice="write it as https://HOST/PATH, without a name or password")
     if not host.isascii() or "%" in host:  # other digits and dots are read as these by some: only one reading may remain
         raise InputError("OMG-I001", "the host of a webhook is written in ASCII", advice="write an international name as punycode")
-    literal = _literal(host)
-    if literal is not None and not may_reach(literal, allowed):
+    address = literal(host)
+    if address is not None and not may_reach(address, allowed):
         raise not_allowed()
     if parts.scheme == "http" and not allowed:
         raise InputError(
             "OMG-I001", "events are sent over https, or within a network that was allowed", advice="write it as https://HOST/PATH"
         )
     return url
-
-
-def may_reach(address: Address, allowed: Sequence[Network]) -> bool:
-    """Whether a connection may be made to `address`."""
-    meant = _meant(address)
-    if any(meant.version == each.version and meant in each for each in allowed):
-        return True
-    return meant.is_global and not meant.is_multicast
-
-
-async def resolved(host: str, port: int, allowed: Sequence[Network]) -> list[dict[str, Any]]:
-    """The addresses of `host` that a connection may be made to, as aiohttp takes them. Raises Denied (OMG-P011) when any of them may not
-    be reached, OSError when the name is not known."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    hosts = []
-    for family, _, protocol, _, place in found[:MAX_ADDRESSES]:
-        if not may_reach(ipaddress.ip_address(str(place[0]).partition("%")[0]), allowed):
-            raise not_allowed()
-        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        hosts.append({"hostname": host, "host": place[0], "port": place[1], "family": family, "proto": protocol, "flags": flags})
-    return hosts
-
-
-def not_allowed() -> Denied:
-    """The refusal, which does not say what lies there."""
-    return Denied("OMG-P011", "the address lies on this machine or in a private network")
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _meant(address: Address) -> Address:
-    """The address that is reached by `address`: an IPv4 one may be wrapped in an IPv6 one."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address in _TRANSLATED:
-            return ipaddress.IPv4Address(address.packed[12:])
-        return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None) or address
-    return address

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from omega.contracts.remembering import DAYS, MAX_DAYS, Conversation
 from omega.kernel.agents import MAX_TOKENS, MAX_TOOLS, MAX_TURNS
 from omega.kernel.roster import RELEVANT
 
@@ -17,6 +18,9 @@ MAX_TEAM = 16
 
 MAX_ROUNDS = 8
 """Most rounds of a debate."""
+
+MAX_REMEMBERED = 100
+"""Most turns of a conversation, and most notes, that an agent is told at once."""
 
 NAME = r"[a-z][a-z0-9_-]{0,63}"
 
@@ -33,9 +37,19 @@ class Limits(_Strict):
     calls: int | None = Field(default=None, ge=1)
 
 
+class Memory(_Strict):
+    """What an agent is told of what it remembers: the latest `turns` of a conversation (a task or an answer each), and the `notes` that a
+    task speaks of; a turn is kept for so many `days`."""
+
+    turns: int = Field(default=20, ge=0, le=MAX_REMEMBERED)
+    notes: int = Field(default=5, ge=0, le=MAX_REMEMBERED)
+    days: float = Field(default=DAYS, gt=0, le=MAX_DAYS)
+
+
 class Card(_Strict):
     """One version of an agent. `model` is a model or a route; `tools` are `server/tool`; `output` a JSON Schema that the answer fits (none:
-    a text); `capabilities` what it says it is good at, in a few words each; `max_input` the longest task that it takes, in characters."""
+    a text); `capabilities` what it says it is good at, in a few words each; `max_input` the longest task that it takes, in characters; with
+    no `memory` each task is its first. One with `own_host` runs elsewhere, by whatever means, and answers what it is asked."""
 
     name: str = Field(pattern=f"^{NAME}$")
     version: str = Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}(-[0-9A-Za-z.-]{1,40})?$")
@@ -50,6 +64,8 @@ class Card(_Strict):
     max_tokens: int = Field(default=2_000, ge=1, le=MAX_TOKENS)
     max_input: int = Field(default=MAX_TASK, ge=1, le=MAX_TASK)
     limits: Limits = Limits()
+    memory: Memory | None = None
+    own_host: bool = False
 
 
 class Named(_Strict):
@@ -94,10 +110,11 @@ class Entry(BaseModel):
 
 
 class Job(_Strict):
-    """A task for one agent."""
+    """A task for one agent; in a `conversation` of the caller's own, for one with memory."""
 
     agent: str = Field(pattern=f"^{NAME}$")
     task: str = Field(max_length=MAX_TASK)
+    conversation: Conversation = ""
 
 
 class Done(BaseModel):

@@ -49,31 +49,31 @@ class Agents:
         found: list[Volunteer] = await ctx.call(teams.volunteers, call)
         return found
 
-    @method(needs=WORKING, example={"agent": "triage", "task": "sort this ticket"})
+    @method(effect="idempotent", needs=WORKING, example={"agent": "triage", "task": "sort this ticket"})
     async def run(self, ctx: Context, job: Job) -> Done:
         """Have one agent do a task."""
         done: Done = await ctx.call(teams.work, job)
         return done
 
-    @method(needs=WORKING, example={"task": "plan a release", "agents": ["triage"]})
+    @method(effect="idempotent", needs=WORKING, example={"task": "plan a release", "agents": ["triage"]})
     async def coordinate(self, ctx: Context, team: Team) -> Joint:
         """Split a task among agents, and put what they say together."""
         joint: Joint = await ctx.call(teams.coordinate, team)
         return joint
 
-    @method(needs=WORKING, example={"task": "plan a release", "agents": ["triage"]})
+    @method(effect="idempotent", needs=WORKING, example={"task": "plan a release", "agents": ["triage"]})
     async def supervise(self, ctx: Context, team: Team) -> Joint:
         """Have a leader do a task with agents as its tools."""
         joint: Joint = await ctx.call(teams.supervise, team)
         return joint
 
-    @method(needs=WORKING, example={"task": "is it urgent?", "agents": ["triage"]})
+    @method(effect="idempotent", needs=WORKING, example={"task": "is it urgent?", "agents": ["triage"]})
     async def debate(self, ctx: Context, question: Debate) -> Joint:
         """Have agents argue about a question, and a judge decide."""
         joint: Joint = await ctx.call(teams.debate, question)
         return joint
 
-    @method(needs=WORKING, example={"task": "sort this ticket"})
+    @method(effect="idempotent", needs=WORKING, example={"task": "sort this ticket"})
     async def swarm(self, ctx: Context, task: Swarm) -> Joint:
         """Have whoever takes a task to be theirs answer it; what most say counts."""
         joint: Joint = await ctx.call(teams.swarm, task)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from omega.contracts.events import ModelLoaded
+from omega.contracts.publishing import tell
 from omega.features.models.evaluation import METRICS, digest
 from omega.features.models.model import Case, Kept, Kind, Message, Question, Reply, Texts, Trial, Vectors, Verdict, Which
 from omega.kernel.context import Context
@@ -70,6 +72,8 @@ class Models:
         if record.kind in _TENANTS_OWN and not plays(ctx.scope, (OPERATOR, "owner", "admin")):
             raise Denied("OMG-W001", f"the {record.kind} is for an owner or admin of the tenant", advice="have one of them keep it")
         found: dict[str, Any] | None = await ctx.touch(KeepModels(kind=record.kind, name=record.name, body=record.body))
+        if record.kind == "model" and found is not None:
+            await tell(ctx, ModelLoaded(model=record.name, provider=str(found.get("provider", ""))))
         return found
 
     @method(effect="read", needs="models:use", example={"kind": "route"})
@@ -80,7 +84,7 @@ class Models:
         found: dict[str, Any] = await ctx.touch(ReadModels(kind=kind.kind))
         return found
 
-    @method(needs=("model:ask", "models:use"), example={"cases": "greetings", "metric": "contains"})
+    @method(effect="idempotent", needs=("model:ask", "models:use"), example={"cases": "greetings", "metric": "contains"})
     async def evaluate(self, ctx: Context, trial: Trial) -> Verdict:
         """Ask a model each stored case and count the answers that are right. Each case is a step: a crash goes on where it was."""
         found = await ctx.call(kept, Kind(kind="cases"))

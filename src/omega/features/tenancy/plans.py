@@ -15,7 +15,8 @@ from omega.kernel.errors import InputError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Limits of one tenant: `requests_per_s` and `calls_per_day` of all its callers together, `agents` with keys of their own, `cpu_s` and
-    `memory_mb` of one program that a flow runs, `retention_days` of payloads after the end."""
+    `memory_mb` of one program that a flow runs, `retention_days` of payloads after the end. `roles` becomes the tenant's fact of that name
+    where it has none yet: `default` gives admin, member and viewer the rights of the policy pack `roles`, once an operator uses it."""
 
     name: str
     requests_per_s: float = 0.0
@@ -24,6 +25,7 @@ class Plan:
     cpu_s: int = 0
     memory_mb: int = 0
     retention_days: int = 0
+    roles: str = ""
 
     def limits(self) -> dict[str, Any]:
         """The plan as data, without its name."""
@@ -34,9 +36,25 @@ PLANS: Mapping[str, Plan] = {
     plan.name: plan
     for plan in (
         Plan(name="sandbox", requests_per_s=1.0, calls_per_day=5_000, agents=3, cpu_s=60, memory_mb=512, retention_days=2),
-        Plan(name="team", requests_per_s=50.0, calls_per_day=500_000, agents=50, cpu_s=600, memory_mb=4_096, retention_days=90),
         Plan(
-            name="business", requests_per_s=500.0, calls_per_day=10_000_000, agents=1_000, cpu_s=3_600, memory_mb=16_384, retention_days=365
+            name="team",
+            requests_per_s=50.0,
+            calls_per_day=500_000,
+            agents=50,
+            cpu_s=600,
+            memory_mb=4_096,
+            retention_days=90,
+            roles="default",
+        ),
+        Plan(
+            name="business",
+            requests_per_s=500.0,
+            calls_per_day=10_000_000,
+            agents=1_000,
+            cpu_s=3_600,
+            memory_mb=16_384,
+            retention_days=365,
+            roles="default",
         ),
         Plan(name="own", retention_days=0),
     )

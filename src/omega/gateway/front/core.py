@@ -31,6 +31,13 @@ App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 """An ASGI application, version 3."""
 
 
+Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Tells other processes something; done when it is on its way."""
+
+Take = Callable[[Mapping[str, Any]], None]
+"""Is given what another process told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
     """Who stands at the door, once trust has said so.
@@ -45,10 +52,12 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """An entrance in its place: `app` answers every path that is `prefix` or begins with it and a slash."""
+    """An entrance in its place: `app` answers every path that is `prefix` or begins with it and a slash. With `names`, a path may hold
+    names with a slash in them, written `%2F`; elsewhere that is refused."""
 
     prefix: str
     app: App
+    names: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +137,17 @@ class Core(Protocol):
         """The input that `execution` was started with, as plain data. Raises what `describe` raises."""
         ...
 
+    def others(self, kind: str, take: Take) -> Tell:
+        """How an entrance tells the same entrance in the other processes of the installation something: plain data, sealed on its way, that
+        may be lost and is then not missed. `take` is given what they tell of this `kind`."""
+        ...
+
     def sign_in(self, code: str) -> str:
         """The value of a browser's cookie, for the one-time code of a sign-in link. Raises Denied (OMG-T001)."""
+        ...
+
+    def invite(self, visitor: Visitor) -> str:
+        """A new one-time code for a sign-in link, for the owner of this installation alone. Raises Denied (OMG-W001) for anybody else."""
         ...
 
     def jwks(self) -> dict[str, Any]:
@@ -147,6 +165,6 @@ class Core(Protocol):
         """What the passport `token` is worth, as RFC 7662 says it: of another tenant, or not good, it is not active."""
         ...
 
-    def revoke(self, token: str, visitor: Visitor) -> None:
-        """Refuse the passport `token`, and all delegated from it, from now on, where it is the visitor's own (RFC 7009)."""
+    async def revoke(self, token: str, visitor: Visitor) -> None:
+        """Refuse the passport `token`, and all delegated from it, from now on, where it is the visitor's own (RFC 7009); on record."""
         ...

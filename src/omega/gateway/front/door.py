@@ -55,6 +55,7 @@ _ONCE = frozenset(
 
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9\-_~!$&'()*+,;=:@./%]*")
 _TRICK = re.compile(rb"//|/\.{1,2}(/|$)|%(2f|5c|2e|00|0a|0d|25)", re.IGNORECASE)
+_TRICK_BESIDE_NAMES = re.compile(rb"//|/\.{1,2}(/|$)|%(5c|2e|00|0a|0d|25)", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SAFE: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -81,6 +82,7 @@ class Door:
 
     def __init__(self, mounted: Sequence[Mounted], manners: Manners, *, ready: Callable[[], str], prefix: str) -> None:
         self._ways = {each.prefix.strip("/"): each.app for each in mounted} | {"livez": self._live, "readyz": self._ready}
+        self._named = tuple(f"{each.prefix}/".encode() for each in mounted if each.names)
         self._manners = manners
         self._why_not = ready
         self._prefix = prefix
@@ -136,6 +138,7 @@ class Door:
         """Read the request's head into `arrival`. Raises InputError, Denied, StorageError (G codes) for what is not let in."""
         raw = scope.get("raw_path") or scope["path"].encode()
         arrival.headers = headers = _headers(scope["headers"])
+        arrival.repeated = len(headers) != len(scope["headers"])
         method = scope.get("method", "GET")
         arrival.method = "GET" if method == "HEAD" else method
         arrival.path, arrival.query = scope["path"], scope.get("query_string", b"")
@@ -153,7 +156,7 @@ class Door:
         origin = headers.get("origin")
         if origin is not None and origin.lower() != arrival.base and origin not in self._manners.origins:
             raise Denied("OMG-G006", f"pages of {origin[:80]!r} may not call this installation")
-        if len(raw) > MAX_PATH or _PLAIN_PATH.fullmatch(raw) is None or _TRICK.search(raw) is not None:
+        if len(raw) > MAX_PATH or _PLAIN_PATH.fullmatch(raw) is None or self._tricks(raw):
             raise InputError("OMG-G002" if len(raw) <= MAX_PATH else "OMG-G004", "the path is none of this installation's")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or len(length) > 18:
@@ -162,6 +165,12 @@ class Door:
             raise StorageError("OMG-G008", "the process is stopping", details={"retry_after_s": 5})
         if self.inside > MAX_IN_FLIGHT:
             raise StorageError("OMG-G008", f"{MAX_IN_FLIGHT:,} requests are under way already")
+
+    def _tricks(self, raw: bytes) -> bool:
+        """Whether a path could mean something else to somebody else."""
+        if _TRICK.search(raw) is None:
+            return False
+        return not raw.startswith(self._named) or _TRICK_BESIDE_NAMES.search(raw) is not None
 
     def _greet(self, outgoing: _Outgoing, arrival: Arrival) -> None:
         origin = arrival.headers.get("origin")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omega.gateway.front.core import AsgiScope, Core, Mounted, Receive, Send
+from omega.gateway.front.core import App, AsgiScope, Core, Mounted, Receive, Send
 from omega.gateway.front.request import Arrival, Headers, arrival_of, query_pairs, read_body, reply_error, reply_json
 from omega.kernel.errors import Denied, InputError, OmegaError
 
@@ -34,8 +34,8 @@ _FRESH: Headers = [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
 _KEPT: Headers = [(b"cache-control", b"public, max-age=%d" % KEYS_CACHE_S)]
 
 
-def entrances(core: Core) -> list[Mounted]:
-    """The token endpoint and the documents about it."""
+def entrances(core: Core, card: App | None = None) -> list[Mounted]:
+    """The token endpoint and the documents about it; `card` answers for the agent card, which lies beside them (A2A 1.0, 8.2)."""
 
     async def oauth(scope: AsgiScope, receive: Receive, send: Send) -> None:
         arrival = arrival_of(scope)
@@ -67,6 +67,8 @@ def entrances(core: Core) -> list[Mounted]:
         elif name.partition("/")[0] == "oauth-protected-resource":  # RFC 9728, 3.1: the path of the resource may follow
             _only(arrival, "GET")
             await reply_json(send, resource(arrival.base, name.partition("/")[2]), headers=_KEPT)
+        elif name == "agent-card.json" and card is not None:
+            await card(scope, receive, send)
         else:
             await reply_error(send, InputError("OMG-G002", "there is nothing at this address"), arrival)
 
@@ -80,7 +82,7 @@ async def _about_a_token(core: Core, arrival: Arrival, receive: Receive) -> dict
     token = (await _form(receive, arrival)).get("token", "")
     if arrival.path == INTROSPECT:
         return core.introspect(token, visitor)
-    core.revoke(token, visitor)
+    await core.revoke(token, visitor)
     return {}
 
 

@@ -39,7 +39,8 @@ class Arrival:
     """What the door found out about a request.
 
     `headers` have lower-case names and Latin-1 values, `id` is its own, `url` is scheme, host and path as the caller meant them, `base`
-    scheme and host, `address` the peer's; `peer` the SPIFFE id of its verified certificate, where it showed one.
+    scheme and host, `address` the peer's; `peer` the SPIFFE id of its verified certificate, where it showed one. `repeated` tells whether
+    any header came more than once.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Arrival:
     base: str
     address: str
     peer: str = ""
+    repeated: bool = False
     known: dict[str, Any] = field(default_factory=dict)
 
     @property

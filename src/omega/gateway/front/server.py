@@ -16,7 +16,7 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -41,8 +41,13 @@ MAX_HEAD = 64 << 10
 MAX_CONNECTIONS = 4_096
 """Most connections at once."""
 
+TWO_PLACES = "the request target and the header host name two places"
+
 BACKLOG = 1_024
 """Connections that the system holds until they are taken."""
+
+_HEAD = b"HTTP/1.1 "
+"""How the head of an answer begins."""
 
 START_S = 30.0
 """How long (seconds) the listener may take to begin."""
@@ -129,6 +134,56 @@ class _Quiet(Server):
         yield
 
 
+class _Joined:
+    """A transport that sends the head of an answer together with what follows at once: one call of the system, one packet.
+
+    uvicorn writes the two apart, and each write wakes the other side. A head that nothing follows goes out by itself in the same turn of
+    the loop. Whatever else is asked of the transport goes straight to it.
+    """
+
+    __slots__ = ("_flushing", "_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._head = b""
+        self._flushing: asyncio.Handle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, a head a moment later."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(_HEAD):
+            self._head = data
+            if self._flushing is None:
+                self._flushing = self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def writelines(self, parts: Iterable[bytes]) -> None:
+        """Send all of `parts`."""
+        self.write(b"".join(parts))
+
+    def write_eof(self) -> None:
+        """Send what is held, and no more."""
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Send what is held, and hang up."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        self._flushing = None
+        if self._head:
+            held, self._head = self._head, b""
+            if not self._transport.is_closing():
+                self._transport.write(held)
+
+
 class _Bounded(HttpToolsProtocol):
     """uvicorn's protocol with a time and a size for what comes before a request is known."""
 
@@ -137,7 +192,7 @@ class _Bounded(HttpToolsProtocol):
     _peer: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _Joined(transport, self.loop)))
         if len(self.connections) > MAX_CONNECTIONS:
             self._say(503, "OMG-G008", "too many connections", "try again later")
             return
@@ -151,14 +206,17 @@ class _Bounded(HttpToolsProtocol):
         between = self.cycle is None or self.cycle.response_complete
         if between:
             self._head += len(data)
-            if self._patience is None:
-                self._begin_waiting()
         super().data_received(data)
-        if between and self._patience is not None and self._head > MAX_HEAD and not self.transport.is_closing():
-            self._say(431, "OMG-G004", f"the head of the request is longer than {MAX_HEAD:,} bytes", "send fewer or shorter headers")
+        if between and self._head and not self.transport.is_closing():  # a head that came whole counts nothing, and needs no timer
+            if self._head > MAX_HEAD:
+                self._say(431, "OMG-G004", f"the head of the request is longer than {MAX_HEAD:,} bytes", "send fewer or shorter headers")
+            elif self._patience is None:
+                self._begin_waiting()
 
     def on_headers_complete(self) -> None:
         self._end_waiting()
+        if not self.url.startswith(b"/") and not self._of_here():
+            raise ValueError(TWO_PLACES)  # the parser answers with 400, and closes
         if self.scheme == "https":
             cast("dict[str, Any]", self.scope)[PEER] = self._certified()
         super().on_headers_complete()
@@ -179,6 +237,12 @@ class _Bounded(HttpToolsProtocol):
         self._patience = None
         if not self.transport.is_closing():
             self.transport.close()
+
+    def _of_here(self) -> bool:
+        """Whether a request target that is a whole address names the host that the header names (RFC 9112, 3.2.2); `*` names none."""
+        _, scheme, rest = self.url.partition(b"://")
+        host = next((value for name, value in self.headers if name == b"host"), b"")
+        return self.url == b"*" or (bool(scheme) and rest.partition(b"/")[0].lower() == host.lower())
 
     def _certified(self) -> str:
         if self._peer is None:

@@ -1,7 +1,11 @@
 """Signing in with a browser: the one-time link that `omega up` prints leads here.
 
 GET shows a page with one button, so that whatever looks at links before a person does (a chat, a mail scanner) does not use the code up;
-POST takes the code and gives the cookie.
+POST takes the code and gives the cookie. Another link is for the owner alone: `omega sign-in` asks for it with a passport.
+
+    GET  /sign-in?code=CODE    the page
+    POST /sign-in              the form of the page: a cookie, and on to the description of the interface
+    POST /sign-in/link         with the owner's passport: the path of a new link
 """
 
 from __future__ import annotations
@@ -9,10 +13,11 @@ from __future__ import annotations
 from html import escape
 
 from omega.gateway.front.core import AsgiScope, Core, Mounted, Receive, Send
-from omega.gateway.front.request import Headers, arrival_of, query_pairs, read_body, reply
-from omega.kernel.errors import InputError
+from omega.gateway.front.request import Arrival, Headers, arrival_of, query_pairs, read_body, reply, reply_json
+from omega.kernel.errors import Denied, InputError
+from omega.wire.problem import status_of
 
-PREFIX = "/sign-in"
+PREFIX, LINK = "/sign-in", "/sign-in/link"
 COOKIE = "omega_session"
 """The cookie of a browser that signed in; `omega.host.visitors` reads it."""
 
@@ -24,9 +29,14 @@ MAX_AGE_S = 12 * 3600
 """How long a browser keeps the cookie, in seconds."""
 
 _POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
+_HTML = b"text/html; charset=utf-8"
+
+# Browsers send `Origin: null` with a form where the referrer policy is `no-referrer`, which the door sets and refuses: this page says
+# otherwise about itself. What is sent stays at this origin.
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>sign in to omega</title>
+<meta name="referrer" content="same-origin">
+<title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; --ink: #1d2330; --soft: #5a6376; --ground: #f7f8fa; --accent: #2456c7 }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ink: #e9ecf3; --soft: #a3acbf; --ground: #14171d; --accent: #8db1ff }} }}
@@ -34,14 +44,17 @@ body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; font: 
   color: var(--ink); background: var(--ground) }}
 main {{ max-width: 24rem; padding: 2rem }}
 h1 {{ font-size: 1.5rem; font-weight: 600; margin: 0 0 .5rem }} p {{ color: var(--soft); margin: 0 0 1.5rem }}
+code {{ color: var(--ink); font: .95rem ui-monospace, monospace }}
 button {{ font: inherit; font-weight: 600; padding: .6rem 1.2rem; border: 0; border-radius: .4rem; cursor: pointer;
   color: var(--ground); background: var(--accent) }}
 button:focus-visible {{ outline: 3px solid var(--ink); outline-offset: 2px }}
 </style></head>
-<body><main><h1>sign in to omega</h1><p>this browser will act as the owner of this installation for twelve hours</p>
-<form method="post" action="/sign-in"><input type="hidden" name="code" value="{code}"><button>sign in</button></form>
-</main></body></html>
+<body><main><h1>{title}</h1>{rest}</main></body></html>
 """
+_FORM = """<p>this browser will act as the owner of this installation for twelve hours</p>
+<form method="post" action="/sign-in"><input type="hidden" name="code" value="{code}"><button>sign in</button></form>"""
+_ANOTHER = """<p>each link is good once, for ten minutes. On the machine where this installation runs, <code>omega sign-in</code> gives
+another</p>"""
 
 
 def entrances(core: Core) -> list[Mounted]:
@@ -49,18 +62,20 @@ def entrances(core: Core) -> list[Mounted]:
 
     async def sign_in(scope: AsgiScope, receive: Receive, send: Send) -> None:
         arrival = arrival_of(scope)
+        if arrival.path == LINK and arrival.method == "POST":
+            visitor = core.visitor(arrival.headers, method="POST", url=arrival.url, address=arrival.address, peer=arrival.peer)
+            await reply_json(send, {"path": f"{PREFIX}?code={core.invite(visitor)}"}, headers=[_FRESH])
+            return
         if arrival.path != PREFIX:
             raise InputError("OMG-G002", "there is nothing at this address")
         if arrival.method == "GET":
-            page = _PAGE.format(code=escape(arrival.parameters(("code",)).get("code", ""), quote=True))
-            await reply(send, 200, page.encode(), kind=b"text/html; charset=utf-8", headers=[_POLICY, _FRESH])
+            code = arrival.parameters(("code",)).get("code", "")
+            if code:
+                await _show(send, "sign in to omega", _FORM.format(code=escape(code, quote=True)))
+            else:
+                await _show(send, "sign in by a link", _ANOTHER)
         elif arrival.method == "POST":
-            form = dict(query_pairs(await read_body(receive, arrival, most=MAX_FORM)))
-            cookie = core.sign_in(form.get("code", ""))
-            secure = "; Secure" if arrival.base.startswith("https") else ""
-            line = f"{COOKIE}={cookie}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Strict{secure}"
-            headers: Headers = [(b"location", HOME.encode()), (b"set-cookie", line.encode()), _FRESH]
-            await reply(send, 303, headers=headers)
+            await _redeem(core, arrival, receive, send)
         else:
             raise InputError("OMG-G003", "this page is shown with GET and answered with POST", details={"allow": ["GET", "POST"]})
 
@@ -70,6 +85,24 @@ def entrances(core: Core) -> list[Mounted]:
         await reply(send, 302, headers=[(b"location", HOME.encode())])
 
     return [Mounted(PREFIX, sign_in), Mounted("/", home)]
+
+
+async def _redeem(core: Core, arrival: Arrival, receive: Receive, send: Send) -> None:
+    """The cookie for a code; for one that is good no more, a page that says so."""
+    form = dict(query_pairs(await read_body(receive, arrival, most=MAX_FORM)))
+    try:
+        cookie = core.sign_in(form.get("code", ""))
+    except Denied as error:
+        await _show(send, "this link is used up or too old", _ANOTHER, status=status_of(error.code))
+        return
+    secure = "; Secure" if arrival.base.startswith("https") else ""
+    line = f"{COOKIE}={cookie}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Strict{secure}"
+    headers: Headers = [(b"location", HOME.encode()), (b"set-cookie", line.encode()), _FRESH]
+    await reply(send, 303, headers=headers)
+
+
+async def _show(send: Send, title: str, rest: str, *, status: int = 200) -> None:
+    await reply(send, status, _PAGE.format(title=title, rest=rest).encode(), kind=_HTML, headers=[_POLICY, _FRESH])
 
 
 _FRESH = (b"cache-control", b"no-store")

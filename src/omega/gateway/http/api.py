@@ -28,6 +28,7 @@ from omega.gateway.http.openapi import document, reads
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError
 from omega.kernel.service import Offer
+from omega.kernel.types import check_schema
 
 PREFIX = "/api"
 HTTP = "http"
@@ -141,6 +142,7 @@ async def _called(asked: Asked, offer: Offer, value: Any) -> None:
     flow, method = offer.flow, offer.method
     if method.rate is not None:
         asked.turns.take(flow.name, method.rate, asked.visitor.scope, asked.core.now_us())
+    check_schema(flow.input.schema(), value)  # what the description says, to the letter: reading alone would take true for 1
     await run(asked, Wanted(flow=flow, input=value, operation=flow.name, cache_s=method.cache_s, keyed=method.keyed))
 
 

@@ -23,9 +23,9 @@ from typing import Any
 from omega.gateway.front.core import Core, Receive, Send, Visitor
 from omega.gateway.front.request import Arrival, Headers, dump, reply, reply_error, reply_json
 from omega.gateway.front.turns import Turns
-from omega.gateway.http.events import stream_outcome
+from omega.gateway.http.events import stream_execution, stream_outcome
 from omega.kernel.compose import AnyFlow
-from omega.kernel.errors import InputError
+from omega.kernel.errors import InputError, StorageError
 from omega.kernel.journal import Status
 from omega.kernel.ports import Call, Outcome
 from omega.kernel.propagation import extract
@@ -92,9 +92,11 @@ async def run(asked: Asked, wanted: Wanted) -> None:
     if wanted.keyed and not key:
         raise InputError("OMG-G001", f"{wanted.operation} takes an idempotency key", advice="send the header Idempotency-Key, new for each")
     if "text/event-stream" in asked.arrival.header("accept"):
-        await stream_outcome(asked.core, asked.visitor.scope, asked.send, asked.left, call)
+        await _streamed(asked, call, repeatable=bool(key))
         return
     prefer = asked.arrival.header("prefer")
+    if not key and not prefer:  # its id is told with the outcome, or once it has lasted
+        call = replace(call, untold=True)
     execution, again = await _started(asked, call, repeatable=bool(key))
     outcome = None if "respond-async" in prefer else await _waited(asked, execution, prefer)
     headers: Headers = [(b"omega-execution", execution.encode()), *([(b"idempotent-replayed", b"true")] if again else [])]
@@ -138,13 +140,30 @@ async def _started(asked: Asked, call: Call, *, repeatable: bool) -> tuple[str, 
     """The execution, and whether it had been started before. Raises InputError (OMG-G010) for a key that stands for another request."""
     try:
         return await asked.core.start(call), False
-    except InputError as error:
+    except (InputError, StorageError) as error:  # the store's, where two processes begin it in the same moment
         if error.code != "OMG-R010" or not repeatable:
             raise
+    _demand_same(asked, call)
+    return call.execution, True
+
+
+async def _streamed(asked: Asked, call: Call, *, repeatable: bool) -> None:
+    """Show what the call shows; a repeat of one that was started before joins it. Raises InputError (OMG-G010)."""
+    scope = asked.visitor.scope
+    try:
+        await stream_outcome(asked.core, scope, asked.send, asked.left, call)
+    except (InputError, StorageError) as error:
+        if error.code != "OMG-R010" or not repeatable:
+            raise
+        _demand_same(asked, call)
+        await stream_execution(asked.core, call.execution, scope, asked.send, asked.left)
+
+
+def _demand_same(asked: Asked, call: Call) -> None:
+    """Raises InputError (OMG-G010) when the execution was started with another input."""
     recorded = asked.core.input_of(call.execution, asked.visitor.scope)
     if recorded != call.flow.input.plain(call.flow.input.read(call.input)):
         raise InputError("OMG-G010", "this key stands for a request with another content")
-    return call.execution, True
 
 
 async def _waited(asked: Asked, execution: str, prefer: str) -> Outcome | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -93,7 +94,10 @@ async def outcome(asked: Asked, execution: str) -> None:
         async with asyncio.timeout(wait_s or 0.001):
             found = await asked.core.outcome(execution, asked.visitor.scope)
     except TimeoutError:
-        await reply_json(asked.send, {"execution": execution, "status": Status.RUNNING.value, "cost_micros": 0}, headers=[FRESH])
+        status = Status.RUNNING.value
+        with suppress(InputError):  # begun here, and not on disk yet
+            status = asked.core.line(execution, asked.visitor.scope).status
+        await reply_json(asked.send, {"execution": execution, "status": status, "cost_micros": 0}, headers=[FRESH])
         return
     await reply_json(asked.send, outcome_document(found, base=asked.arrival.base), headers=[FRESH])
 

@@ -2,6 +2,7 @@
 
     POST /mcp            everything that the caller may see
     POST /mcp/{name}     one virtual server
+    GET  either          notices of what changed, for a session of the older era
 
 A request of either era is told by the header MCP-Protocol-Version and, where that is missing, by what its `_meta` says. Nothing is kept
 between two requests but lists that may be asked for again: any gateway of an installation serves any of them.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from omega.gateway.front.core import AsgiScope, Core, Mounted, Receive, Send
+from omega.gateway.front.core import AsgiScope, Core, Mounted, Receive, Send, Visitor
 from omega.gateway.front.request import MAX_BODY, Arrival, arrival_of, read_body, reply
 from omega.gateway.mcp.exchange import Exchange, challenge, refuse
 from omega.gateway.mcp.hall import Hall
@@ -22,12 +23,15 @@ from omega.gateway.mcp.handling import PREFIX, Handling
 from omega.gateway.mcp.newer import STATUS, Newer
 from omega.gateway.mcp.older import Older
 from omega.kernel.errors import Denied
-from omega.wire.jsonrpc import ProtocolFault, decode
+from omega.wire.jsonrpc import Incoming, ProtocolFault, decode
 from omega.wire.mcp.eras import HANDSHAKE, VERSION_KEY
 from omega.wire.mcp.headers import check_single
 
 OLDEST: Final = "2025-03-26"
 """What a request speaks that names no revision (2025-06-18, "Protocol Version Header")."""
+
+NOTHING: Final = Incoming(None, "", {})
+"""The message of a request that has none."""
 
 
 def entrance(core: Core, hall: Hall, version: str) -> Mounted:
@@ -46,18 +50,30 @@ class Application:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         arrival = arrival_of(scope)
-        if arrival.method != "POST":
-            await reply(send, 405, headers=[(b"allow", b"POST")])
+        if arrival.method not in ("GET", "POST"):
+            await reply(send, 405, headers=[(b"allow", b"GET, POST")])
             return
         try:
-            check_single(name.decode("latin-1").lower() for name, _ in scope["headers"])
-            await self._post(scope, arrival, receive, send)
+            if arrival.repeated:
+                check_single(name.decode("latin-1").lower() for name, _ in scope["headers"])
+            await (self._get if arrival.method == "GET" else self._post)(scope, arrival, receive, send)
         except ProtocolFault as fault:
             await refuse(send, fault, status=STATUS.get(fault.code, 400))
         except Denied as refused:
             if refused.code != "OMG-T001":
                 raise
             await challenge(send, refused, arrival)
+
+    async def _get(self, scope: AsgiScope, arrival: Arrival, receive: Receive, send: Send) -> None:
+        """The standing stream of the older era; the newer one has none."""
+        if "text/event-stream" not in arrival.header("accept"):
+            await reply(send, 405, headers=[(b"allow", b"POST")])
+            return
+        visitor = self._visitor(arrival)
+        await self._older.stand(Exchange(scope, arrival, receive, send, visitor, NOTHING, streams=True))
+
+    def _visitor(self, arrival: Arrival) -> Visitor:
+        return self._core.visitor(arrival.headers, method=arrival.method, url=arrival.url, address=arrival.address, peer=arrival.peer)
 
     async def _post(self, scope: AsgiScope, arrival: Arrival, receive: Receive, send: Send) -> None:
         kind = arrival.header("content-type").partition(";")[0].strip().lower()
@@ -69,7 +85,7 @@ class Application:
             await reply(send, 406)
             return
         body = await read_body(receive, arrival, most=MAX_BODY)
-        visitor = self._core.visitor(arrival.headers, method="POST", url=arrival.url, address=arrival.address, peer=arrival.peer)
+        visitor = self._visitor(arrival)
         message = decode(body)
         exchange = Exchange(scope, arrival, receive, send, visitor, message, streams="text/event-stream" in taken)
         header = arrival.header("mcp-protocol-version")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from omega.gateway.front.core import Core, Visitor
+from omega.gateway.front.turns import Turns
 from omega.gateway.mcp.guests import Guest
 from omega.gateway.mcp.hall import Hall, View
 from omega.kernel.errors import InputError
@@ -38,6 +39,7 @@ class Asked:
     id: Id
     params: Mapping[str, Any]
     headers: Mapping[str, str]
+    turns: Turns
 
     def text(self, key: str, most: int) -> str:
         """The parameter `key`, which is text. Raises ProtocolFault (INVALID_PARAMS)."""
@@ -95,5 +97,7 @@ def told(error: Mapping[str, Any]) -> dict[str, Any]:
     """What a client is told of an error beside its words."""
     found = {key: error[key] for key in ("code", "title", "advice", "fault") if error.get(key)}
     details = error.get("details")
-    policies = details.get("policies") if isinstance(details, Mapping) else None
-    return found | {"policies": list(policies)} if policies else found
+    known: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
+    if known.get("policies"):
+        found["policies"] = list(known["policies"])
+    return found | ({"retry_after_s": known["retry_after_s"]} if "retry_after_s" in known else {})

@@ -6,25 +6,25 @@ arguments that do not fit, a refusal, a failure
 waits for a person     a result with `isError` that names the execution; the same call with `_meta["omega/execution"]` asks for its end
 the server refuses by the protocol, no such tool
                        an error of the protocol
+takes its time         `resultType: task`, which is asked after by the id of the execution (`omega.gateway.mcp.tasks`)
 more input is needed   `resultType: input_required`; a client of the older era is asked in the middle of the call instead
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from omega.gateway.mcp import finding
+from omega.gateway.mcp import finding, tasks
 from omega.gateway.mcp.asked import MAX_NAME, Asked, passed_on, told
 from omega.gateway.mcp.hall import Shown
+from omega.gateway.mcp.offered import call_method
 from omega.kernel.errors import Denied, OmegaError
-from omega.kernel.ids import EXECUTION, new_id
 from omega.kernel.journal import Status
 from omega.kernel.ports import Outcome
 from omega.wire.jsonrpc import INVALID_PARAMS, ProtocolFault
 from omega.wire.mcp.headers import check_arguments_in_headers
-from omega.wire.mcp.results import EXECUTION_KEY, call_result, failure
+from omega.wire.mcp.results import EXECUTION_KEY, STEP_KEY, call_result, failure
 
 ROUNDS: Final = 8
 """How often a tool may ask for more input in one call of an older client."""
@@ -57,16 +57,12 @@ async def call_tool(asked: Asked) -> dict[str, Any]:
 
 async def _called(asked: Asked, shown: Shown, arguments: dict[str, Any]) -> dict[str, Any]:
     if not shown.whole:
-        value = (
-            arguments.get(shown.wrapped)
-            if shown.wrapped
-            else (arguments or None)
-            if shown.flow.input.annotation is type(None)
-            else arguments
-        )
-        execution = new_id(EXECUTION, now_ms=asked.core.now_us() // 1_000, entropy=os.urandom(10))
-        asked.guest.begun(execution)
-        return _told(asked, shown, await asked.run(asked.call(shown.flow, value, execution=execution)))
+        try:
+            return _told(asked, shown, await call_method(asked, shown, arguments))
+        except OmegaError as error:
+            if error.code == "OMG-T001":
+                raise
+            return failure(f"{error.cause}. {error.advice}".strip(), {ERROR_KEY: told(error.record())})
     back = {key: asked.params[key] for key in BACK if key in asked.params}
     for _ in range(ROUNDS):
         result = _told(asked, shown, await asked.run(asked.call(shown.flow, {"arguments": arguments, **back})))
@@ -96,6 +92,8 @@ def _told(asked: Asked, shown: Shown, outcome: Outcome) -> dict[str, Any]:
         raise Denied("OMG-T001", str(outcome.error.get("cause", "the passport is no good")))
     if outcome.status == Status.DONE:
         result = dict(outcome.value) if shown.whole else call_result(outcome.value, structured="outputSchema" in shown.tool)
+        if result.get("resultType") == tasks.TASK:
+            result["taskId"] = outcome.execution
         own = result.get("_meta")
         result["_meta"] = {**(own if isinstance(own, dict) else {}), **meta}
         return result
@@ -112,7 +110,7 @@ def _told(asked: Asked, shown: Shown, outcome: Outcome) -> dict[str, Any]:
 def _earlier(asked: Asked) -> str:
     """The execution that the client asks about, instead of starting one; empty if none."""
     meta = asked.params.get("_meta")
-    named = meta.get(EXECUTION_KEY) if isinstance(meta, dict) else None
+    named = meta.get(EXECUTION_KEY) if isinstance(meta, dict) and STEP_KEY not in meta else None
     return named if isinstance(named, str) and len(named) <= MAX_NAME else ""
 
 
@@ -129,8 +127,10 @@ def _find(asked: Asked, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return failure(f"query is text of 1 to {finding.MAX_QUERY} characters")
     if type(limit) is not int or not 1 <= limit <= finding.MOST:
         return failure(f"limit is a whole number from 1 to {finding.MOST}")
-    found = finding.find((shown.tool for shown in asked.view.tools.values()), query, limit)
+    tools, scope = (shown.tool for shown in asked.view.tools.values()), asked.visitor.scope
+    found = finding.ranked(tools, query, limit, lambda tool: asked.hall.standing(tool, scope))
     if not found:
-        return call_result(asked.view.why_empty or f"no tool shares a word with {query!r}; tools/list shows all", structured=False)
+        return call_result(asked.view.why_empty or f"no tool has a word like {query!r}; tools/list shows all", structured=False)
     kept = ("name", "title", "description", "inputSchema", "annotations")
-    return call_result({"tools": [{key: tool[key] for key in kept if key in tool} for tool in found]}, structured=True)
+    shown = [{key: each.tool[key] for key in kept if key in each.tool} | {"why": each.why} for each in found]
+    return call_result({"tools": shown}, structured=True)

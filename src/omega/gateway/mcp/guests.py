@@ -6,17 +6,17 @@ An answer is one JSON body until something is to be said before it; from then on
 from __future__ import annotations
 
 import asyncio
+import json
+import secrets
 from collections.abc import Mapping
 from itertools import count
 from typing import Any, Final
 
 from omega.gateway.front.core import Send
+from omega.kernel.scope import Scope
 from omega.wire.jsonrpc import Id, Incoming, notification, request
-from omega.wire.mcp.eras import Era
+from omega.wire.mcp.eras import LEVELS, Era
 from omega.wire.sse import event
-
-LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-"""Severities of log messages (RFC 5424), the least severe first."""
 
 ASK_S: Final = 300.0
 """Patience with a person who is asked something, in seconds."""
@@ -47,18 +47,24 @@ class Stream:
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
 
+def bound(session: str, scope: Scope) -> str:
+    """A session together with whose it is: nobody answers what another caller was asked, even one who knows the id of their session."""
+    return json.dumps([session, scope.tenant, scope.principal, scope.actors]) if session else ""
+
+
 class Questions:
     """What clients of the older era were asked and have not answered yet, in this process: the answer comes as a request of its own."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, Id], asyncio.Future[Incoming]] = {}
         self._numbers = count(1)
+        self._own = secrets.token_hex(4)
 
     def begin(self, session: str) -> tuple[str, asyncio.Future[Incoming]]:
         """The id of a new question, and where its answer will be. Raises LookupError when too many are open."""
         if len(self._open) >= MAX_OPEN:
             raise LookupError("too many questions are open")
-        id = f"omega-{next(self._numbers)}"
+        id = f"omega-{self._own}-{next(self._numbers)}"  # no other gateway's: the answer may come to any of them
         future = self._open[session, id] = asyncio.get_running_loop().create_future()
         return id, future
 
@@ -67,7 +73,7 @@ class Questions:
         self._open.pop((session, id), None)
 
     def answer(self, session: str, answer: Incoming) -> bool:
-        """Hand over the answer of that session; whether somebody waited for it."""
+        """Hand over the answer of that session (`bound`); whether somebody waited for it."""
         future = None if answer.id is None else self._open.get((session, answer.id))
         if future is None or future.done():
             return False
@@ -76,9 +82,13 @@ class Questions:
 
 
 class Guest:
-    """The client of one request. `session` is empty in the newer era; `streams` tells whether it takes an event stream."""
+    """The client of one request of the caller `whose`. `session` is empty in the newer era; `streams` tells whether it takes an event
+    stream."""
 
-    def __init__(self, era: Era, params: Mapping[str, Any], stream: Stream, *, session: str, streams: bool, questions: Questions) -> None:
+    def __init__(
+        self, era: Era, params: Mapping[str, Any], stream: Stream, *, whose: str, session: str, streams: bool, questions: Questions
+    ) -> None:
+        self.whose = whose
         meta = params.get("_meta")
         self._token = meta.get("progressToken") if isinstance(meta, dict) else None
         self._era, self._stream, self._session, self._streams, self._questions = era, stream, session, streams, questions

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+from omega.kernel.adapt import Rate
 from omega.kernel.compose import AnyFlow
 from omega.kernel.scope import Scope
 from omega.wire.mcp.headers import marked
@@ -18,13 +19,15 @@ class Shown:
     """One tool as a caller sees it: `tool` is the protocol's own object, `flow` what a call of it runs.
 
     A `whole` tool takes the parameters of the call and gives the protocol's own result; any other takes its arguments (under `wrapped`, if
-    its input is no object) and gives a plain value.
+    its input is no object) and gives a plain value. `rate` is how often one caller may call it; a `keyed` one takes an idempotency key.
     """
 
     flow: AnyFlow
     tool: Mapping[str, Any]
     whole: bool
     wrapped: str = ""
+    rate: Rate | None = None
+    keyed: bool = False
 
     @property
     def name(self) -> str:
@@ -77,6 +80,14 @@ class Hall(Protocol):
         """The flow that passes a read (`resources/read`, `prompts/get`, ...) on to a tool server."""
         ...
 
+    def standing(self, tool: Mapping[str, Any], scope: Scope) -> tuple[float, str] | None:
+        """How reliable a shown tool has been for the tenant of `scope`, from 0 to 1, and in words; None where nothing is known."""
+        ...
+
     def changes(self, kind: str) -> int:
         """A number that grows whenever a list of that kind (`tools`, `prompts`, `resources`) may have changed."""
+        ...
+
+    def updates(self, server: str, uri: str) -> int:
+        """A number that grows whenever a resource that is watched at a tool server may have changed."""
         ...

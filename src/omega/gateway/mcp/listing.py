@@ -90,7 +90,7 @@ async def read_resource(asked: Asked, lists: Lists) -> dict[str, Any]:
     source = await _source_of(asked, lists, uri)
     if source is None:
         raise _no_resource(asked, uri)
-    result = await _read(asked, source, "resources/read", {key: asked.params[key] for key in asked.params if key != "_meta"})
+    result = await read(asked, source, "resources/read", {key: asked.params[key] for key in asked.params if key != "_meta"})
     return {"ttlMs": READ_TTL_MS, **result, "cacheScope": "private"}
 
 
@@ -100,7 +100,7 @@ async def get_prompt(asked: Asked, lists: Lists) -> dict[str, Any]:
     for source, listed in (await _gathered(asked, lists, "prompts/list"))[0]:
         if any(source.prefix + str(item.get("name")) == name for item in listed):
             params = {key: asked.params[key] for key in asked.params if key != "_meta"}
-            return await _read(asked, source, "prompts/get", params | {"name": name.removeprefix(source.prefix)})
+            return await read(asked, source, "prompts/get", params | {"name": name.removeprefix(source.prefix)})
     raise ProtocolFault(INVALID_PARAMS, f"there is no prompt {name[:80]}", data={"reason": "see prompts/list"})
 
 
@@ -113,16 +113,32 @@ async def complete(asked: Asked, lists: Lists) -> dict[str, Any]:
     if isinstance(name, str) and isinstance(ref, dict):
         for source, listed in (await _gathered(asked, lists, "prompts/list"))[0]:
             if any(source.prefix + str(item.get("name")) == name for item in listed):
-                return await _read(
-                    asked, source, "completion/complete", params | {"ref": {**ref, "name": name.removeprefix(source.prefix)}}
-                )
+                return await read(asked, source, "completion/complete", params | {"ref": {**ref, "name": name.removeprefix(source.prefix)}})
         raise ProtocolFault(INVALID_PARAMS, f"there is no prompt {name[:80]}")
     if not isinstance(uri, str):
         raise ProtocolFault(INVALID_PARAMS, "ref names a prompt or the address of a resource")
     found = await _source_of(asked, lists, uri)
     if found is None:
         raise _no_resource(asked, uri)
-    return await _read(asked, found, "completion/complete", params)
+    return await read(asked, found, "completion/complete", params)
+
+
+async def source_of(asked: Asked, lists: Lists, uri: str) -> Source:
+    """The server that has a resource. Raises ProtocolFault."""
+    source = await _source_of(asked, lists, uri)
+    if source is None:
+        raise _no_resource(asked, uri)
+    return source
+
+
+async def watch(asked: Asked, source: Source, uri: str) -> None:
+    """Have the server of a resource tell of its changes. Raises ProtocolFault."""
+    await read(asked, source, "resources/subscribe", {"uri": uri})
+
+
+async def unwatch(asked: Asked, source: Source, uri: str) -> None:
+    """The opposite of `watch`. Raises ProtocolFault."""
+    await read(asked, source, "resources/unsubscribe", {"uri": uri})
 
 
 async def _gathered(asked: Asked, lists: Lists, method: str) -> tuple[list[tuple[Source, list[dict[str, Any]]]], list[str]]:
@@ -145,7 +161,7 @@ async def _all(asked: Asked, source: Source, method: str) -> list[dict[str, Any]
     params: dict[str, Any] = {}
     for _ in range(PAGES):
         try:
-            page = await _read(asked, source, method, params)
+            page = await read(asked, source, method, params)
         except ProtocolFault as fault:
             if fault.code == METHOD_NOT_FOUND:
                 return []
@@ -159,7 +175,7 @@ async def _all(asked: Asked, source: Source, method: str) -> list[dict[str, Any]
     return items
 
 
-async def _read(asked: Asked, source: Source, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+async def read(asked: Asked, source: Source, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """A read that is passed on. Raises ProtocolFault."""
     outcome = await asked.run(asked.call(asked.hall.reader(source.server, method), dict(params)))
     if outcome.status == Status.DONE and isinstance(outcome.value, dict):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 from omega.gateway.front.request import reply
+from omega.gateway.mcp import tasks
 from omega.gateway.mcp.asked import Asked
-from omega.gateway.mcp.exchange import Exchange, gone
-from omega.gateway.mcp.handling import Handling, capabilities
+from omega.gateway.mcp.exchange import Exchange
+from omega.gateway.mcp.handling import CAPABILITIES, Handling
 from omega.gateway.mcp.listening import listen
 from omega.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, ProtocolFault
-from omega.wire.mcp.eras import HANDSHAKE, HEADER_MISMATCH, MISSING_CAPABILITY, MODERN, UNSUPPORTED_VERSION, era_of
+from omega.wire.mcp.eras import HANDSHAKE, HEADER_MISMATCH, MISSING_CAPABILITY, MODERN, TASKS, UNSUPPORTED_VERSION, era_of
 from omega.wire.mcp.headers import check_routing
 from omega.wire.mcp.results import LIST_TTL_MS, modern
-
-LEAVING: Final = "omega.leaving"
-"""The key, in the ASGI scope, of the event that is set when the process drains."""
 
 STATUS: Final[Mapping[int, int]] = {
     PARSE_ERROR: 400,
@@ -54,6 +51,8 @@ class Newer:
                 return
             if message.method == "server/discover":
                 result = self._discovered(asked)
+            elif message.method in tasks.METHODS:
+                result = await tasks.answer(asked, message.method)
             else:
                 result = await self._handling.handled(exchange, asked, watched=True)
         except ProtocolFault as fault:
@@ -64,7 +63,7 @@ class Newer:
     def _discovered(self, asked: Asked) -> dict[str, Any]:
         return {
             "supportedVersions": [*MODERN, *HANDSHAKE],
-            "capabilities": capabilities(listens=True),
+            "capabilities": {**CAPABILITIES, "extensions": {TASKS: {}}},
             "instructions": asked.view.instructions,
             "ttlMs": LIST_TTL_MS,
             "cacheScope": "private",
@@ -74,15 +73,4 @@ class Newer:
         if not exchange.streams:
             await reply(exchange.send, 406)
             return
-        ended = asyncio.Event()
-        leaving = exchange.scope.get(LEAVING)
-        watching: list[asyncio.Future[Any]] = [asyncio.ensure_future(gone(exchange.receive))]
-        if isinstance(leaving, asyncio.Event):
-            watching.append(asyncio.ensure_future(leaving.wait()))
-        for task in watching:
-            task.add_done_callback(lambda _: ended.set())
-        try:
-            await listen(asked, exchange.stream, ended, self._handling.server)
-        finally:
-            for task in watching:
-                task.cancel()
+        await listen(asked, self._handling.lists, exchange, self._handling.server)

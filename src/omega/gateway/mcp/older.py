@@ -8,10 +8,11 @@ from omega.gateway.front.request import reply
 from omega.gateway.mcp import sessions
 from omega.gateway.mcp.asked import Asked
 from omega.gateway.mcp.exchange import Exchange, refuse
-from omega.gateway.mcp.guests import LEVELS, Guest
-from omega.gateway.mcp.handling import Handling, capabilities
+from omega.gateway.mcp.guests import Guest, bound
+from omega.gateway.mcp.handling import CAPABILITIES, Handling
+from omega.gateway.mcp.standing import Standing
 from omega.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, Id, ProtocolFault
-from omega.wire.mcp.eras import Era, negotiated
+from omega.wire.mcp.eras import LEVELS, Era, negotiated
 
 MAX_LEVELS: Final = 10_000
 """Sessions whose wish for log messages is remembered here."""
@@ -27,6 +28,7 @@ class Older:
         self._handling = handling
         self._running: dict[tuple[str, Id], Guest] = {}
         self._levels: dict[str, str] = {}
+        self._standing = Standing(handling.hall)
 
     async def answer(self, exchange: Exchange, version: str) -> None:
         """Answer one message of revision `version`."""
@@ -52,6 +54,16 @@ class Older:
             return
         await exchange.answer({key: value for key, value in result.items() if key not in _OLD_ONLY})
 
+    async def stand(self, exchange: Exchange) -> None:
+        """Answer a GET: the stream on which a session is told of changes. Raises ProtocolFault (INVALID_REQUEST) without a session."""
+        id = exchange.arrival.header("mcp-session-id")
+        if sessions.read(id) is None:
+            fault = ProtocolFault(INVALID_REQUEST, "the session is none of this installation" if id else "a stream belongs to a session")
+            await refuse(exchange.send, fault, status=404 if id else 400)
+            return
+        self._handling.view(exchange)
+        await self._standing.stream(exchange, bound(id, exchange.visitor.scope))
+
     async def _answered(self, exchange: Exchange, asked: Asked, session: str) -> dict[str, Any]:
         method = exchange.message.method
         if method == "ping":
@@ -62,6 +74,9 @@ class Older:
                 raise ProtocolFault(INVALID_PARAMS, f"a level is one of {', '.join(LEVELS)}")
             self._remember_level(session, str(level))
             return {}
+        if method in ("resources/subscribe", "resources/unsubscribe"):
+            change = self._standing.subscribe if method == "resources/subscribe" else self._standing.unsubscribe
+            return await change(bound(session, asked.visitor.scope), asked, self._handling.lists)
         key = (session or asked.visitor.scope.passport, asked.id)
         self._running[key] = asked.guest
         try:
@@ -79,7 +94,7 @@ class Older:
             return
         result = {
             "protocolVersion": session.version,
-            "capabilities": capabilities(listens=False) | {"logging": {}},
+            "capabilities": {**CAPABILITIES, "logging": {}},
             "serverInfo": self._handling.server,
             "instructions": asked.view.instructions,
         }
@@ -89,7 +104,7 @@ class Older:
         """A notification, or the answer to a question: both are taken, and nothing is owed."""
         message = exchange.message
         if message.is_response:
-            self._handling.questions.answer(session, message)
+            await self._handling.answered(bound(session, exchange.visitor.scope), message)
         elif message.method == "notifications/cancelled":
             wanted = message.params.get("requestId")
             guest = self._running.get((session or exchange.visitor.scope.passport, wanted)) if isinstance(wanted, str | int) else None

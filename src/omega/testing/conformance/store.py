@@ -440,6 +440,14 @@ class StoreConformance(QueueSuite, RetentionSuite, StoreFixtures):
         with refusal("OMG-R003", FlowError):
             store.put_document("mcp", "huge", bytes(5 << 20), START_US)
 
+    def test_a_document_is_put_in_the_place_of_the_very_one_that_was_read(self, store: FullStore) -> None:
+        assert store.swap_document("factor", "ada", None, b"one", START_US)
+        assert not store.swap_document("factor", "ada", None, b"two", START_US), "another was first"
+        assert store.swap_document("factor", "ada", b"one", b"two", START_US)
+        assert not store.swap_document("factor", "ada", b"one", b"three", START_US), "it was read before another changed it"
+        assert not store.swap_document("factor", "bob", b"one", b"two", START_US)
+        assert store.documents("factor") == [("ada", b"two")]
+
     # Ends and beginnings
 
     def test_a_closed_store_refuses(self, open_store: Callable[..., FullStore], sequencer: Sequencer) -> None:

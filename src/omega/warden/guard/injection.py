@@ -48,7 +48,10 @@ class Sign:
 
     def found(self, text: str) -> bool:
         """Whether `text` (as `plain` gives it) has the sign."""
-        return any(hint in text for hint in self.hints) and self.pattern.search(text) is not None
+        for hint in self.hints:  # a loop takes half the time of `any` over a generator
+            if hint in text:
+                return self.pattern.search(text) is not None
+        return False
 
 
 def _sign(name: str, weight: int, hints: str, *patterns: str) -> Sign:
@@ -68,7 +71,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign(
         "role",
         2,
-        "<|,inst],<sys,</sys,system,assistant,developer,you are now ,you are no longer ",
+        "<|,inst],<sys,</sys,#system,# system,#assistant,# assistant,#developer,# developer,<assistant,</assistant,<developer,</developer,"
+        "you are now ,you are no longer ",
         r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id)[^|]{0,20}\|>",
         r"\[/?inst\]|<</?sys>>",
         r"(?:^|\n)\s*#{1,6} ?(?:system|assistant|developer)(?: (?:prompt|message|instructions?))?\s*:?\s*(?:\n|$)",
@@ -135,7 +139,6 @@ _INVISIBLE = re.compile(
 _TAGS = re.compile("[\U000e0020-\U000e007e]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _SPACE = re.compile(r"[^\S\n]+")
-_UNEVEN = ("  ", "\t", "\r", "\f", "\v")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{40,8000}={0,2}(?![A-Za-z0-9+/=_-])")
 SHORTEST_DECODED = 40
 """Shortest stretch of Base64 that is looked into, in characters: less than that holds no order."""
@@ -158,8 +161,16 @@ class Found:
         return self.weight >= SUSPICIOUS
 
 
+NOTHING = Found((), 0)
+
+_HINT = re.compile("|".join(re.escape(hint) for hint in sorted({hint for sign in SIGNS for hint in sign.hints})))
+"""Any hint of any sign: for short texts one pattern is quicker than looking for each."""
+
+
 def search(text: str) -> Found:
     """The signs of injection in `text`."""
+    if len(text) < SHORTEST_DECODED and text.isascii() and _HINT.search(plain(text)) is None:
+        return NOTHING  # most of what tools say is names of fields and short values: nothing invisible, nothing encoded, no hint
     text = text[:MAX_SCANNED]
     signs = dict(_invisible(text))
     for part in (plain(text), *_decoded(text)):
@@ -171,7 +182,8 @@ def plain(text: str) -> str:
     """`text` as a reader understands it: no invisible letters, compatible ones made one, lower case, single spaces; lines stay lines."""
     if text.isascii():
         text = text.lower()
-        return _SPACE.sub(" ", text) if any(space in text for space in _UNEVEN) else text
+        uneven = "  " in text or "\t" in text or "\r" in text or "\f" in text or "\v" in text
+        return _SPACE.sub(" ", text) if uneven else text
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).lower().replace("\u2019", "'"))
 
 

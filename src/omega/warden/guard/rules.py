@@ -6,7 +6,7 @@ rule at all, injection in results is noted and nothing else is looked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -103,11 +103,12 @@ class Guards:
         """Look at `value` (plain data) as the rules say."""
         found: list[str] = []
         blocked = False
-        for what in What:
+        for what in _WHAT:
             doing = self.doing(what, where, tenant, tool)
             if doing is Doing.OFF:
                 continue
-            signs = tuple(dict.fromkeys(_signs(value, what, 0)))
+            signs: dict[str, None] = {}
+            _note_signs(signs, value, what, 0)
             if not signs:
                 continue
             found.append(f"{what.value} ({', '.join(signs)}) in {where.value}: {_TOLD[doing]}")
@@ -117,25 +118,26 @@ class Guards:
         return Inspection(value, tuple(found), blocked)
 
 
+_WHAT = tuple(What)
 _TOLD = {Doing.FLAG: "flagged", Doing.REDACT: "taken out", Doing.BLOCK: "blocked"}
 
 
-def _signs(value: Any, what: What, depth: int) -> Iterator[str]:
+def _note_signs(signs: dict[str, None], value: Any, what: What, depth: int) -> None:
+    """Add the signs in `value` to `signs`, in the order in which they are met."""
     if depth > MAX_DEPTH:
-        yield TOO_DEEP
+        signs[TOO_DEEP] = None
     elif isinstance(value, str):
         if what is What.PERSONAL:
-            yield from personal.kinds(value)
-        else:
-            found = injection.search(value)
-            yield from found.signs if found.suspicious else ()
+            signs.update(dict.fromkeys(personal.kinds(value)))
+        elif (found := injection.search(value)).suspicious:
+            signs.update(dict.fromkeys(found.signs))
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _signs(name, what, depth + 1)
-            yield from _signs(inner, what, depth + 1)
+            _note_signs(signs, name, what, depth + 1)
+            _note_signs(signs, inner, what, depth + 1)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            yield from _signs(inner, what, depth + 1)
+            _note_signs(signs, inner, what, depth + 1)
 
 
 def _cleaned(value: Any, what: What, depth: int) -> Any:

@@ -38,6 +38,7 @@ _SHIPPED = (
     ("strict", "1.0.0", "every write waits for an owner, what cannot be undone for two, and agents do nothing but read"),
     ("read-only-agents", "1.0.0", "agents, and whoever they act for, read and do nothing else, whatever groups they carry"),
     ("change-windows", "1.0.0", "tools change things only while the fact change-window is open, or with a person of role oncall"),
+    ("roles", "1.0.0", "viewers read, members run flows, admins arrange, in each tenant for which the fact roles is default"),
 )
 
 

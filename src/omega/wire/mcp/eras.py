@@ -16,6 +16,9 @@ HANDSHAKE: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
 
 LATEST_HANDSHAKE: Final = HANDSHAKE[0]
 
+LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""Severities of log messages (RFC 5424), the least severe first."""
+
 HEADER_MISMATCH: Final = -32020
 MISSING_CAPABILITY: Final = -32021
 UNSUPPORTED_VERSION: Final = -32022
@@ -28,6 +31,9 @@ CAPABILITIES_KEY: Final = f"{_PREFIX}clientCapabilities"
 CLIENT_KEY: Final = f"{_PREFIX}clientInfo"
 LOG_LEVEL_KEY: Final = f"{_PREFIX}logLevel"
 SERVER_KEY: Final = f"{_PREFIX}serverInfo"
+TASKS: Final = f"{_PREFIX}tasks"
+"""The extension by which a call may give a task, to be asked after (SEP-2663)."""
+
 SUBSCRIPTION_KEY: Final = f"{_PREFIX}subscriptionId"
 
 

@@ -4,7 +4,7 @@ Whoever stands between client and server may route and refuse by headers alone, 
 
     MCP-Protocol-Version   params._meta["io.modelcontextprotocol/protocolVersion"]
     Mcp-Method             method
-    Mcp-Name               params.name (tools/call, prompts/get) or params.uri (resources/read)
+    Mcp-Name               params.name (tools/call, prompts/get), params.uri (resources/read) or params.taskId (tasks/..., SEP-2663)
     Mcp-Param-<TOKEN>      the argument whose schema says `"x-mcp-header": TOKEN`
 
 A value that a header cannot carry as it is goes as `=?base64?...?=`.
@@ -21,7 +21,14 @@ from typing import Any, Final
 from omega.wire.jsonrpc import ProtocolFault
 from omega.wire.mcp.eras import HEADER_MISMATCH
 
-NAMED: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED: Final[Mapping[str, str]] = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 """Methods whose target is repeated in Mcp-Name, with the key it stands under."""
 
 ROUTING: Final = frozenset({"mcp-protocol-version", "mcp-method", "mcp-name"})
@@ -89,17 +96,25 @@ def marked(schema: Any) -> dict[tuple[str, ...], tuple[str, str]]:
     Empty where the marks do not hold together (a name that is no token, one that comes twice, a type that has no exact text): conforming
     clients send no such header then.
     """
+    return _marks(schema) or {}
+
+
+def unsound(schema: Any) -> bool:
+    """Whether a schema names headers in a way that does not hold together: conforming clients do not use such a tool."""
+    return _marks(schema) is None
+
+
+def _marks(schema: Any) -> dict[tuple[str, ...], tuple[str, str]] | None:
     found: dict[tuple[str, ...], tuple[str, str]] = {}
     for path, inner in _properties(schema, ()):
-        token = inner.get(MARK)
-        if token is None:
+        if MARK not in inner:
             continue
-        kind = inner.get("type")
+        token, kind = inner[MARK], inner.get("type")
         if not isinstance(token, str) or _TOKEN.fullmatch(token) is None or kind not in _MARKABLE:
-            return {}
+            return None
         found[path] = (PARAMETER + token.lower(), str(kind))
     names = [name for name, _ in found.values()]
-    return found if len(set(names)) == len(names) <= MAX_MARKED else {}
+    return found if len(set(names)) == len(names) <= MAX_MARKED else None
 
 
 def check_arguments_in_headers(

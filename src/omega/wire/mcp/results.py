@@ -16,6 +16,10 @@ READ_TTL_MS: Final = 0
 
 EMPTY_KEY: Final = "omega/empty"
 EXECUTION_KEY: Final = "omega/execution"
+
+STEP_KEY: Final = "omega/step"
+"""An Omega that calls a tool says in which step: the execution beside it is its own, and no question about one of ours."""
+
 LEAF_KEY: Final = "omega/leaf"
 
 

@@ -1,0 +1,39 @@
+"""The verbs of Memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omega.contracts.remembering import MEMORY, Entry, Forgotten, Query, Recall, Remember, now, recall, remember
+from omega.features.memory.model import Count, Kept, Recalled, Standing, Whose
+from omega.kernel.context import Context
+from omega.kernel.service import OPERATOR, method, plays
+
+KEEPERS = (OPERATOR, "owner", "admin")
+"""Who may forget what others had remembered: whoever answers for the data of the tenant."""
+
+
+class Memory:
+    """What the agents of a tenant remember."""
+
+    @method(effect="idempotent", needs=MEMORY, example={"agent": "triage", "text": "printers are looked after by the second floor"})
+    async def remember(self, ctx: Context, entry: Entry) -> Kept:
+        """Remember something for an agent, until it expires."""
+        return Kept(**await ctx.call(remember, entry))
+
+    @method(effect="read", needs=MEMORY, example={"agent": "triage", "words": "who looks after the printers?"})
+    async def recall(self, ctx: Context, query: Query) -> list[Recalled]:
+        """Recall a conversation of one's own, or notes: one's own and those that are shared."""
+        return [Recalled(**each) for each in await ctx.call(recall, query)]
+
+    @method(effect="idempotent", needs=MEMORY, example={"agent": "triage"})
+    async def forget(self, ctx: Context, what: Forgotten) -> Count:
+        """Forget what fits: one's own; for an owner or admin of the tenant, anybody's."""
+        owner = "" if plays(ctx.scope, KEEPERS) else ctx.scope.principal
+        return Count(**await ctx.touch(Remember(name="forget", values=what.model_dump() | {"owner": owner})))
+
+    @method(effect="read", needs=MEMORY, example={})
+    async def standing(self, ctx: Context, whose: Whose) -> list[Standing]:
+        """How much the agents of the tenant remember."""
+        found: list[dict[str, Any]] = await ctx.touch(Recall(name="count", values={"now_us": await now(ctx)}))
+        return [Standing(**each) for each in found if whose.agent in ("", each["agent"])]

@@ -1,0 +1,92 @@
+"""Reputation: what the log says of a tool's calls, and nothing else, makes its name; time lets it mend."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.test_openapi import call, opened
+from omega.chronicle.record import Leaf
+from omega.gateway.mcp.finding import ranked
+from omega.host.reputation import HALF_LIFE_S, Record, Reputation
+from servers.shop_api import shop
+
+DONE, HUNG, CHANGED, OWN = "", "OMG-M003", "OMG-M004", "OMG-M007"
+
+
+def leaf(code: str, at_s: float, kind: str = "outcome") -> Leaf:
+    status = "failed" if code else "done"
+    return Leaf(kind=kind, tenant="local", flow="s/t", status=status, code=code, at_us=int(at_s * 1e6), took_us=100_000)
+
+
+def record(*codes: str, every_s: float = 1.0) -> Record:
+    made = Record()
+    for number, code in enumerate(codes):
+        made.note(leaf(code, number * every_s))
+    return made
+
+
+@pytest.mark.promise("TOOL-40")
+@settings(max_examples=60, deadline=None)
+@given(codes=st.lists(st.sampled_from([DONE, HUNG, CHANGED, OWN]), max_size=30), more=st.sampled_from([DONE, HUNG, CHANGED, OWN]))
+def test_scores_move_the_right_way_and_stay_in_bounds(codes: list[str], more: str) -> None:
+    now = 40.0
+    before, after = record(*codes), record(*codes)
+    after.note(leaf(more, len(codes)))
+    assert 0.0 < before.score(now) < 1.0
+    if more == DONE:
+        assert after.score(now) >= before.score(now)
+    elif more == OWN:
+        assert after.score(now) == before.score(now), "an error that a tool reports is an answer"
+    else:
+        assert after.score(now) < before.score(now)
+    assert abs(after.score(now + 100 * HALF_LIFE_S) - 0.8) < 0.01, "what is long past counts no more"
+
+
+@pytest.mark.promise("TOOL-40")
+def test_a_flag_weighs_more_than_a_failure_and_a_denial_weighs_nothing() -> None:
+    good = [DONE] * 10
+    assert record(*good, CHANGED).score(20) < record(*good, HUNG).score(20) < record(*good).score(20)
+    denied = record(*good)
+    denied.note(leaf("OMG-W001", 11, kind="deny"))
+    assert denied.score(20) == record(*good).score(20)
+    assert denied.words(20) == "reputation 0.93: 10 calls, 1 denied, typically 100 ms"
+
+
+@pytest.mark.promise("TOOL-40")
+def test_the_log_of_real_calls_is_what_counts(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with shop() as it, opened(tmp_path / "home", it) as omega:
+            for _ in range(3):
+                await call(omega, "getItem", id=1)
+            await call(omega, "getItem", id=404)
+            await call(omega, "getItem", id="none")
+            await call(omega, "hang", 0.2)
+            await call(omega, "createItem", principal="agent:otto", body={"name": "nut"})
+            reputation = Reputation(omega.store, "local", omega.world.clock.now_us)
+            told = {
+                name: each.told(omega.world.clock.now_us() / 1e6) for name, each in reputation.read().items() if name.startswith("shop/")
+            }
+        assert {name: (each["calls"], each["failed"], each["errors"], each["denied"]) for name, each in told.items()} == {
+            "shop/getItem": (4, 0, 1, 0),
+            "shop/hang": (1, 1, 0, 0),
+            "shop/createItem": (0, 0, 0, 1),
+        }
+        assert told["shop/hang"]["score"] < told["shop/createItem"]["score"] < told["shop/getItem"]["score"]
+        assert told["shop/hang"]["codes"] == {"OMG-M003": 1}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.promise("TOOL-39")
+def test_of_two_that_fit_alike_the_reliable_one_comes_first() -> None:
+    tools = [{"name": "a__send", "description": "send mail"}, {"name": "b__send", "description": "send mail"}]
+    known = {"a__send": (0.4, "reputation 0.40: 9 calls"), "b__send": (0.9, "reputation 0.90: 9 calls")}
+    found = ranked(tools, "send mail", 5, lambda tool: known[str(tool["name"])])
+    assert [each.tool["name"] for each in found] == ["b__send", "a__send"]
+    assert found[0].why == "by send (name), mail; reputation 0.90: 9 calls"
+    assert ranked(tools, "sennd", 5)[0].why == "by send (name) (looks alike)"
