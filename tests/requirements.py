@@ -175,6 +175,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("WARD-16", "A hosted tenant arranges, replaces and drops what is its own and nothing else, whatever a document is called or says.", "S07"),
     Promise("WARD-17", "A one-time code that two engines are told at the same instant is good at one of them.", "S09"),
     Promise("WARD-18", "A passport that is revoked is refused at once, and the log says who had it refused.", "S08"),
+    Promise("WARD-19", "However much one tenant arranges, nobody else notices: past a number it is refused before it is kept, and no kind that cannot be told to the gate holds up another.", "S09"),
     # LOG: the tamper-evident record
     Promise("LOG-01", "With one checkpoint kept elsewhere, the stand-alone verifier finds every edit, drop, insertion, swap, truncation, rewrite and rollback.", "S10"),
     Promise("LOG-02", "The verifier is one file that runs without Omega and with no network.", "S10"),
@@ -275,6 +276,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise("TOOL-39", "Search covers tools and listed servers, forgives a slip of the finger, and says why each fits.", "S12"),
     Promise("TOOL-40", "A tool's reputation is what the log says of its calls, explained, and fades with time.", "S12"),
     Promise("TOOL-41", "A server that a registry lists is added at its one version, with secrets by reference, as long as it is what it was when it was read.", "S12"),
+    Promise("TOOL-42", "What was pinned for an interface, in the query or a header, is no argument, and no argument sets it by another spelling.", "S12"),
+    Promise("TOOL-43", "An entry of a registry steers no program, leads to no private address, and starts with values of its own only after a yes.", "S12"),
     # MODEL: asking models through one governed endpoint
     Promise("MODEL-01", "A request to the OpenAI-compatible endpoint is a governed call on record, with who answered, at which version, and at what price.", "S15"),
     Promise("MODEL-02", "A streamed answer shows every part in order, is recorded as what the parts amount to, and ends in an error when its provider breaks off.", "S15"),
@@ -317,6 +320,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("MCP-14", "The client of tool servers passes the public suite's client scenarios, and goes on with a stream that broke off.", "S12"),
     Promise("MCP-15", "A client of either era that watches a list or a resource is told of each change of it, however soon it comes.", "S12"),
     Promise("MCP-16", "A method's rate and its idempotency key hold for calls over MCP as they do over HTTP.", "S12"),
+    Promise("MCP-17", "The task of a tool server is read by those who may read its call, and answered and cancelled by the chain that started it.", "S12"),
     # CLI: the command line
     Promise("CLI-01", "run takes a file, module:flow, a folder or the name of an example, and key=value inputs checked against the flow's type.", "S20"),
     Promise("CLI-02", "Every command speaks JSON with --json, and nothing else on standard output.", "S20"),

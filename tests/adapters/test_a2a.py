@@ -13,19 +13,23 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from adapters.permits import permit_for
 from omega.adapters.a2a import AskPeer, Peer, PeerEffector, digest_of, peer
-from omega.adapters.a2a.peers import resolved
+from omega.adapters.a2a.peers import resolved, secrets_of
 from omega.adapters.memory import MemoryStore
 from omega.cli import run
-from omega.host.a2a_push import PUSH, KeepPush, PushEffector
+from omega.host.a2a_push import PUSH, KeepPush, PushEffector, prefix_of
 from omega.host.acquainted import PEER, finder
 from omega.host.embedded import Omega
-from omega.host.peers import add
-from omega.kernel.errors import InputError, OmegaError, Suspended, UpstreamError
+from omega.host.peers import accept, add, compare
+from omega.kernel.errors import Denied, InputError, OmegaError, Suspended, UpstreamError
 from omega.kernel.ports import Line
 from omega.testing.conformance import EffectorCase, EffectorConformance, NoteSequencer
+from omega.trust.keys import PublicKey
 from omega.trust.sealing import Keyring
+from omega.wire.a2a.signing import signed_card
 
 ALLOW = ("127.0.0.0/8",)
 DONE = {
@@ -220,6 +224,80 @@ def test_secrets_are_references() -> None:
         resolved({"Authorization": "env:MISSING"}, {})
 
 
+def signed(stranger: Stranger, seed: int, folder: Path) -> tuple[str, Path]:
+    """Have the stranger's card signed with a key of its own; gives the key's thumbprint, and a file with its public part."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+    public = PublicKey(key.public_key().public_bytes_raw())
+    file = folder / f"{seed}.jwk"
+    file.write_text(json.dumps(public.jwk()))
+    card = {name: value for name, value in stranger.card.items() if name != "signatures"}
+    stranger.more["signatures"] = signed_card(card, {"alg": "EdDSA", "kid": public.kid}, key.sign)["signatures"]
+    return public.kid, file
+
+
+@pytest.mark.promise("A2A-10")
+def test_a_signed_card_gives_way_to_one_signed_otherwise_only_with_its_key(stranger: Stranger, tmp_path: Path) -> None:
+    first, first_file = signed(stranger, 1, tmp_path)
+    second, second_file = signed(stranger, 2, tmp_path)
+    known = Peer(name="it", at=f"{stranger.url}/card.json", card=stranger.card, signer=first, allow=ALLOW)
+    store = MemoryStore(sequencer=NoteSequencer(), owner="test", now_us=lambda: 0)
+    store.put_document(PEER, "it", json.dumps(known.record()).encode(), 0)
+
+    async def whole() -> None:
+        stranger.more = {}  # the host was taken over, and says the same without a signature
+        bare = await compare(store, "it")
+        assert bare.state == "changed" and bare.differences[-2:] == [f"-signed with {first}", "+not signed"]
+        with pytest.raises(Denied, match="not signed, unlike") as refused:
+            await accept(tmp_path / "home", bare)
+        assert refused.value.code == "OMG-T001"
+        signed(stranger, 2, tmp_path)
+        with pytest.raises(Denied):
+            await accept(tmp_path / "home", await compare(store, "it"))
+        with pytest.raises(Denied, match="does not verify"):
+            await compare(store, "it", key=first_file)
+        made = await accept(tmp_path / "home", await compare(store, "it", key=second_file))
+        assert made.signer == second
+
+    asyncio.run(whole())
+
+
+def test_credentials_go_where_the_card_lies_or_where_an_operator_says(stranger: Stranger) -> None:
+    def known(url: str, **more: Any) -> Peer:
+        stranger.more = {"supportedInterfaces": [{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}]}
+        return Peer(name="it", at="https://agents.example/it/card.json", card=stranger.card, **more)
+
+    headers = {"Authorization": "Bearer env:TOKEN"}
+    assert known("https://AGENTS.example:443/a2a", headers=headers).headers == headers
+    for url in ("https://other.example/a2a", "https://agents.example:8443/a2a"):
+        assert known(url), "without credentials a card may lead to any public host"
+        with pytest.raises(UpstreamError, match="would get the credentials"):
+            known(url, headers=headers)
+        made = known(url, headers=headers, credentials_to=url.removesuffix("/a2a"))
+        assert Peer.read("it", made.record()) == made
+        with pytest.raises(UpstreamError, match="would get the credentials"):
+            known(url, headers=headers, credentials_to="https://third.example")
+
+
+def test_a_credential_that_an_agent_says_again_is_not_kept(stranger: Stranger, tmp_path: Path) -> None:
+    token = "sesame-open/42"
+    headers = {"Authorization": "Bearer env:TOKEN", "X-Team": "plain:team-blue", "X-Key": "Key plain:in-the-record"}
+    assert secrets_of(headers, {"TOKEN": token}) == (token, "in-the-record")
+    known = Peer(name="it", at=f"{stranger.url}/card.json", card=stranger.card, headers=headers, allow=ALLOW)
+    error = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": f"no: Bearer {token}"}}).replace("/", "\\/").encode()
+    said = {**DONE, "artifacts": [{"artifactId": "a", "parts": [{"text": f"{token} of team-blue"}]}]}
+
+    async def whole() -> None:
+        effector = PeerEffector(lambda tenant, name: known, {"TOKEN": token})
+        stranger.answer = lambda _: (400, error)
+        with pytest.raises(UpstreamError, match=r"refuses: no: Bearer \*\*\*$"):
+            await effector.perform(permit_for("a2a"), AskPeer(agent="it", text="hello"), execution="e", step="1")
+        stranger.answer = lambda _: result({"task": said})
+        told, _ = await effector.perform(permit_for("a2a"), AskPeer(agent="it", text="hello"), execution="e", step="2")
+        assert told["text"] == "*** of team-blue"
+
+    asyncio.run(whole())
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -313,4 +391,5 @@ class TestPush(EffectorConformance):
             updated_us=0,
         )
         effector = PushEffector(store, Keyring(bytes(32), entropy=bytes), lambda _: line, lambda: 0)
-        return EffectorCase(effector, KeepPush(name="t.1", task="t", body={}), lambda: bool(store.documents(PUSH)))
+        name = prefix_of("ten_one", "person:ada", "t") + "1"
+        return EffectorCase(effector, KeepPush(name=name, task="t", body={}), lambda: bool(store.documents(PUSH)))

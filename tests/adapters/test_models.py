@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from adapters.permits import EXECUTION, STEP, permit_for
-from omega.adapters.models import Missing, ModelEffector, Provider, configured
+from omega.adapters.models import Missing, ModelEffector, Provider, anthropic, completions, configured
+from omega.adapters.models.foretelling import most_read
 from omega.kernel.effects import Command, ModelCall, Receipt
 from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
+from omega.kernel.models import Chat
 from servers.chat import Handler, serving
 
 SECRET = "sk-test-123456"
@@ -190,3 +192,22 @@ def test_spent_permit_and_foreign_request_ask_nothing(url: str) -> None:
     with pytest.raises(InputError):
         asyncio.run(scenario(Command(argv=("true",)), "model"))
     assert not Handler.seen
+
+
+@pytest.mark.promise("WARD-14")
+@pytest.mark.parametrize("speaks", [completions, anthropic])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"description": "word " * 20_000}}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"title": "\u00e9" * 5_000}}}},
+        {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required"},
+        {"stop": ["x" * 900], "user": "u" * 900, "logit_bias": {str(n): 1 for n in range(300)}},
+    ],
+)
+def test_what_is_foretold_is_no_less_than_what_is_sent(speaks: Any, options: dict[str, Any]) -> None:
+    chat = Chat(model="m", messages=({"role": "user", "content": "hi"},), max_tokens=10, options=options)
+    _, body = speaks.asked(Provider(name="x", base_url="http://x", model="m", key=""), chat, stream=False)
+    read = [body.pop("messages"), {name: value for name, value in body.items() if name not in ("model", "max_tokens", "system")}]
+    assert most_read(chat) >= len(json.dumps(read)) + len(body.get("system", ""))

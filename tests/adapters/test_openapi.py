@@ -16,7 +16,7 @@ from omega.adapters.mcp import Transport
 from omega.host.credentials import CREDENTIAL, document_name, sealed
 from omega.host.embedded import Omega
 from omega.host.identity import Caller
-from omega.host.openapi import Imported, Wanted, import_api, read_again
+from omega.host.openapi import Imported, Wanted, import_api, open_api, read_again
 from omega.host.toolbox import add_api, remove
 from omega.kernel.definition import tool
 from omega.kernel.errors import Denied, InputError
@@ -106,6 +106,23 @@ def test_a_call_is_one_governed_request_with_the_callers_own_key(tmp_path: Path)
     asyncio.run(scenario())
 
 
+@pytest.mark.promise("TOOL-42")
+def test_a_caller_cannot_say_what_the_operator_pinned(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        pins = {**KEY, "?TAG": "plain:acme", "x-tenant": "plain:acme"}
+        async with shop() as it, opened(tmp_path / "home", it, headers=pins) as omega:
+            (listed,) = [each for each in omega.catalogue.tools_of("shop") if each.name == "listItems"]
+            assert set(listed.input_schema["properties"]) == {"limit"}
+            refused = await call(omega, "listItems", tag=["victim"])
+            assert refused.error is not None
+            it.got.clear()
+            assert (await call(omega, "listItems", limit=3)).error is None
+            assert it.got[0][1] == "/items?limit=3&TAG=acme"
+            assert it.got[0][2]["x-tenant"] == "acme"
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.promise("TOOL-31")
 def test_answers_that_are_no_good_are_errors(tmp_path: Path) -> None:
     async def scenario() -> None:
@@ -139,6 +156,7 @@ def test_private_addresses_are_not_reached_unless_allowed(tmp_path: Path) -> Non
                 ("https://127.0.0.1", Denied),
                 ("https://[::ffff:10.0.0.1]/v1", Denied),
                 ("https://169.254.169.254", Denied),
+                ("https://2130706433", InputError),
                 ("http://api.example", InputError),
                 ("https://user:word@api.example", InputError),
                 ("ftp://api.example", InputError),
@@ -150,16 +168,35 @@ def test_private_addresses_are_not_reached_unless_allowed(tmp_path: Path) -> Non
                     await import_api(Wanted(name="shop", source=str(told)))
             async with Omega.open(tmp_path / "home") as omega:
                 codes = {}
-                for host in ("localhost", "127.1", "0x7f000001", "2130706433", "localhost."):
+                for host in ("localhost", "localhost."):
                     told.write_text(json.dumps(document(servers=[{"url": it.url.replace("127.0.0.1", host)}])))
                     found = await import_api(Wanted(name="shop", source=str(told), allow=("192.0.2.0/24",), only=("getItem",)))
                     await omega.accept(found.upstream, found.tools)
                     outcome = await call(omega, "getItem", id=1)
                     assert outcome.error is not None, host
                     codes[host] = outcome.error["code"]
-            assert codes["localhost"] == codes["0x7f000001"] == "OMG-P011", "a name that leads to this machine is looked at when it is used"
-            assert set(codes.values()) <= {"OMG-P011", "OMG-M002"}, "digits that are no address by the book are none here"
+            assert codes["localhost"] == "OMG-P011", "a name that leads to this machine is looked at when it is used"
+            assert set(codes.values()) <= {"OMG-P011", "OMG-M002"}, "a name with a point at its end is one more name"
             assert [path for _, path, _, _ in it.got if path.startswith("/items")] == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.promise("TOOL-31")
+def test_a_credential_that_an_interface_says_again_is_not_told() -> None:
+    async def scenario() -> None:
+        async with shop() as it:
+            found = await taken_in(it)
+            session = open_api(found.upstream, {"X-Api-Key": "key-of/the-owner"}, ("key-of/the-owner",))
+            try:
+                given = {"name": "is key-of/the-owner"}
+                told = await session.call("createItem", {"body": given}, {}, 5.0, more={}, guest=None)
+                assert it.got[-1][2]["X-Api-Key"] == "key-of/the-owner"
+                assert told["structuredContent"] == {"id": 2, "name": "is ***"} and "the-owner" not in str(told)
+                refused = await session.call("put_items_id", {"id": 404, "body": given}, {}, 5.0, more={}, guest=None)
+                assert refused["isError"] and session.quote(f" {'x' * 3_000}") == "x" * 2_000
+            finally:
+                await session.close()
 
     asyncio.run(scenario())
 

@@ -269,6 +269,7 @@ def test_engine_killed_outright_leaves_no_process(tmp_path: Path) -> None:
     assert wait_until(lambda: not any(alive(pid) for pid in tree)), [pid for pid in tree if alive(pid)]
 
 
+@pytest.mark.slow
 @pytest.mark.promise("RUN-15")
 def test_engine_killed_while_starting_leaves_no_process(tmp_path: Path) -> None:
     for moment in range(6):

@@ -92,6 +92,7 @@ def test_nats_comes_back_and_says_that_something_was_missed() -> None:
         run(main(server))
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_named_without_its_password(nats_server: NatsServer) -> None:
     with pytest.raises(StorageError, match="OMG-S002") as caught:
         run(NatsWakeups.open("nats://ada:geheim@127.0.0.1:1"))

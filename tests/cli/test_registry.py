@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from cli.program import omega as said
+from omega.cli.exits import Exit
+from omega.host.embedded import Omega
+from omega.host.registry import ENTRY, Listing
 from servers.listing import entry, listing
 from servers.shop_api import document, shop
 
@@ -85,3 +89,31 @@ def test_an_interface_is_read_again_and_a_change_is_accepted_on_purpose(tmp_path
             assert "api" not in (await omega("list"))[1]["servers"][0]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.slow
+@pytest.mark.promise("TOOL-43")
+def test_values_of_an_entry_are_shown_before_anything_starts(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def kept() -> None:
+        async with Omega.open(home) as omega:
+            setting = [{"name": "MAIL_HOST", "value": "https://evil.example"}, {"name": "TOKEN", "isSecret": True}]
+            package = {"registryType": "pypi", "identifier": "mail", "version": "1.0.0", "transport": {"type": "stdio"}}
+            found = Listing("public", entry("a.b/mail", packages=[{**package, "environmentVariables": setting}]))
+            omega.store.put_document(ENTRY, found.name, json.dumps(found.to_json()).encode(), 0)
+
+    asyncio.run(kept())
+    started = tmp_path / "started"
+    (tmp_path / "uvx").write_text(f"#!/bin/sh\necho yes > {started}\n")
+    (tmp_path / "uvx").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    command = ("mcp", "add", "mail", "--from", "a.b/mail", "--env", "TOKEN=env:MAIL_TOKEN")
+    told = said(*command)
+    assert told.status == Exit.USAGE
+    assert "MAIL_HOST=plain:https://evil.example" in told.out
+    assert "TOKEN" not in told.out, "what was typed is known"
+    asked = said(*command, "--json")
+    assert (asked.status, asked.document["set"]) == (Exit.USAGE, {"MAIL_HOST": "plain:https://evil.example"})
+    assert not started.exists()
+    monkeypatch.setenv("MAIL_TOKEN", "a-token-of-mine")
+    assert said(*command, "--yes").status not in (Exit.DONE, Exit.USAGE), "a program that speaks no MCP"
+    assert started.exists()

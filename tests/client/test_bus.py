@@ -93,6 +93,7 @@ def test_a_relay_reaches_other_processes_over_nats(tmp_path: Path, nats_server: 
     assert [event.key for event in asyncio.run(main())] == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_named_without_its_password() -> None:
     async def main() -> None:
         await NatsBus.open("nats://user:hidden@127.0.0.1:1")

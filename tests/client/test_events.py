@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omega.contracts.events import FACTS, Event, Fact, Interest, WorkspaceChanged, checked, plain
+from omega.contracts.events import FACTS, AgentAsked, Event, Fact, Interest, WorkspaceChanged, checked, of_ones_own, plain
 from omega.contracts.publishing import EVENTS, Notice, Publish, publish
 from omega.host.discover import find_method
 from omega.host.embedded import Omega
@@ -140,6 +140,34 @@ def test_nobody_publishes_what_the_record_alone_tells(tmp_path: Path) -> None:
     error = asyncio.run(main())
     assert error is not None
     assert error["code"] == "OMG-I001"
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind, fact in FACTS.items() if fact is not WorkspaceChanged))
+def test_nobody_publishes_from_outside_what_the_house_tells(kind: str) -> None:
+    with pytest.raises(InputError):
+        of_ones_own(kind)
+    of_ones_own("workspace:changed")
+    of_ones_own("review:asked")
+
+
+def test_nobody_has_an_agent_elsewhere_answer_into_the_execution_of_another(tmp_path: Path) -> None:
+    @flow(effect="idempotent", needs=EVENTS)
+    async def ask(ctx: Context, execution: str) -> None:
+        await ctx.call(publish, Notice.of(AgentAsked(agent="far", version="1", execution=execution, signal="s", task='"mine"')))
+
+    async def main() -> tuple[Any, Any, Any, list[str]]:
+        async with Omega.open(tmp_path) as omega:
+            notice = Notice.of(AgentAsked(agent="far", version="1", execution="victim", signal="s", task='"mine"'))
+            outside = await omega.run(find_method("events.publish")[0], notice)
+            other = await omega.run(ask, "victim", execution="forged")
+            own = await omega.run(ask, "own", execution="own")
+            told = [event.data["execution"] for event in everything(omega, Interest(types=["agent:asked"]))]
+            return outside.error, other.error, own.error, told
+
+    outside, other, own, told = asyncio.run(main())
+    assert (outside["code"], other["code"], own, told) == ("OMG-I001", "OMG-I001", None, ["own"])
+    assert "the house alone" in outside["cause"]
+    assert "another execution" in other["cause"]
 
 
 def test_erasing_takes_what_was_published_and_leaves_what_happened(tmp_path: Path) -> None:

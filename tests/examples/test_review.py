@@ -61,6 +61,7 @@ def test_a_review_of_a_real_repository(project: Repository, review: Review, scra
     assert reviewed.outcome.value["findings"] == len(report["findings"])
 
 
+@pytest.mark.slow
 @pytest.mark.promise("EX-05")
 def test_two_runs_differ_in_their_run_block_alone(project: Repository, review: Review) -> None:
     one, two = review(project.path, out="one"), review(project.path, out="two")
@@ -79,6 +80,7 @@ def test_what_cannot_be_reviewed_is_a_coded_error(tmp_path: Path, review: Review
     assert not list(scratch.glob("omega-code-review-*/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.promise("EX-06")
 def test_bare_shallow_and_one_commit_repositories_are_reviewed(project: Repository, tmp_path: Path, review: Review) -> None:
     bare, shallow = tmp_path / "bare", tmp_path / "shallow"
@@ -118,6 +120,7 @@ def test_a_hostile_repository_neither_steers_nor_breaks_the_review(repository: R
     assert not any(token in (reviewed.out / name).read_text("utf-8") for name in NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("EX-03")
 def test_an_analyser_that_crashes_degrades_alone(
     project: Repository, review: Review, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -185,6 +188,7 @@ def test_a_model_writes_the_summary_and_its_references_are_checked(project: Repo
     assert str(project.path) not in model.seen[0]
 
 
+@pytest.mark.slow
 @pytest.mark.promise("EX-10")
 def test_a_model_that_refers_to_nothing_is_not_quoted(project: Repository, review: Review, model: type[Model]) -> None:
     model.answer = staticmethod(lambda prompt: "Everything is wonderful.")

@@ -13,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omega.contracts.events import AgentCompleted, Interest, ModelLoaded
-from omega.features.agents.model import Done
+from omega.features.agents.model import Card, Done
 from omega.features.agents.teams import agreed, willing
 from omega.host.discover import find_method
 from omega.host.embedded import Omega
 from omega.host.events import Feed
 from omega.host.identity import Caller
+from omega.kernel.context import Context
+from omega.kernel.flow import flow
 from omega.kernel.journal import Status
 from omega.kernel.ports import Outcome
-from omega.kernel.roster import chosen_version, health, is_task_relevant, relevance, reputation
+from omega.kernel.roster import KeepAgent, chosen_version, health, is_task_relevant, relevance, reputation
 from servers.provider import Upstream, provider
 
 CARDS = {
@@ -312,6 +314,28 @@ def test_who_waits_for_an_agent_elsewhere_waits_across_a_restart_and_asks_once(t
             assert len(asked(omega)) == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.promise("AGENT-06")
+def test_what_an_agent_remembers_is_never_told_to_everybody_as_a_task_for_one_elsewhere(tmp_path: Path) -> None:
+    async def main() -> Any:
+        async with Omega.open(tmp_path) as omega:
+            refused = await call(omega, "agents.register", card("far", own_host=True, memory={}))
+            kept = card("far", own_host=True, memory={})  # by an earlier life of the roster
+            body = Card.model_validate(kept).model_dump(mode="json")
+            await omega.run(keep_card, body)
+            return refused.error, (await call(omega, "agents.run", {"agent": "far", "task": "count"})).error
+
+    registering, working = asyncio.run(main())
+    assert (registering["code"], working["code"]) == ("OMG-I001", "OMG-I001")
+    assert "own_host and memory" in registering["cause"]
+    assert "leave memory out" in registering["advice"]
+    assert "own_host and memory" in working["cause"]
+
+
+@flow(effect="idempotent", needs="agents:use")
+async def keep_card(ctx: Context, body: dict[str, Any]) -> None:
+    await ctx.touch(KeepAgent(name=body["name"], card=body))
 
 
 def test_a_leader_has_no_agent_elsewhere_as_a_tool(tmp_path: Path, upstream: Upstream) -> None:

@@ -21,7 +21,7 @@ from omega.features.agents.abroad import Errand, read_answer
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
 from omega.host.settings import Settings
-from omega.kernel.errors import Denied, UpstreamError
+from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
 
 WORKLOAD = "spiffe://omega.local/agent/researcher"
 POLICY = """
@@ -141,6 +141,49 @@ def test_a_stranger_with_no_certificate_is_nobody(there: There) -> None:
     with pytest.raises(Denied) as refused:
         asyncio.run(work())
     assert refused.value.code == "OMG-T001"
+
+
+class Scripted:
+    """What `host` hears of an installation with some tasks, which refuses the answers to `refusing`."""
+
+    def __init__(self, tasks: list[str], refusing: dict[str, OmegaError]) -> None:
+        self.tasks, self.refusing, self.answered = tasks, refusing, list[str]()
+
+    async def call(self, method: str, value: dict[str, Any]) -> dict[str, Any]:
+        assert method == "events.read"
+        begin = value["after"] + 1
+        if begin >= len(self.tasks):
+            raise asyncio.CancelledError
+        asked = [{"agent": "researcher", "execution": task, "signal": "s", "task": json.dumps(task)} for task in self.tasks]
+        events = [{"sequence": f"{at:016d}", "data": data} for at, data in enumerate(asked)]
+        return {"events": events[begin:], "position": len(self.tasks) - 1}
+
+    async def decide(self, execution: str, verb: str, body: dict[str, Any]) -> None:
+        if execution in self.refusing:
+            raise self.refusing[execution]
+        self.answered.append(execution)
+
+
+@pytest.mark.promise("AGENT-09")
+@pytest.mark.parametrize("refused", [Denied("OMG-W001", "no"), Denied("OMG-W008", "no"), InputError("OMG-I003", "gone")])
+def test_an_answer_that_is_not_taken_stops_no_task_after_it(refused: OmegaError, caplog: pytest.LogCaptureFixture) -> None:
+    there = Scripted(["a", "b", "c"], {"b": refused})
+    dealt: list[int] = []
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(host(there, "researcher", research, dealt_with=dealt.append))  # type: ignore[arg-type]
+    assert (there.answered, dealt) == (["a", "c"], [0, 1, 2, 2])
+    assert refused.code in caplog.text
+    assert "of researcher to b" in caplog.text
+
+
+@pytest.mark.promise("AGENT-09")
+@pytest.mark.parametrize("code", ["OMG-T001", "OMG-T010", "OMG-W004", "OMG-W009", "OMG-W011"])
+def test_a_host_that_is_let_in_no_more_leaves_the_task_in_hand(code: str) -> None:
+    there = Scripted(["a", "b", "c"], {"b": Denied(code, "not now")})
+    dealt: list[int] = []
+    with pytest.raises(Denied):
+        asyncio.run(host(there, "researcher", research, dealt_with=dealt.append))  # type: ignore[arg-type]
+    assert (there.answered, dealt) == (["a"], [0])
 
 
 @pytest.mark.parametrize("said", [None, "words", {"answer": 7}, {"error": "no", "answer": "x"}, {}, {"error": "no"}])

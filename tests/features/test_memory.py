@@ -95,6 +95,24 @@ def test_an_owner_forgets_what_is_about_somebody_and_others_their_own_alone(tmp_
     assert run(tmp_path, work) == ("OMG-I001", {"forgotten": 1}, 1)
 
 
+@pytest.mark.promise("AGENT-07")
+def test_an_agent_that_acts_for_an_owner_forgets_what_is_the_owners_alone(tmp_path: Path) -> None:
+    async def work(installation: Installation) -> tuple[Any, ...]:
+        owner, eve = installation.owner(), installation.passport(INSTALLATION, EVE)
+        world = installation.omega.world
+        now = installation.now_us / 1_000_000
+        scope = world.authority.verify(owner, now=now)
+        rights = ("memory:use", "flows:run")
+        agent = world.authority.delegate(scope, actor="agent:helper", capabilities=rights, ttl_s=600, now=now, jti="on")
+        for passport in (owner, eve):
+            await installation.ask("memory.remember", NOTE, passport)
+        await installation.ask("memory.remember", NOTE | {"shared": True}, eve)
+        acted = await installation.ask("memory.forget", {"agent": "desk"}, agent)
+        return acted, len(await texts(installation, eve)), await installation.ask("memory.forget", {"agent": "desk"}, owner)
+
+    assert run(tmp_path, work) == ({"forgotten": 1}, 2, {"forgotten": 2})
+
+
 @pytest.mark.slow
 @pytest.mark.promise("AGENT-06")
 def test_no_tenant_remembers_for_another(tmp_path: Path) -> None:

@@ -6,22 +6,31 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from adapters.permits import EXECUTION, STEP, permit_for
 from hosted import Installation, gone
 from omega.adapters.alerts import Address
+from omega.adapters.memory import MemoryStore
 from omega.adapters.webhooks import new_secret
-from omega.host import credentials, guard, mfa
+from omega.host import arrangements, credentials, guard, mfa, quarantine
 from omega.host.admitting import Entry, name_of
-from omega.host.arrangements import arrange, dissolve
+from omega.host.arrangements import ArrangementsEffector, Keep, arrange, dissolve
 from omega.host.discover import find_method
+from omega.host.governing import Governor
+from omega.host.owning import owners
 from omega.host.schedules import Schedule
 from omega.host.webhooks import Webhook
 from omega.kernel.calendars import Timing
+from omega.kernel.errors import Denied
 from omega.kernel.ports import Call
+from omega.testing.lab import sequencer
 from omega.trust.sealing import Keyring
+from omega.warden.admit import Warden
+from omega.warden.policies import Bundle
 
 ADA = "person:ada"
 DENIED = "OMG-W001"
@@ -178,6 +187,60 @@ def test_a_tenants_guard_only_blocks_and_a_factor_is_the_persons_own(tmp_path: P
         assert await code(here, arrange, mine, "factor", other, enrolled) == DENIED
 
     installed(tmp_path, work)
+
+
+@pytest.mark.promise("WARD-19")
+@pytest.mark.parametrize("kind", ["limit", "breaker", "guard", "quarantine"])
+def test_a_tenant_has_so_many_of_a_kind(kind: str) -> None:
+    """Permits of tests are of the tenant `ten_test`."""
+    shelf = MemoryStore(sequencer=sequencer(), owner="test", now_us=lambda: 0)
+    governor = Governor(shelf, Path("/nonexistent"), Warden(Bundle.default()), lambda: 0)
+    keyring = Keyring(b"k" * 32, entropy=lambda n: b"e" * n)
+    lines = SimpleNamespace(line=lambda execution: SimpleNamespace(principal=ADA))
+    jail = quarantine.QuarantineEffector(shelf, lines, dict, lambda: 1)  # type: ignore[arg-type]
+    table = ArrangementsEffector(shelf, governor.readings(), lambda: 1, owners=owners(keyring))
+
+    async def keep(name: str) -> None:
+        if kind == "quarantine":
+            isolate = quarantine.Isolate(principal=f"agent:{name}", reason="x")
+            await jail.perform(permit_for("quarantine"), isolate, execution=EXECUTION, step=STEP)
+        else:
+            wanted = Keep(kind=kind, name=f"ten_test {name}", body=OWN[kind](keyring, "ten_test")[1])
+            await table.perform(permit_for("arrangements"), wanted, execution=EXECUTION, step=STEP)
+
+    async def work() -> None:
+        for number in range(3):
+            await keep(str(number))
+        before = shelf.documents(kind)
+        with pytest.raises(Denied) as caught:
+            await keep("more")
+        assert caught.value.code == "OMG-W012" and shelf.documents(kind) == before, "it is told before it is kept"
+        await keep("1")
+        shelf.drop_document(kind, before[0][0])
+        await keep("more")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (arrangements, quarantine):
+            patch.setattr(module, "MOST_OWN", 3)
+        asyncio.run(work())
+
+
+@pytest.mark.slow
+@pytest.mark.promise("WARD-19")
+def test_a_tenant_that_arranges_all_it_may_keeps_no_operator_from_arranging(tmp_path: Path) -> None:
+    async def work(here: Installation) -> None:
+        mine, store = await here.tenant("mine"), here.omega.store
+        for kind in ("limit", "breaker", "guard"):
+            name, body = OWN[kind](here.omega.identity.keyring, mine)
+            for number in range(arrangements.MOST_OWN):
+                store.put_document(kind, f"{mine} {number}", json.dumps(dict(body)).encode(), 0)
+            assert await code(here, arrange, mine, kind, name, body) == "OMG-W012"
+            await here.omega.arrange(kind, f"{mine} ours", body)
+        await here.omega.ask(quarantine.isolate, {"principal": "agent:rogue", "reason": "x"})
+        assert here.omega.world.warden.isolated("local", "agent:rogue")
+
+    installed(tmp_path, work)
+    installed(tmp_path, lambda here: here.tenant("another"))
 
 
 @pytest.mark.promise("TEN-05")

@@ -7,6 +7,7 @@ import json
 import time
 from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from omega.host import mfa, watching
 from omega.host.embedded import Omega
 from omega.host.governing import GONE_US, Governor
 from omega.host.identity import Caller
-from omega.host.limits import aliases, read_amount, read_whose
+from omega.host.limits import aliases, crowded, read_amount, read_whose
 from omega.host.policy import INSTALLATION, POLICY, Enacted, bundle_in_force, enacted, versions
 from omega.host.quarantine import isolate, release
 from omega.host.reading import Archive
@@ -30,6 +31,7 @@ from omega.testing.lab import sequencer
 from omega.trust.sealing import Keyring
 from omega.warden.admit import Warden
 from omega.warden.approvals import same_person
+from omega.warden.breakers import MAX_BREAKERS
 from omega.warden.policies import Bundle
 
 NO_COUNTING = '@id("no-counting") @reason("nobody counts") forbid (principal, action, resource == Flow::"count");\n'
@@ -297,6 +299,47 @@ def test_policies_that_do_not_load_hold_up_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(OmegaError):
         governor.refresh()
     assert governor.warden.isolated("local", "agent:bad")
+
+
+@pytest.mark.promise("WARD-19")
+def test_more_than_may_be_arranged_holds_and_stops_nothing(tmp_path: Path) -> None:
+    """As records may have it from engines that wrote side by side, or from an earlier release."""
+    store = memory()
+    one = {"flow": "x/*", "tenant": "ten_a"}
+    for number in range(MAX_BREAKERS + 1):
+        store.put_document("breaker", f"ten_a {number}", json.dumps(one).encode(), 0)
+    governor = Governor(store, tmp_path, Warden(Bundle.default()), lambda: 0)
+    told, readings = governor.told(), governor.readings()
+    told.put_document("limit", "all", b'{"of": "requests", "amount": 1, "window_s": 60}', 0)
+    assert governor.warden.ledger.busy and crowded(store, "breaker") == {"ten_a": MAX_BREAKERS + 1}
+    with pytest.raises(Denied) as caught:
+        readings["breaker"]("ten_a one more", one)
+    assert caught.value.code == "OMG-W012"
+    assert readings["breaker"]("everybody", {**one, "tenant": "*"})["tenant"] == "*"
+    for number in range(2):
+        store.drop_document("breaker", f"ten_a {number}")
+    assert readings["breaker"]("ten_a 7", one) and readings["breaker"]("ten_a one more", one), "in place of one, and the last"
+
+
+@pytest.mark.promise("WARD-19")
+@pytest.mark.parametrize("bad", ["policy", "guard", "limit", "breaker", "fact", "person"])
+def test_a_kind_that_cannot_be_told_holds_up_no_other(tmp_path: Path, bad: str) -> None:
+    store = memory()
+    governor = Governor(store, tmp_path, Warden(Bundle.default()), lambda: 0)
+    governor.world = SimpleNamespace(guards=None)  # type: ignore[assignment]
+    store.put_document(bad, "x", b"{", 0)
+    told = governor.told()
+    body = {"tenant": "local", "principal": "agent:bad", "reason": "x", "by": "person:ada", "since_us": 0}
+    told.put_document("quarantine", "q", json.dumps(body).encode(), 0)
+    told.put_document("fact" if bad != "fact" else "limit", "f", b'{"value": "x", "of": "requests", "amount": 1, "window_s": 60}', 0)
+    assert governor.warden.isolated("local", "agent:bad")
+    assert governor.warden.ledger.busy if bad == "fact" else governor.warden._facts == {"": {"f": "x"}}
+    with pytest.raises(OmegaError) as caught:
+        told.put_document(bad, "y", b"{", 0)
+    assert caught.value.code == "OMG-S005"
+    for name in "xy":
+        store.drop_document(bad, name)
+    governor.refresh()
 
 
 @pytest.mark.parametrize("order", list(permutations([("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")])))

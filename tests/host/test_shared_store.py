@@ -175,6 +175,7 @@ def test_a_worker_opens_a_database_anew_that_was_killed_under_it(tmp_path: Path,
         server.remove()
 
 
+@pytest.mark.slow
 def test_hints_travel_over_nats_and_a_server_that_is_away_costs_a_sweep_and_nothing_else(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ class Guarded(NatsServer):
             super().start()
 
 
+@pytest.mark.slow
 @pytest.mark.promise("TRUST-17")
 def test_hints_travel_over_mutual_tls(home: Path, tmp_path: Path) -> None:
     program()

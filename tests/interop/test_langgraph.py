@@ -118,6 +118,7 @@ def test_an_interrupt_is_on_disk_at_once_and_goes_on_elsewhere(tmp_path: Path) -
     assert in_folder(tmp_path, later) == {"answer": "42"}
 
 
+@pytest.mark.slow
 @pytest.mark.promise("INT-03")
 def test_a_killed_graph_goes_on_where_it_was(tmp_path: Path) -> None:
     """A real process, killed with SIGKILL in its seventh step; nothing that had a checkpoint runs again."""

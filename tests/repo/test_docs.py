@@ -25,7 +25,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 120
-MANY_COMMANDS = 5
+MANY_COMMANDS = 4
+LONG = ("tools.md", "testing.md")
+"""Pages whose few commands take long: they run tests, or start tool servers."""
 FENCE = re.compile(r"(?:<!-- not run: (?P<why>.+?) -->\s*)?^(?P<indent> *)```(?P<info>[^\n`]+)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S)
 
 
@@ -100,10 +102,12 @@ PAGES = [page for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.
 
 
 def as_cases(pages: list[Path]) -> list[object]:
-    """The pages as cases; one with more than MANY_COMMANDS starts so many processes that it belongs to the slow suite."""
+    """The pages as cases. One with more than MANY_COMMANDS starts many processes and is in the slow suite, as those in LONG are."""
     cases = []
     for page in pages:
         count = sum(len(list(commands(block.text))) for block in blocks(page) if block.language == "console")
+        if page.name in LONG:
+            count += MANY_COMMANDS
         cases.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if count > MANY_COMMANDS else []))
     return cases
 

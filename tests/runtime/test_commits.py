@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from omega import Context, ReadFile, WriteFiles, flow
+from omega import Context, ReadFile, WriteFiles, flow, parallel
 from omega.host.embedded import Omega
 from omega.kernel.journal import Kind
 from omega.kernel.ports import Call
@@ -29,6 +31,23 @@ async def keep(ctx: Context, path: str) -> int:
 @flow
 def double(value: int) -> int:
     return 2 * value
+
+
+@flow
+def triple(value: int) -> int:
+    return 3 * value
+
+
+@flow
+def takes_a_moment(value: int) -> int:
+    until = time.monotonic() + 0.01
+    while time.monotonic() < until:
+        pass
+    return value
+
+
+HERE: dict[str, Any] = {}
+"""What the flows of these tests see of them."""
 
 
 @pytest.mark.promise("RUN-91")
@@ -52,6 +71,89 @@ def test_a_call_whose_id_nobody_knows_waits_for_the_disk_once_before_its_touch_a
                 kinds = [row.kind for row in omega.store.rows(outcome.execution)]
                 assert kinds == [row.kind for row in omega.store.rows(named.execution)]
                 assert kinds == ([Kind.STARTED] + [Kind.INTENT] * (of is not double) + [Kind.DONE, Kind.FINISHED])
+
+    asyncio.run(whole())
+
+
+@flow(effect="write", needs="files:write")
+async def keep_slowly(ctx: Context, path: str) -> int:
+    await ctx.touch(WriteFiles(files={path: b"kept"}))
+    HERE["touched"].set()
+    await HERE["go"].wait()
+    return 1
+
+
+def test_what_was_done_while_the_engine_closed_is_recorded(tmp_path: Path) -> None:
+    async def first() -> str:
+        HERE.update(touched=asyncio.Event(), go=asyncio.Event())
+        async with Omega.open(tmp_path / "home") as omega:
+            call = asyncio.create_task(omega.road.call(Call(passport=omega.passport(), flow=keep_slowly, input=str(tmp_path / "made.txt"))))
+            await HERE["touched"].wait()
+            (execution,) = omega.engine._running
+            asyncio.get_running_loop().call_soon(HERE["go"].set)
+        closed = await call
+        assert closed.error is not None and closed.error["code"] == "OMG-R005"
+        return execution
+
+    async def then(execution: str) -> None:
+        async with Omega.open(tmp_path / "home") as omega:
+            assert [row.kind for row in omega.store.rows(execution)] == [Kind.STARTED, Kind.INTENT, Kind.DONE]
+            await omega.engine.resume(execution, keep_slowly)
+            assert (await omega.engine.outcome(execution)).status == "done"
+
+    asyncio.run(then(asyncio.run(first())))
+
+
+@flow
+def crunch(value: int) -> int:
+    """Runs in the loop's thread: the writer goes on beside it."""
+    store = HERE["omega"].store
+    while not any(row.kind == Kind.CHILD for row in store.rows("parent")):
+        time.sleep(0.001)
+    HERE["child"] = [line.execution for line in store.lines() if line.parent == "parent"]
+    return 2 * value
+
+
+@flow
+async def parent(ctx: Context, path: str) -> int:
+    child = await ctx.start(crunch, 4)
+    return await ctx.call(peek, path) + await ctx.join(child)
+
+
+def test_a_child_is_on_disk_no_later_than_what_its_parent_says_of_it(tmp_path: Path) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("abc")
+
+    async def whole() -> None:
+        async with Omega.open(tmp_path / "home") as omega:
+            HERE["omega"] = omega
+            assert (await omega.run(parent, str(note), execution="parent")).value == 11
+            assert len(HERE["child"]) == 1
+
+    asyncio.run(whole())
+
+
+def test_what_the_store_does_not_know_yet_has_no_lease_to_renew(tmp_path: Path) -> None:
+    apart = parallel(double, triple)
+
+    async def whole() -> None:
+        async with Omega.open(tmp_path / "home") as omega:
+            await omega.run(double, 1)
+            call = asyncio.create_task(omega.road.call(Call(passport=omega.passport(), flow=apart, input=1)))
+            renewing = asyncio.create_task(omega.engine.renew())
+            outcome = await call
+            await renewing
+            assert outcome.value == [2, 3]
+
+    asyncio.run(whole())
+
+
+def test_a_run_of_one_batch_lasted_as_long_as_it_took(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path / "home") as omega:
+            outcome = await omega.run(takes_a_moment, 1)
+            line = omega.store.line(outcome.execution)
+            assert line is not None and line.updated_us - line.started_us >= 10_000
 
     asyncio.run(whole())
 

@@ -125,8 +125,16 @@ def test_a_breaker_that_is_changed_begins_anew_and_one_that_is_not_goes_on() -> 
     assert [each[0].name for each in breakers.standing(NOW)] == ["b"]
     breakers.adopt([])
     assert not breakers.busy and breakers.take(step(9)) is None
-    with pytest.raises(InputError):
-        breakers.adopt([breaker(name=str(n)) for n in range(MAX_BREAKERS + 1)])
+
+
+def test_all_breakers_hold_however_many_there_are_and_concern_their_own_tenant_alone() -> None:
+    breakers = Breakers()
+    breakers.adopt(breaker("mail/*", name=str(n), tenant="theirs") for n in range(MAX_BREAKERS))
+    assert list(breakers._met(step(1, "mail/send"))) == []
+    breakers.adopt([*breakers._breakers, breaker("mail/*", failures=1, name="last", tenant="local")])
+    assert breakers.take(step(1, "mail/send")) is None
+    breakers.settle(step(1, "mail/send"), True, now=NOW)
+    assert breakers.take(step(2, "mail/send")) is not None
 
 
 @pytest.mark.parametrize(

@@ -167,8 +167,14 @@ def test_names_that_callers_make_up_fill_no_memory() -> None:
         ledger._counters["q", "local", "", str(number)] = ledger._find(("q", "x", "", ""), quota(), NOW)
     assert ledger.take(step(1, flow="new/one")) is not None
     assert len(ledger._counters) <= MAX_COUNTERS + 1
+
+
+def test_all_quotas_hold_however_many_there_are() -> None:
+    ledger = Ledger()
+    ledger.adopt([*(quota(name=str(n), tenant="theirs") for n in range(MAX_QUOTAS)), quota(amount=0, name="last")])
+    assert ledger.take(step(1)) is not None
     with pytest.raises(InputError):
-        ledger.adopt([quota(name=str(n)) for n in range(MAX_QUOTAS + 1)])
+        ledger.adopt([], engines=0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omega.kernel.errors import InputError
-from omega.wire.openapi import Interface, Operation, Parameter, prepare, read_interface, result_of
+from omega.wire.openapi import Interface, Operation, Parameter, Pins, prepare, read_interface, result_of
 from omega.wire.openapi.operations import MAX_OPERATIONS, MAX_SCHEMA
 from servers.shop_api import document
 
@@ -143,6 +143,56 @@ def test_arguments_never_lead_elsewhere(value: Any, other: str) -> None:
     assert not {"", ".", ".."} & {unquote(step) for step in steps[1:] if "/" not in unquote(step)}
     assert all(text.isprintable() and text.isascii() for pair in made.headers.items() for text in pair)
     assert parts.query.isascii()
+
+
+PINNED_API = {
+    "parameters": [
+        {"in": "query", "name": "tenant", "required": True, "schema": {"type": "string"}},
+        {"in": "query", "name": "filter", "schema": {"type": "object"}},
+        {"in": "query", "name": "Tenant[]", "schema": {"type": "string"}},
+        {"in": "header", "name": "X-Tenant", "required": True, "schema": {"type": "string"}},
+        {"in": "header", "name": "x_tenant", "schema": {"type": "string"}},
+        {"in": "cookie", "name": "session", "schema": {"type": "string"}},
+        {"in": "cookie", "name": "more", "schema": {"type": "object"}},
+    ]
+}
+"""An interface that would take a pinned name as an argument, and names that servers read as the same."""
+
+
+@pytest.mark.promise("TOOL-42")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"tenant": "victim"},
+        {"Tenant[]": "victim"},
+        {"filter": {"key": "mine"}},
+        {"filter": {"KEY": "mine"}},
+        {"filter": {"tenant[x]": "victim"}},
+        {"filter": {" tenant": "victim"}},
+        {"X-Tenant": "victim"},
+        {"x_tenant": "victim"},
+        {"session": "mine"},
+        {"more": {"session": "mine"}},
+    ],
+)
+def test_no_argument_sets_what_is_pinned(arguments: dict[str, Any]) -> None:
+    operation = one(**PINNED_API).operations[0]
+    with pytest.raises(InputError) as refused:
+        prepare(operation, "https://a.example", arguments, {"tenant": "acme", "key": "for-the-operator"}, ["x-tenant", "Cookie"])
+    assert "pinned" in refused.value.cause
+    assert "for-the-operator" not in str(refused.value)
+    assert prepare(operation, "https://a.example", arguments).url, "nothing is pinned, nothing is refused"
+
+
+@pytest.mark.promise("TOOL-42")
+def test_what_is_pinned_is_no_argument() -> None:
+    interface = {"openapi": "3.1.0", "paths": {"/a": {"get": {"responses": {}, **PINNED_API}}}}
+    found = read_interface(interface, pins=Pins.of(["?TENANT", "x-tenant", "cookie"]))
+    assert set(found.operations[0].input_schema["properties"]) == {"filter"}
+    assert "required" not in found.operations[0].input_schema, "what is pinned is needed of nobody"
+    made = prepare(found.operations[0], "https://a.example", {"filter": {"a": 1}}, {"TENANT": "acme"}, ["accept"])
+    assert urlsplit(made.url).query == "a=1&TENANT=acme"
+    assert made.headers == {}, "a header that is pinned is sent once"
 
 
 @pytest.mark.promise("TOOL-30")

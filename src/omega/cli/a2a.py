@@ -86,20 +86,23 @@ def withdraw(session: Session, name: str) -> Answer:
 @click.option("--allow", "allow", multiple=True, metavar="NETWORK", help="a private network that it may be reached in; may be repeated")
 @click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="a JWK: its card must be signed with it")
 @click.option("--timeout", "timeout_s", type=float, default=TIMEOUT_S, show_default=True, metavar="SECONDS", help="patience with a task")
+@click.option("--credentials-to", default="", metavar="ORIGIN", help="https://HOST that gets the headers, where it is not the card's own")
 @common
 @click.pass_obj
-def add_agent(
-    session: Session, *, name: str, url: str, headers: tuple[str, ...], allow: tuple[str, ...], key: Path | None, timeout_s: float
-) -> Answer:
+def add_agent(session: Session, /, *, name: str, url: str, headers: tuple[str, ...], **given: Any) -> Answer:
     """Accept the agent at URL, under the card that is there, as NAME."""
-    made = asyncio.run(add(session.home, name, url, headers=references(headers, "--header"), allow=allow, key=key, timeout_s=timeout_s))
+    made = asyncio.run(add(session.home, name, url, headers=references(headers, "--header"), **given))
     return Answer(_record(made), _shown(made))
 
 
 @a2a.command("card")
 @click.argument("name")
 @click.option("--accept", "accepting", is_flag=True, help="accept the card that is there now")
-@click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="a JWK: the card must be signed with it")
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="a JWK, the known or a new one: its card must be signed with it",
+)
 @common
 @click.pass_obj
 def show_card(session: Session, name: str, accepting: bool, key: Path | None) -> Answer:

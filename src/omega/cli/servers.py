@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from omega.adapters.mcp import Upstream
+from omega.cli.bulk import asked
 from omega.cli.commands import common
 from omega.cli.connect import serve
 from omega.cli.exits import Exit
@@ -16,7 +17,7 @@ from omega.cli.registry import registry, search_tools, show_reputation
 from omega.cli.virtual import credential, virtual
 from omega.host.openapi import Wanted
 from omega.host.reading import Archive
-from omega.host.toolbox import Compared, accept, add, add_api, add_listed, compare, new_upstream, reached, references, remove
+from omega.host.toolbox import Compared, accept, add, add_api, compare, listed_upstream, new_upstream, reached, references, remove
 
 DEFAULT_TIMEOUT_S = 30.0
 MAX_DESCRIPTION = 60
@@ -43,9 +44,10 @@ for command in (virtual, credential, serve, registry, search_tools, show_reputat
 @click.option(
     "--timeout", "timeout_s", type=float, default=DEFAULT_TIMEOUT_S, show_default=True, metavar="SECONDS", help="patience with its start"
 )
+@click.option("--yes", is_flag=True, help="with --from: do not ask about values that the entry sets")
 @common
 @click.pass_obj
-def add_server(
+def add_server(  # noqa: PLR0913 - one for each option
     session: Session,
     *,
     name: str,
@@ -55,19 +57,24 @@ def add_server(
     env: tuple[str, ...],
     headers: tuple[str, ...],
     timeout_s: float,
+    yes: bool,
 ) -> Answer:
     """Add a tool server: start it, and pin the descriptions of its tools.
 
     omega mcp add NAME -- COMMAND ...    or    omega mcp add NAME --url URL    or    omega mcp add NAME --from SERVER [-- ARGUMENT ...]
     """
+    values: dict[str, str] = {}
     if listed and not url:
-        given = add_listed(session.home, name, listed, env=env, headers=headers, arguments=command, timeout_s=timeout_s)
-        upstream, tools = asyncio.run(given)
+        upstream, values = listed_upstream(session.home, name, listed, env=env, headers=headers, arguments=command, timeout_s=timeout_s)
     else:
         upstream = new_upstream(name, command, url, env=env, headers=headers, timeout_s=timeout_s)
-        tools = asyncio.run(add(session.home, upstream))
+    preview = [f"{listed}   {plain(reached(upstream))}", *_set_by(values)]
+    if values and not yes and (session.json or not asked(preview, f"add {name} with {count(len(values), 'value')} that the entry sets?")):
+        said = ["nothing was added", *_set_by(values), "if these values are right: --yes"]
+        return Answer({"server": _record(upstream), "set": values, "added": False}, said, Exit.USAGE)
+    tools = asyncio.run(add(session.home, upstream))
     rows = [[tool.name, tool.effect.value, _short(tool.description)] for tool in sorted(tools, key=lambda tool: tool.name)]
-    lines = [f"{name}   {count(len(tools), 'tool')} pinned   {plain(reached(upstream))}", *table(rows)]
+    lines = [f"{name}   {count(len(tools), 'tool')} pinned   {plain(reached(upstream))}", *_set_by(values), *table(rows)]
     document = {
         "server": _record(upstream),
         "tools": [
@@ -183,6 +190,11 @@ def remove_server(session: Session, name: str) -> Answer:
 def _record(upstream: Upstream) -> dict[str, Any]:
     """The record of a server, without the operations of an interface: they may be many, and its tools say the same."""
     return {key: value for key, value in upstream.to_json().items() if key != "api"}
+
+
+def _set_by(values: dict[str, str]) -> list[str]:
+    """What an entry of a registry sets of itself, whole: a value that is cut off could hide what it does."""
+    return [f"  set by the entry   {plain(key)}={plain(value)}" for key, value in values.items()]
 
 
 def _described(each: Compared) -> str:

@@ -797,7 +797,7 @@ class MemoryService:
         self._calls = calls
 
     async def forget(self, *, id: str | None = None, agent: str | None = None, conversation: str | None = None, about: str | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> MemoryForget:
-        """Forget what fits: one's own; for an owner or admin of the tenant, anybody's."""
+        """Forget what fits: one's own; for an owner or admin of the tenant in person, anybody's."""
         found: MemoryForget = await self._calls.call("memory.forget", _given(id=id, agent=agent, conversation=conversation, about=about), key=idempotency_key, timeout_s=timeout_s)
         return found
 

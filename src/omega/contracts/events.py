@@ -15,7 +15,9 @@
     workspace:changed  WorkspaceChanged        whoever keeps the workspace, by `publish`
 
 Those of the record are read from the sealed log, so nothing can happen without its event and no event can be told of what did not
-happen; nobody may publish them. A type that is not in the table is as good as any: its data is plain, and its owner says what is in it.
+happen; nobody may publish them. Those of the roster, the nodes and the models the house alone publishes: whoever follows them acts on them
+(the host of an agent does what `agent:asked` says), so nobody may from outside, and one that names an execution is told by that one. A
+type that is not in the table is as good as any: its data is plain, and its owner says what is in it.
 
 An event has a *position*: the index of its leaf in the log of its tenant. Positions grow and have gaps. Its *key* is what it is about (an
 execution, a node, a workspace): the events of one key come in the order in which they happened. Whoever remembers the position of the last
@@ -60,6 +62,9 @@ class Fact:
     type: ClassVar[str] = ""
     derived: ClassVar[bool] = False
     """Whether the record alone tells it, so that nobody may publish it."""
+
+    house: ClassVar[bool] = False
+    """Whether the house alone publishes it, from within its own flows; an execution that it names is the one that tells it."""
 
     @property
     def key(self) -> str:
@@ -126,6 +131,7 @@ class AgentCompleted(Fact):
     """The agent `agent` did a task. `took_us` is microseconds, money in millionths: 0 where the end of the execution tells it."""
 
     type: ClassVar[str] = "agent:completed"
+    house: ClassVar[bool] = True
     agent: str
     principal: str = ""
     took_us: int = 0
@@ -139,6 +145,7 @@ class AgentAsked(Fact):
     to `execution`: {"answer": ...}, or {"error": "why not"}."""
 
     type: ClassVar[str] = "agent:asked"
+    house: ClassVar[bool] = True
     agent: str
     version: str
     execution: str
@@ -176,6 +183,7 @@ class NodeJoined(Fact):
     """A node that takes work is there; `roles` says for what."""
 
     type: ClassVar[str] = "node:joined"
+    house: ClassVar[bool] = True
     node: str
     roles: tuple[str, ...] = ()
     version: str = ""
@@ -186,6 +194,7 @@ class NodeLeft(Fact):
     """A node is gone, and why."""
 
     type: ClassVar[str] = "node:left"
+    house: ClassVar[bool] = True
     node: str
     reason: str = ""
 
@@ -195,6 +204,7 @@ class ModelLoaded(Fact):
     """A model can be asked, by `provider`."""
 
     type: ClassVar[str] = "model:loaded"
+    house: ClassVar[bool] = True
     model: str
     provider: str = ""
 
@@ -320,6 +330,21 @@ def checked_type(kind: Any) -> str:
     if not isinstance(kind, str) or _TYPE.fullmatch(kind) is None:
         raise InputError("OMG-I001", f"{str(kind)[:MAX_TYPE]!r} is no type of event", advice="write it as area:verb in lower-case letters")
     return kind
+
+
+def of_ones_own(kind: str) -> None:
+    """Refuse a type that is not for everybody to publish. Raises InputError (OMG-I001) for those of the record and of the house."""
+    known = FACTS.get(kind)
+    if known is not None and (known.derived or known.house):
+        by = "the record" if known.derived else "the house"
+        raise InputError("OMG-I001", f"{kind} is told by {by} alone", advice="publish an event of a type of your own")
+
+
+def in_place(kind: str, data: Mapping[str, Any], execution: str) -> None:
+    """Refuse an event of the house that names another execution than the one that tells it. Raises InputError (OMG-I001)."""
+    known = FACTS.get(kind)
+    if known is not None and known.house and data.get("execution", execution) != execution:
+        raise InputError("OMG-I001", f"{kind} names another execution than the one that tells it")
 
 
 def checked(kind: str, key: str, data: Mapping[str, Any]) -> dict[str, Any]:

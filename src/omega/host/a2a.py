@@ -167,9 +167,10 @@ class AgentDesk:
 
     # -- telling
 
-    def check_address(self, agent: str, url: str) -> None:
-        """Raise Denied (OMG-P011) or InputError (OMG-I001) for an address at which callers of `agent` may not have themselves told."""
-        self._pushing.check(agent, url)
+    def check_address(self, agent: str, url: str, scope: Scope) -> None:
+        """Raise Denied (OMG-P011) or InputError (OMG-I001) for an address at which callers of `agent` may not have themselves told, and for
+        a caller who has left as many as there may be."""
+        self._pushing.check(agent, url, scope)
 
     async def tell(self, execution: str, config: Mapping[str, Any], visitor: Visitor) -> dict[str, Any]:
         """Keep a configuration, on record. Raises Denied, InputError (OMG-I001, OMG-I003)."""

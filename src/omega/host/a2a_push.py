@@ -23,11 +23,11 @@ from typing import Any, ClassVar, Final
 
 from omega.adapters.webhooks import Deliver, Receiver, send
 from omega.adapters.webhooks.reach import networks
-from omega.host.arrangements import Shelf, arranged
+from omega.host.arrangements import Documents, Shelf, arranged
 from omega.host.publishing import PUBLISHED
 from omega.kernel.context import Context
 from omega.kernel.effects import Receipt, Request
-from omega.kernel.errors import InputError, IntegrityError
+from omega.kernel.errors import Denied, InputError, IntegrityError
 from omega.kernel.flow import flow
 from omega.kernel.ports import Line
 from omega.kernel.verdict import Permit
@@ -43,7 +43,13 @@ NEEDS: Final = "a2a-push:use"
 """What whoever wants to be told holds."""
 
 MAX_CONFIGS: Final = 10
-"""Most configurations of one task."""
+"""Most configurations that one principal leaves with one task."""
+
+MAX_OF_PRINCIPAL: Final = 500
+"""Most configurations of one principal, those of tasks that have ended included for as long as they are kept."""
+
+MAX_OF_TENANT: Final = 2_000
+"""Most configurations of one tenant."""
 
 _FORMAT: Final = 1
 
@@ -92,9 +98,11 @@ class PushEffector:
         """Gives the status of what was told, else nothing.
 
         Raises what sending a webhook raises; InputError: OMG-I003 for a task that the tenant of the permit has not, OMG-I001 for one
-        configuration too many.
+        configuration too many; Denied (OMG-W001) for a configuration of somebody else.
         """
         permit.spend(self.port)
+        if isinstance(request, KeepPush | DropPush | Tell) and not request.name.startswith(_place(permit.tenant, permit.principal)):
+            raise Denied("OMG-W001", "whoever left a configuration is the only one to change it", advice="leave one of your own")
         if isinstance(request, Tell):
             deliver = Deliver(hook="", id=request.id, document=request.document)
             return await send(self._receiver(permit.tenant, request.name), deliver, self._now_us() // 1_000_000)
@@ -107,9 +115,10 @@ class PushEffector:
             self._shelf.drop_document(PUSH, request.name)
             self._shelf.drop_document(TOLD, request.name)
             return None, Receipt()
-        known = [name for name, _ in self._shelf.documents(PUSH) if name.startswith(f"{request.task}.")]
-        if request.name not in known and len(known) >= MAX_CONFIGS:
-            raise InputError("OMG-I001", f"at most {MAX_CONFIGS} addresses are told of one task")
+        if not request.name.startswith(prefix_of(permit.tenant, permit.principal, request.task)):
+            raise InputError("OMG-I001", "the name of a configuration is made of the task that it is for")
+        if self._shelf.document(PUSH, request.name) is None:
+            demand_room(self._shelf, permit.tenant, permit.principal, request.task)
         self._shelf.put_document(PUSH, request.name, json.dumps(dict(request.body)).encode(), self._now_us())
         return None, Receipt()
 
@@ -151,7 +160,7 @@ class Config:
     @property
     def name(self) -> str:
         """The name of its document."""
-        return document_name(self.task, self.id)
+        return document_name(self.claims, self.task, self.id)
 
     def seal(self, keyring: Keyring) -> dict[str, Any]:
         """As the body of its document."""
@@ -162,7 +171,7 @@ class Config:
 
     @classmethod
     def open(cls, name: str, document: bytes, keyring: Keyring) -> Config:
-        """From its document. Raises IntegrityError (OMG-T004)."""
+        """From its document. Raises IntegrityError (OMG-T004), for one that was sealed for another place too."""
         try:
             body = json.loads(document)
             if body["format"] != _FORMAT:
@@ -170,7 +179,10 @@ class Config:
             wrapped, sealed = (base64.b64decode(body[part], validate=True) for part in ("key", "sealed"))
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError("OMG-T004", "a configuration has no known form") from error
-        return cls(**json.loads(keyring.open(_context(name), wrapped).open(sealed, _context(name).encode())))
+        made = cls(**json.loads(keyring.open(_context(name), wrapped).open(sealed, _context(name).encode())))
+        if made.name != name:
+            raise IntegrityError("OMG-T004", "a configuration lies under a name that is not its own")
+        return made
 
     def shown(self) -> dict[str, Any]:
         """Without its secrets."""
@@ -182,9 +194,47 @@ class Config:
         return proof | ({"x-a2a-notification-token": self.token} if self.token else {})
 
 
-def document_name(task: str, id: str) -> str:
-    """The name of the document of a configuration: that of the task and a number made of its id."""
-    return f"{task}.{sha256(id.encode()).hexdigest()[:24]}"
+def document_name(claims: Mapping[str, Any], task: str, id: str) -> str:
+    """The name of the document of a configuration,
+
+        TENANT.PRINCIPAL.TASK.ID
+
+    whose first two parts are hashes, and whose last is one of the id and of who acts for the principal: what one leaves takes the place of
+    what the very same left, and of nothing else; and what a tenant, a principal, or a principal with one task has left is found without
+    opening anything.
+    """
+    last = sha256(json.dumps([list(claims["actors"]), id]).encode()).hexdigest()[:24]
+    return prefix_of(str(claims["tenant"]), str(claims["principal"]), task) + last
+
+
+def prefix_of(tenant: str, principal: str, task: str) -> str:
+    """How the names begin of what a principal has left with a task."""
+    return f"{_place(tenant, principal)}{task}."
+
+
+def task_of(name: str) -> str:
+    """The task that a document of that name is for."""
+    return name.rpartition(".")[0].split(".", 2)[-1]
+
+
+def demand_room(shelf: Documents, tenant: str, principal: str, task: str = "") -> None:
+    """Raise InputError (OMG-I001) where one configuration more is one too many: of the task, of the principal, or of the tenant."""
+    limits = [
+        (_place(tenant), MAX_OF_TENANT, "of this tenant"),
+        (_place(tenant, principal), MAX_OF_PRINCIPAL, "of one caller"),
+        (prefix_of(tenant, principal, task), MAX_CONFIGS, "of one task"),
+    ]
+    names = [name for name, _ in shelf.documents(PUSH, _place(tenant))]
+    for prefix, most, whose in limits:
+        if sum(name.startswith(prefix) for name in names) >= most:
+            advice = "forget some that are not needed; those of a task that has ended are kept for a day"
+            raise InputError("OMG-I001", f"at most {most:,} configurations {whose} are kept", advice=advice)
+
+
+def _place(tenant: str, *principal: str) -> str:
+    """How the names begin of what a tenant, or a principal of it, has left."""
+    parts = [[tenant], *[[tenant, each] for each in principal]]
+    return "".join(f"{sha256(json.dumps(part).encode()).hexdigest()[:24]}." for part in parts)
 
 
 def _context(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ from omega.adapters.webhooks.effector import GONE
 from omega.adapters.webhooks.reach import checked_url, networks
 from omega.gateway.a2a import CONTEXT, LABEL
 from omega.gateway.front.core import Visitor
-from omega.host.a2a_push import NEEDS, PUSH, TOLD, Config, Tell, document_name, tell, untell
+from omega.host.a2a_push import NEEDS, PUSH, TOLD, Config, Tell, demand_room, document_name, prefix_of, task_of, tell, untell
 from omega.host.webhooks import JITTER, WAITS_S
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
@@ -40,6 +41,12 @@ MAX_RECOVERED: Final = 1_000
 LOOK_S: Final = 0.5
 """How often a teller looks how tasks stand, in seconds."""
 
+FORGET_S: Final = 60.0
+"""How often a teller looks for configurations to forget, in seconds."""
+
+OTHERS_AFTER: Final = 20
+"""After how many configurations a teller lets others run."""
+
 _UNFINISHED: Final = (Status.QUEUED, Status.RUNNING, Status.WAITING, Status.IN_DOUBT)
 _STATES: Final = {
     Status.DONE: messages.COMPLETED,
@@ -57,14 +64,16 @@ class Pushing:
     def __init__(self, omega: Omega, allowed: Callable[[str], Sequence[str]]) -> None:
         self._omega, self._allowed = omega, allowed
 
-    def check(self, agent: str, url: str) -> None:
-        """Raise Denied (OMG-P011) or InputError (OMG-I001) for an address that callers of `agent` may not leave."""
+    def check(self, agent: str, url: str, scope: Scope) -> None:
+        """Raise Denied (OMG-P011) or InputError (OMG-I001) for an address that callers of `agent` may not leave, and for a caller who has
+        left as many as there may be."""
         checked_url(url, networks(self._allowed(agent)))
+        demand_room(self._omega.store, scope.tenant, scope.principal)
 
     async def keep(self, line: Line, given: Mapping[str, Any], visitor: Visitor) -> dict[str, Any]:
         """Keep a configuration of the task on `line`; gives it. Raises InputError (OMG-I001), Denied (OMG-P011), what the road refuses."""
         agent = str(line.labels.get(LABEL, ""))
-        self.check(agent, str(given["url"]))
+        checked_url(str(given["url"]), networks(self._allowed(agent)))
         proof = given.get("authentication") or {}
         made = Config(
             id=str(given.get("id") or sha256(str(given["url"]).encode()).hexdigest()[:16]),
@@ -82,17 +91,16 @@ class Pushing:
 
     async def drop(self, line: Line, id: str, visitor: Visitor) -> None:
         """Forget a configuration; one of somebody else is left alone. Raises what the road refuses with."""
-        if any(each["id"] == id for each in self.kept(line, visitor.scope)):
-            await self._call(untell, {"name": document_name(line.execution, id), "task": line.execution}, visitor)
+        name = document_name(visitor.scope.claims(), line.execution, id)
+        if self._omega.store.document(PUSH, name) is not None:
+            await self._call(untell, {"name": name, "task": line.execution}, visitor)
 
     def kept(self, line: Line, scope: Scope) -> list[dict[str, Any]]:
-        """The configurations that this caller left with a task, by id."""
-        found = [config for config in self._of(line.execution) if config.claims.get("principal") == scope.principal]
-        return sorted((config.shown() for config in found), key=lambda each: str(each["id"]))
-
-    def _of(self, task: str) -> list[Config]:
-        documents = self._omega.store.documents(PUSH)
-        return [Config.open(name, body, self._omega.world.keyring) for name, body in documents if name.startswith(f"{task}.")]
+        """The configurations that this caller left with a task, by id: those of the same principal for whom the same act."""
+        documents = self._omega.store.documents(PUSH, prefix_of(scope.tenant, scope.principal, line.execution))
+        found = [Config.open(name, body, self._omega.world.keyring) for name, body in documents]
+        own = [config for config in found if list(config.claims["actors"]) == list(scope.actors)]
+        return sorted((config.shown() for config in own), key=lambda each: str(each["id"]))
 
     async def _call(self, wanted: AnyFlow, value: dict[str, Any], visitor: Visitor) -> None:
         outcome = await self._omega.road.call(Call(passport=visitor.passport, flow=wanted, input=value))
@@ -121,13 +129,25 @@ async def push(ctx: Context, wanted: dict[str, Any]) -> int:
     return int(await ctx.call(post, wanted))
 
 
+@dataclass(slots=True)
+class _Known:
+    """A configuration as a teller keeps it: opened once for as long as its document is the same, and without its secrets. `told_us` is the
+    change of the task that was told last, `over` that there is nothing more to tell."""
+
+    body: bytes
+    config: Config | None
+    told_us: int = -1
+    over: bool = False
+
+
 class Teller:
     """Starts deliveries."""
 
     def __init__(self, omega: Omega) -> None:
         self._omega = omega
         self._recovered = False
-        self._over: set[str] = set()
+        self._known: dict[str, _Known] = {}
+        self._forgot_us = 0
 
     async def run(self) -> None:
         """Look for ever. A store that fails is looked at again."""
@@ -142,30 +162,49 @@ class Teller:
         if not self._recovered and documents:
             await self._recover()
         self._recovered = True
+        names = {name for name, _ in documents}
+        self._known = {name: known for name, known in self._known.items() if name in names}
         started = 0
-        for name, body in documents:
-            if name in self._over:
-                self._forget_old(name)
+        for number, (name, body) in enumerate(documents, 1):
+            if number % OTHERS_AFTER == 0:
+                await asyncio.sleep(0)
+            known = self._opened(name, body)
+            if known.config is None or known.over:
                 continue
             try:
-                started += await self._look(Config.open(name, body, self._omega.world.keyring))
+                started += await self._look(known, known.config)
             except StorageError:
                 raise
             except OmegaError:  # of somebody whose passport was revoked, say: the others are told
-                self._over.add(name)
+                known.over = True
+        await self._forget_old()
         return started
 
-    async def _look(self, config: Config) -> int:
+    def _opened(self, name: str, body: bytes) -> _Known:
+        """The configuration in a document; nothing is there to be told where it cannot be opened."""
+        known = self._known.get(name)
+        if known is not None and known.body == body:
+            return known
+        config = None
+        with suppress(OmegaError):
+            config = replace(Config.open(name, body, self._omega.world.keyring), token="", credentials="")
+        self._known[name] = _Known(body, config)
+        return self._known[name]
+
+    async def _look(self, known: _Known, config: Config) -> int:
         line = self._omega.store.line(config.task)
         state = None if line is None else _STATES.get(Status(line.status))
         if line is None or state is None:
+            known.over = line is None
             return 0
-        if (self._omega.store.document(TOLD, config.name) or b"").decode() != f"{line.updated_us}":
-            await self._start(config, line, state)
-            self._omega.store.put_document(TOLD, config.name, f"{line.updated_us}".encode(), self._omega.world.clock.now_us())
-            return 1
-        if Status(line.status).ended:
-            self._over.add(config.name)
+        if known.told_us != line.updated_us:
+            noted = (self._omega.store.document(TOLD, config.name) or b"").decode() == f"{line.updated_us}"
+            if not noted:
+                await self._start(config, line, state)
+                self._omega.store.put_document(TOLD, config.name, f"{line.updated_us}".encode(), self._omega.world.clock.now_us())
+            known.told_us = line.updated_us
+            return int(not noted)
+        known.over = Status(line.status).ended
         return 0
 
     async def _start(self, config: Config, line: Line, state: str) -> None:
@@ -199,13 +238,20 @@ class Teller:
             with suppress(OmegaError):  # it runs, here or elsewhere, or is not to be gone on with
                 await self._omega.engine.resume(line.execution, push)
 
-    def _forget_old(self, name: str) -> None:
-        store = self._omega.store
-        line = store.line(name.rpartition(".")[0])
-        if line is None or line.updated_us < self._omega.world.clock.now_us() - KEPT_S * 1_000_000:
-            store.drop_document(PUSH, name)
-            store.drop_document(TOLD, name)
-            self._over.discard(name)
+    async def _forget_old(self) -> None:
+        """Forget what there is nothing more to tell under, once its task has been over for `KEPT_S`."""
+        store, now_us = self._omega.store, self._omega.world.clock.now_us()
+        if 0 <= now_us - self._forgot_us < FORGET_S * 1_000_000:
+            return
+        self._forgot_us = now_us
+        done = [name for name, known in self._known.items() if known.over or known.config is None]
+        for number, name in enumerate(done, 1):
+            if number % OTHERS_AFTER == 0:
+                await asyncio.sleep(0)
+            line = store.line(task_of(name))
+            if line is None or line.updated_us < now_us - KEPT_S * 1_000_000:
+                store.drop_document(PUSH, name)
+                store.drop_document(TOLD, name)
 
 
 @asynccontextmanager

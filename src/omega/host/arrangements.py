@@ -22,6 +22,9 @@ from omega.kernel.verdict import Permit
 MAX_NAME = 64
 """Longest name of an arrangement in characters."""
 
+MOST_OWN = 128
+"""Most documents of one kind that a hosted tenant arranges for itself: what one of them keeps, the gate of all of them holds."""
+
 Reading = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """Checks the document of one kind: its name and body; gives the body as it is kept. Raises InputError (OMG-I001)."""
 
@@ -35,7 +38,7 @@ class Documents(Protocol):
 
     def document(self, kind: str, name: str) -> bytes | None: ...
 
-    def documents(self, kind: str) -> list[tuple[str, bytes]]: ...
+    def documents(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]: ...
 
 
 class Shelf(Documents, Protocol):
@@ -89,7 +92,7 @@ class ArrangementsEffector:
         """Gives what is kept now (None after a drop).
 
         Raises InputError: OMG-I001 for what its kind does not admit, OMG-I003 for something to drop that is not there; Denied (OMG-W007)
-        for what ends in another way, Denied (OMG-W001) for what is another tenant's.
+        for what ends in another way, Denied (OMG-W001) for what is another tenant's, Denied (OMG-W012) for one more than a tenant may have.
         """
         permit.spend(self.port)
         if isinstance(request, (Keep, Drop)) and permit.tenant != TENANT:
@@ -99,6 +102,8 @@ class ArrangementsEffector:
             raise Denied("OMG-W007", cause, advice="omega hold --help")
         if isinstance(request, Keep):
             body = self._reading(request.kind)(checked_name(request.name), request.body)
+            if permit.tenant != TENANT:
+                self._demand_room(permit, request)
             self._shelf.put_document(request.kind, request.name, json.dumps(dict(body)).encode(), self._now_us())
             return dict(body), Receipt()
         if isinstance(request, Drop):
@@ -118,6 +123,14 @@ class ArrangementsEffector:
         if not bodies or not fits or any(owner(request.name, body, permit.principal) != permit.tenant for body in bodies if owner):
             cause = f"{permit.tenant} arranges for itself alone, and this {request.kind[:MAX_NAME]} is not its own"
             raise Denied("OMG-W001", cause, advice="have an operator do it")
+
+    def _demand_room(self, permit: Permit, wanted: Keep) -> None:
+        """Raise Denied (OMG-W012) where as many of the kind as a hosted tenant may have are the permit's tenant's. What takes the place of
+        another is not one more."""
+        owner, found = self._owners[wanted.kind], all_arranged(self._shelf, wanted.kind)
+        own = sum(owner(name, body, permit.principal) == permit.tenant for name, body in found.items())
+        if wanted.name not in found and own >= MOST_OWN:
+            raise Denied("OMG-W012", f"{permit.tenant} has arranged {MOST_OWN} of kind {wanted.kind} for itself already")
 
     def _reading(self, kind: str) -> Reading:
         found = self._readings.get(kind)

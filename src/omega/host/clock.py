@@ -57,14 +57,15 @@ class _Supply:
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._drawn, self._at = b"", 0
+        self._drawn, self._at = bytearray(), 0
 
     def take(self, size: int) -> bytes:
         with self._lock:
             end = self._at + size
             if end > len(self._drawn):
-                self._drawn, self._at, end = os.urandom(DRAWN), 0, size
-            taken = self._drawn[self._at : end]
+                self._drawn, self._at, end = bytearray(os.urandom(DRAWN)), 0, size
+            taken = bytes(self._drawn[self._at : end])
+            self._drawn[self._at : end] = bytes(size)  # what was given out does not stay here: keys are made of it
             self._at = end
         return taken
 

@@ -26,6 +26,7 @@ from omega.adapters.sqlite.schema import OLDEST_SQLITE
 from omega.host.additions import installed_effectors
 from omega.host.discover import survey
 from omega.host.explaining import examine_files
+from omega.host.limits import MOST, crowded
 from omega.host.presence import command_of, holder, last_pid
 from omega.host.proof import prove
 from omega.host.queues import arranged_queues, depths
@@ -112,6 +113,7 @@ def _data(home: str | os.PathLike[str] | None, *, servers: bool) -> Iterator[Fin
         yield from _guarded("log", lambda: _logs(archive))
         yield from _guarded("runs", lambda: _runs(archive))
         yield from _guarded("queues", lambda: _queues(archive))
+        yield from _guarded("limits", lambda: _crowds(archive))
         if servers:
             yield from asyncio.run(_servers(list(archive.catalogue.upstreams.values())))
 
@@ -290,6 +292,14 @@ def _queues(archive: Archive) -> Iterator[Finding]:
         why = "it is paused" if name in known and known[name].paused else "no worker takes it up fast enough"
         advice = f"omega queue resume {name}" if name in known and known[name].paused else f"omega worker TARGET --queue {name}"
         yield Finding(WARN, "queues", f"{name}: {depth.queued} queued, one is {late_s / 60:.0f} minutes late: {why}", advice)
+
+
+def _crowds(archive: Archive) -> Iterator[Finding]:
+    """More limits or breakers for one tenant than are arranged nowadays: all of them hold, and each touch looks at each."""
+    for kind, most in MOST.items():
+        for tenant, number in crowded(archive.reader, kind).items():
+            text = f"{number:,} of kind {kind} for {tenant or 'all tenants'}: all of them hold, and make each touch slower"
+            yield Finding(WARN, "limits", text, f"keep {most:,} at most: omega {kind} list")
 
 
 def _driver() -> Finding:

@@ -39,6 +39,7 @@ from omega.contracts.events import (
     ToolAccepted,
     UserAction,
     checked,
+    in_place,
     plain,
 )
 from omega.contracts.publishing import MAX_PAGE, MAX_WAIT_S, PUBLISH, Publish, ReadEvents
@@ -204,13 +205,20 @@ class _Journals:
                 return None
             attic = None if self._blobs is None else Attic(self._blobs, self._keyring.vault(tenant))
             result = json.loads(Payloads(sealer, self._rows[leaf.execution], attic=attic).open(row))
-            told = checked(result["type"], result["key"], result["data"])
+            told = _checked(result, leaf.execution)
             mark = str(result["mark"])
         except (IntegrityError, InputError, KeyError, TypeError, ValueError):
             return None
         if not hmac.compare_digest(mark, _mark(self._keyring, tenant, leaf.execution, told)):
             return None
         return Event(type=told["type"], tenant=tenant, position=position, key=told["key"], at_us=leaf.at_us, data=told["data"])
+
+
+def _checked(notice: Mapping[str, Any], execution: str) -> dict[str, Any]:
+    """What `execution` publishes, or has published. Raises InputError (OMG-I001)."""
+    told = checked(notice["type"], notice["key"], notice["data"])
+    in_place(told["type"], told["data"], execution)
+    return told
 
 
 def _mark(keyring: Keyring, tenant: str, execution: str, told: Mapping[str, Any]) -> str:
@@ -231,7 +239,7 @@ class EventsEffector:
         """Gives the marked event, or a page as data (`Page.record`). Raises InputError (OMG-I001) for what cannot be published or read."""
         permit.spend(self.port)
         if isinstance(request, Publish):
-            told = checked(request.type, request.key, request.data)
+            told = _checked({"type": request.type, "key": request.key, "data": request.data}, execution)
             return told | {"mark": _mark(self._keyring, permit.tenant, execution, told)}, Receipt()
         if not isinstance(request, ReadEvents):
             raise InputError("OMG-I001", f"events are published and read, there is no {type(request).__name__}")

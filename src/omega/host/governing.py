@@ -13,14 +13,15 @@ from omega.chronicle.search import Query, search
 from omega.host import limits, mfa, policy, quarantine, watching
 from omega.host.arrangements import Reading, Shelf
 from omega.kernel.budget import Spent
+from omega.kernel.errors import OmegaError, StorageError
 from omega.kernel.ports import Reader
 from omega.runtime.world import World
 from omega.warden.admit import Warden
 from omega.warden.guard.rules import Guards
 from omega.warden.quotas import Use
 
-KINDS = (policy.POLICY, limits.LIMIT, limits.BREAKER, limits.GUARD, limits.FACT, limits.PERSON, quarantine.QUARANTINE)
-"""The kinds of documents that the gate is told of."""
+KINDS = (quarantine.QUARANTINE, policy.POLICY, limits.GUARD, limits.LIMIT, limits.BREAKER, limits.FACT, limits.PERSON)
+"""The kinds of documents that the gate is told of, in this order: first what locks out and forbids."""
 
 DAY_US = 86_400 * 1_000_000
 """The longest window of a limit, in microseconds."""
@@ -50,13 +51,23 @@ class Governor:
         self._seen: dict[str, tuple[tuple[str, bytes], ...]] = {}
         self._engines = 1
         self._noted_us = -SIGN_US
+        tellers: dict[str, Callable[[], None]] = {
+            quarantine.QUARANTINE: lambda: warden.isolate(quarantine.isolated(shelf)),
+            policy.POLICY: self._tell_policies,
+            limits.GUARD: self._tell_guards,
+            limits.LIMIT: lambda: warden.limit(limits.limits(shelf), engines=self._engines),
+            limits.BREAKER: lambda: warden.break_on(limits.breakers(shelf)),
+            limits.FACT: lambda: warden.learn(limits.facts(shelf)),
+            limits.PERSON: lambda: warden.recognise(limits.aliases(shelf)),
+        }
+        self._tellers = {kind: tellers[kind] for kind in KINDS}
 
     def readings(self) -> Mapping[str, Reading]:
         """What can be arranged here, and how a document of each kind is checked."""
         return {
             policy.POLICY: policy.reading(self._folder, self._shelf, self._now_us),
-            limits.LIMIT: limits.check_limit,
-            limits.BREAKER: limits.check_breaker,
+            limits.LIMIT: limits.counted(self._shelf, limits.LIMIT, limits.check_limit),
+            limits.BREAKER: limits.counted(self._shelf, limits.BREAKER, limits.check_breaker),
             limits.GUARD: limits.check_guard,
             limits.FACT: limits.check_fact,
             limits.PERSON: limits.check_person,
@@ -66,32 +77,48 @@ class Governor:
 
     def told(self) -> Shelf:
         """The shelf, for whoever writes to it: the gate is told of each change."""
-        return _Told(self._shelf, self.refresh)
+        return _Told(self._shelf, self.heed)
 
     def refresh(self) -> None:
-        """Tell the gate what has changed since it was last told. Raises InputError (OMG-W003) for policies that do not load: those that
-        were in force stay so."""
-        found = {kind: tuple(self._shelf.documents(kind)) for kind in KINDS}
-        changed = {kind for kind in KINDS if found[kind] != self._seen.get(kind)}
-        if limits.LIMIT in changed:
-            self.warden.limit(limits.limits(self._shelf), engines=self._engines)
-        if limits.BREAKER in changed:
-            self.warden.break_on(limits.breakers(self._shelf))
-        if limits.FACT in changed:
-            self.warden.learn(limits.facts(self._shelf))
-        if limits.PERSON in changed:
-            self.warden.recognise(limits.aliases(self._shelf))
-        if quarantine.QUARANTINE in changed:
-            self.warden.isolate(quarantine.isolated(self._shelf))
-        if limits.GUARD in changed and self.world is not None:
-            self.world.guards = Guards(limits.guards(self._shelf))
-        before = self._seen
-        self._seen = {kind: rows for kind, rows in found.items() if kind != policy.POLICY}
-        if policy.POLICY in before:
-            self._seen[policy.POLICY] = before[policy.POLICY]
-        if policy.POLICY in changed and (found[policy.POLICY] or policy.POLICY in before):  # last: all else holds where they do not load
+        """Tell the gate what has changed since it was last told, each kind by itself: one that cannot be told stays as it was, holds up no
+        other, and is tried again the next time.
+
+        Raises, once everything else is told, the first such error: InputError (OMG-W003 for policies that do not load, OMG-I001),
+        StorageError (OMG-S005 for a document that is damaged).
+        """
+        for error in self._tell().values():
+            raise error
+
+    def heed(self, kind: str) -> None:
+        """What `refresh` does, after a document of `kind` has changed: raises what is wrong with that kind alone."""
+        error = self._tell().get(kind)
+        if error is not None:
+            raise error
+
+    def _tell(self) -> dict[str, OmegaError]:
+        """Tell the gate of each kind that has changed; gives what is wrong, by kind."""
+        wrong: dict[str, OmegaError] = {}
+        for kind, tell in self._tellers.items():
+            found = tuple(self._shelf.documents(kind))
+            if found == self._seen.get(kind):
+                continue
+            try:
+                tell()
+            except OmegaError as error:
+                wrong[kind] = error
+            except (ValueError, KeyError, TypeError) as error:  # it was checked before it was kept
+                wrong[kind] = StorageError("OMG-S005", f"what is kept of kind {kind} cannot be read: {type(error).__name__}")
+            else:
+                self._seen[kind] = found
+        return wrong
+
+    def _tell_policies(self) -> None:
+        if policy.POLICY in self._seen or self._shelf.documents(policy.POLICY):  # else those of the files, which the gate began with
             self.warden.adopt(policy.bundle_in_force(self._folder, self._shelf))
-        self._seen = found
+
+    def _tell_guards(self) -> None:
+        if self.world is not None:
+            self.world.guards = Guards(limits.guards(self._shelf))
 
     def follow(self, owner: str) -> None:
         """What `refresh` does, for an engine that shares its records with others: it says that it is there, and counts who is.
@@ -114,9 +141,13 @@ class Governor:
         self.refresh()
 
     def begin(self, world: World, reader: Reader) -> None:
-        """Tell the gate everything, and what each tenant has used so far today, as its log has it."""
+        """Tell the gate everything, and what each tenant has used so far today, as its log has it.
+
+        Raises what `refresh` raises: an engine does not begin with less than what was arranged.
+        """
         self.world = world
         world.second_factor = mfa.verifier(self._shelf, world.keyring, self._now_us)
+        self._seen.pop(limits.GUARD, None)  # it is the world that holds guards
         self.refresh()
         if self.warden.ledger.busy:
             for tenant in reader.tenants():
@@ -136,30 +167,30 @@ class Governor:
 
 
 class _Told:
-    """A shelf that says when something on it changed."""
+    """A shelf that says which kind has changed on it."""
 
-    def __init__(self, shelf: Shelf, changed: Callable[[], None]) -> None:
+    def __init__(self, shelf: Shelf, changed: Callable[[str], None]) -> None:
         self._shelf, self._changed = shelf, changed
 
     def document(self, kind: str, name: str) -> bytes | None:
         return self._shelf.document(kind, name)
 
-    def documents(self, kind: str) -> list[tuple[str, bytes]]:
-        return self._shelf.documents(kind)
+    def documents(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        return self._shelf.documents(kind, prefix)
 
     def put_document(self, kind: str, name: str, body: bytes, at_us: int) -> None:
         self._shelf.put_document(kind, name, body, at_us)
         if kind in KINDS:
-            self._changed()
+            self._changed(kind)
 
     def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool:
         swapped = self._shelf.swap_document(kind, name, was, body, at_us)
         if swapped and kind in KINDS:
-            self._changed()
+            self._changed(kind)
         return swapped
 
     def drop_document(self, kind: str, name: str) -> bool:
         dropped = self._shelf.drop_document(kind, name)
         if dropped and kind in KINDS:
-            self._changed()
+            self._changed(kind)
         return dropped

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from omega.adapters.mcp import McpEffector, ToolDescription, passed, reading, updates_of
+from omega.adapters.mcp import McpEffector, ToolDescription, passed, reading
 from omega.gateway.mcp import Shown, Source, View
 from omega.host.arrangements import all_arranged
 from omega.host.embedded import Omega
@@ -19,6 +19,7 @@ from omega.host.virtual import SEPARATOR, VIRTUAL, clean, exposed, told_apart
 from omega.kernel.compose import AnyFlow
 from omega.kernel.effects import Effect
 from omega.kernel.errors import InputError
+from omega.kernel.ports import Line
 from omega.kernel.scope import Scope
 from omega.kernel.service import Offer, plays
 from omega.runtime.recovery import pin_of
@@ -67,10 +68,25 @@ class ToolHall:
         told = effector.changes(kind) if isinstance(effector, McpEffector) else 0
         return told + self._revision()
 
-    def updates(self, server: str, uri: str) -> int:
-        """A number that grows whenever a resource that is watched at a tool server may have changed."""
+    def updates(self, server: str, uri: str, scope: Scope) -> int:
+        """A number that grows whenever a resource that is watched at a tool server may have changed, as the caller sees it."""
         effector = self._omega.world.effectors.get("mcp")
-        return effector.changes(updates_of(server, uri)) if isinstance(effector, McpEffector) else 0
+        return effector.updates(server, uri, scope.tenant, scope.principal) if isinstance(effector, McpEffector) else 0
+
+    def forget(self, server: str, uri: str, scope: Scope, *, modern: bool) -> None:
+        """The caller watches a resource no longer, and its server could not be told."""
+        effector = self._omega.world.effectors.get("mcp")
+        if isinstance(effector, McpEffector):
+            effector.forget(server, uri, scope.tenant, scope.principal, modern=modern)
+
+    def passes(self, line: Line) -> bool:
+        """Whether an execution is a call of an accepted tool that was passed on: its value is what the tool server itself said."""
+        server, _, name = line.flow.partition("/")
+        pin = self._omega.catalogue.pin(server, name)
+        if pin is None:
+            return False
+        entries = [{}, *(entry for body in self._servers.values() for entry in body["tools"] if entry.get("approval"))]
+        return any(pin_of(self._passed(pin, str(entry.get("approval", "")))) == line.digest for entry in entries)
 
     def standing(self, tool: Mapping[str, Any], scope: Scope) -> tuple[float, str] | None:
         """How reliable a shown tool has been, by the log of the caller's own tenant: that of others is not read for it."""
@@ -128,13 +144,14 @@ class ToolHall:
 
     def _tool(self, pin: ToolDescription) -> Callable[[str, Mapping[str, Any]], Shown]:
         def shown(name: str, entry: Mapping[str, Any]) -> Shown:
-            role = str(entry.get("approval", ""))
-            flow = self._kept(
-                (f"{pin.server}/{pin.name}", pin.digest, role), lambda: passed(pin).approved_by(role) if role else passed(pin)
-            )
+            flow = self._passed(pin, str(entry.get("approval", "")))
             return Shown(flow=flow, tool=_tool_object(name, pin, entry), whole=True)
 
         return shown
+
+    def _passed(self, pin: ToolDescription, role: str) -> AnyFlow:
+        """An accepted tool that is passed on, to be approved by `role` where there is one."""
+        return self._kept((f"{pin.server}/{pin.name}", pin.digest, role), lambda: passed(pin).approved_by(role) if role else passed(pin))
 
     def _kept(self, key: tuple[str, str, str], make: Callable[[], AnyFlow]) -> AnyFlow:
         """A flow made once: its digest is worked out once."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from omega.gateway.front.core import Core, Mounted, Served, Take, Tell, Visitor
+from omega.gateway.front.core import Core, Mounted, Proof, Served, Take, Tell, Visitor
 from omega.host.a2a import AgentDesk
 from omega.host.account import account
 from omega.host.admitting import Register
@@ -43,6 +43,9 @@ READ = "records:read"
 
 PAGE = 500
 """Most executions in one answer."""
+
+INVITING = (Proof.BEARER, Proof.KEY)
+"""What the owner may show who asks for a sign-in link."""
 
 MAX_LEFT = 10_000
 """Most executions that a start looks at for those that an earlier process left running."""
@@ -90,7 +93,7 @@ class House:
         certificates = workloads.passport_of
         shelf = omega.store if omega.settings.store.shared else None
         keys = self.exchanging.passport_of_key
-        self.reception = Reception(world.authority, omega.passport, keys=keys, certificates=certificates, shelf=shelf)
+        self.reception = Reception(world.authority, omega.passport, world.keyring, keys=keys, certificates=certificates, shelf=shelf)
         self._put_up = tuple(put_up)
         self._offers = offers() if offered is None else offered
         self._fixed = not any(isinstance(leaf.body, Tool) for each in self._offers for leaf in each.flow.leaves())
@@ -114,19 +117,28 @@ class House:
         return self.reception.sessions.redeem(code, self.now_us() / 1_000_000)
 
     def sign_in_code(self) -> str:
-        """A new one-time code for a sign-in link."""
+        """A new one-time code for the sign-in link that is printed where this process was started."""
         return self.reception.sessions.code(self.now_us() / 1_000_000)
 
+    def sign_out(self, headers: Mapping[str, str], *, method: str, url: str) -> None:
+        """Forget the session of the browser that asks, if it has one. Raises Denied (OMG-T001) when a foreign page asks for it."""
+        self.reception.sign_out(headers, method=method, url=url)
+
     def invite(self, visitor: Visitor) -> str:
-        """A new code for the owner: whoever signs in acts as they do, so nobody else may ask. Raises Denied (OMG-W001)."""
-        owner = self.omega.world.authority.verify(self.omega.passport(), now=self.now_us() / 1_000_000)
+        """A new code for the owner: whoever signs in acts as they do, so nobody else may ask. What is revoked of a visitor's passport ends
+        the session too; a cookie that asked for the next would never end, and one for a bound passport would be bound to nothing, so these
+        may not ask either. Raises Denied (OMG-W001)."""
+        now = self.now_us() / 1_000_000
+        owner = self.omega.world.authority.verify(self.omega.passport(), now=now)
         scope = visitor.scope
         same = (scope.tenant, scope.principal, scope.groups, scope.capabilities) == (
             owner.tenant, owner.principal, owner.groups, owner.capabilities,
         )  # fmt: skip
         if not same or scope.actors:
             raise Denied("OMG-W001", "a sign-in link is for the owner of this installation", advice="have the owner run omega sign-in")
-        return self.sign_in_code()
+        if visitor.proof not in INVITING:
+            raise Denied("OMG-W001", "a sign-in link takes a passport that is bound to no key", advice="have the owner run omega sign-in")
+        return self.reception.sessions.code(now, scope.passport)
 
     def jwks(self) -> dict[str, Any]:
         """The public keys of this installation's passports, as a JWK set."""
@@ -283,6 +295,15 @@ class House:
         self._mine(execution, line.tenant, line.principal, scope)
         return line
 
+    def is_own(self, execution: str, scope: Scope) -> bool:
+        """Whether the very chain of `scope` started `execution`; not where that can no longer be told."""
+        live = self.omega.engine.book_of(execution)
+        try:
+            theirs = (live[0] if live is not None else load(self.omega.world, execution)[1]).scope
+        except OmegaError:  # there is none, or it was erased
+            return False
+        return (theirs.tenant, theirs.principal, theirs.actors) == (scope.tenant, scope.principal, scope.actors)
+
     def describe(self, execution: str, scope: Scope, *, values: bool = False) -> dict[str, Any]:
         """The account of `execution`. Raises InputError (OMG-I003), IntegrityError (OMG-T004)."""
         self.line(execution, scope)
@@ -307,14 +328,8 @@ class House:
             raise _unknown(execution)
 
     def _started_by(self, execution: str, scope: Scope) -> bool:
-        """Whether the very chain that acts now started it: who acts for a person does not see what others started."""
-        if not scope.actors:
-            return True
-        live = self.omega.engine.book_of(execution)
-        try:
-            return (live[0] if live is not None else load(self.omega.world, execution)[1]).scope.actors == scope.actors
-        except OmegaError:  # erased: it can no longer be told
-            return False
+        """Whether a caller's own execution was started by those who act now: who acts for a person does not see what others started."""
+        return not scope.actors or self.is_own(execution, scope)
 
 
 def _unknown(execution: str) -> InputError:

@@ -7,15 +7,16 @@ never looks anything up.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from omega.host.arrangements import Documents, all_arranged
-from omega.kernel.errors import InputError
+from omega.host.arrangements import Documents, Reading, all_arranged
+from omega.kernel.errors import Denied, InputError
 from omega.warden.approvals import same_person
-from omega.warden.breakers import Breaker
+from omega.warden.breakers import MAX_BREAKERS, Breaker
 from omega.warden.guard.rules import DEFAULT_GUARDS, Doing, Guard, What, Where
-from omega.warden.quotas import EACH, WINDOWS, Measure, Quota, Unpriced
+from omega.warden.quotas import EACH, MAX_QUOTAS, WINDOWS, Measure, Quota, Unpriced
 
 LIMIT, BREAKER, GUARD, FACT, PERSON = "limit", "breaker", "guard", "fact", "person"
 """The kinds of the documents."""
@@ -23,6 +24,9 @@ LIMIT, BREAKER, GUARD, FACT, PERSON = "limit", "breaker", "guard", "fact", "pers
 WHAT = tuple(each.value for each in What)
 WHERE = tuple(each.value for each in Where)
 DOING = tuple(each.value for each in Doing)
+MOST: Mapping[str, int] = {LIMIT: MAX_QUOTAS, BREAKER: MAX_BREAKERS}
+"""How many of a kind are arranged for one tenant by name, or for all of them: a touch looks at each."""
+
 UNPRICED = tuple(each.value for each in Unpriced)
 DEFAULTS = DEFAULT_GUARDS
 EVERY = EACH
@@ -43,6 +47,31 @@ def check_limit(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
 def check_breaker(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """A breaker's document as it is kept."""
     return Breaker.read(name, body).record()
+
+
+def counted(documents: Documents, kind: str, check: Reading) -> Reading:
+    """`check`, and that no more than MOST of `kind` are for the same tenant: told before a document is kept, for those that are kept all
+    hold. The reading raises Denied (OMG-W012)."""
+
+    def reading(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        kept = check(name, body)
+        others = {known: each for known, each in all_arranged(documents, kind).items() if known != name}
+        if sum(_whose(each) == _whose(kept) for each in others.values()) >= MOST[kind]:
+            raise Denied("OMG-W012", f"there are {MOST[kind]:,} of kind {kind} for the same tenant already")
+        return kept
+
+    return reading
+
+
+def crowded(documents: Documents, kind: str) -> dict[str, int]:
+    """For which tenants (empty: all) more than MOST of `kind` stand, and how many: they hold, and whatever they may concern is slower."""
+    found = Counter(_whose(body) for body in all_arranged(documents, kind).values())
+    return {tenant: number for tenant, number in sorted(found.items()) if number > MOST[kind]}
+
+
+def _whose(body: Mapping[str, Any]) -> str:
+    tenant = str(body.get("tenant", EACH))
+    return "" if tenant == EACH else tenant
 
 
 def check_guard(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,8 @@
     packages    npm by `npx`, PyPI by `uvx`, each at the one version that the entry names, over standard input and output
 
 What an entry asks for (variables, headers, arguments) is given by reference by whoever adds it, or has a value in the entry; what is
-lacking is named. Other kinds of package are not started here.
+lacking is named. No entry gives a value to a variable that says how programs are loaded, found or connected: with one, the package that is
+named is not the program that runs. Other kinds of package are not started here.
 """
 
 from __future__ import annotations
@@ -14,14 +15,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from omega.adapters.mcp import Transport, Upstream
+from omega.adapters.net.web import check_address
 from omega.host.arrangements import Documents
 from omega.host.registry import Listing, listings
-from omega.kernel.errors import InputError
+from omega.kernel.errors import Denied, InputError
 from omega.wire.registry import LATEST
 
 _PACKAGE: Final = re.compile(r"(@[A-Za-z0-9][\w.-]{0,99}/)?[A-Za-z0-9][\w.-]{0,199}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][\w.+!-]{0,99}")
 _STARTS: Final = {"npm": ("npx", "--yes"), "pypi": ("uvx",)}
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+_STEERS: Final = re.compile(
+    r"(ld|dyld|gconv|glibc|malloc|node|ts_node|npm|yarn|pnpm|bun|deno|corepack|nvm|volta|uv|pip|pipx|poetry|virtual|conda|bash|zsh|git|ssh|ssl|openssl"
+    r"|curl|requests|xdg|dotnet|coreclr|cor|complus|perl5|omega)_.*"
+    r"|(python|ruby|perl|java|jdk|_java|lua|php|res_).*"
+    r"|.*proxy|.*_ca_(bundle|file|path|certs?)|.*(index|registry)(_url)?|.*_(preload|library_path|init_file)"
+    r"|path|pathext|prefix|zdotdir|home|homedrive|homepath|userprofile|appdata|localappdata|programdata|systemroot|windir|comspec|shell|env|ifs|ps4|cdpath"
+    r"|prompt_command|tmpdir|tmp|temp|pwd|hostaliases|localdomain|nlspath|locpath|editor|visual|pager|browser",
+    re.IGNORECASE,
+)
+"""Variables by which a loader, a shell, an interpreter, a package manager or a library for connections is steered."""
 
 
 def find(documents: Documents, wanted: str) -> Listing:
@@ -54,6 +67,7 @@ def upstream_from(
     for remote in _objects(server.get("remotes")):
         url = str(remote.get("url", ""))
         if remote.get("type") == "streamable-http" and "{" not in url:
+            _check_public(listing, url)
             wanted = _filled(listing, _objects(remote.get("headers")), headers, "--header")
             return Upstream(name=name, transport=Transport.HTTP, url=url, headers=wanted, timeout_s=timeout_s)
     for package in _objects(server.get("packages")):
@@ -61,9 +75,31 @@ def upstream_from(
         start = _STARTS.get(str(package.get("registryType")))
         if start is not None and isinstance(transport, Mapping) and transport.get("type") == "stdio":
             argv = (*start, _pinned(listing, package), *_arguments(listing, package), *arguments)
-            wanted = _filled(listing, _objects(package.get("environmentVariables")), env, "--env")
+            variables = _objects(package.get("environmentVariables"))
+            _check_variables(listing, variables, env)
+            wanted = _filled(listing, variables, env, "--env")
             return Upstream(name=name, transport=Transport.STDIO, argv=argv, env=wanted, timeout_s=timeout_s)
     raise _unfit(listing, "has neither an address over streamable HTTP nor a package of npm or PyPI that is spoken to over standard input")
+
+
+def _check_public(listing: Listing, url: str) -> None:
+    """Raise InputError (OMG-I001) for an address that is none, or lies where the whole internet does not reach."""
+    try:
+        check_address(url)
+    except (Denied, InputError) as error:
+        advice = "if you trust it, add it by its address: omega mcp add NAME --url URL"
+        raise _unfit(listing, f"names an address that is not taken from a registry: {error.cause}", advice=advice) from error
+
+
+def _check_variables(listing: Listing, variables: Sequence[Mapping[str, Any]], given: Mapping[str, str]) -> None:
+    """Raise InputError (OMG-I001) where an entry itself sets a variable that steers how programs run, or names what is none."""
+    for each in variables:
+        name = str(each.get("name", ""))
+        if _VARIABLE.fullmatch(name) is None:
+            raise _unfit(listing, f"names a variable {name[:80]!r}, which is none")
+        if name not in given and _STEERS.fullmatch(name) is not None and each.get("value", each.get("default")) is not None:
+            advice = f"if that is what you want, say so yourself: --env {name[:100]}=plain:TEXT"
+            raise _unfit(listing, f"sets {name[:100]}, which says how programs are loaded, found or connected", advice=advice)
 
 
 def _pinned(listing: Listing, package: Mapping[str, Any]) -> str:

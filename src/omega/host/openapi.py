@@ -10,7 +10,7 @@ can reach, and into networks that were allowed when it was taken in; credentials
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from omega.adapters.net.reach import networks
 from omega.adapters.net.web import Web, WebFault, check_address
 from omega.adapters.openapi import ApiSession
 from omega.kernel.errors import InputError, UpstreamError
-from omega.wire.openapi import Interface, Operation, read_interface
+from omega.wire.openapi import Interface, Operation, Pins, read_interface
 from omega.wire.strict import read_json
 
 MAX_DOCUMENT: Final = 8 << 20
@@ -70,7 +70,7 @@ class Imported:
 async def import_api(wanted: Wanted) -> Imported:
     """Read a document and make tools of it. Raises InputError (OMG-I001, OMG-X001), Denied (OMG-P011), UpstreamError (OMG-M001)."""
     document = parsed(await _text(wanted), wanted.source)
-    interface = read_interface(document, outputs=wanted.outputs)
+    interface = read_interface(document, outputs=wanted.outputs, pins=Pins.of(wanted.headers))
     chosen = [each for each in interface.operations if _is_wanted(each, wanted.only)]
     if not chosen:
         known = ", ".join(each.name for each in interface.operations[:10]) or "none"
@@ -115,12 +115,12 @@ def described(upstream: Upstream) -> list[ToolDescription]:
     return [_tool(upstream, each) for each in _operations(upstream).values()]
 
 
-def open_api(upstream: Upstream, headers: Mapping[str, str], quote: Callable[[str], str]) -> ApiSession:
+def open_api(upstream: Upstream, headers: Mapping[str, str], secrets: tuple[str, ...]) -> ApiSession:
     """Begin a conversation with an interface. Raises InputError (OMG-I001) for a record that cannot be read."""
     operations = _operations(upstream)
     tools = {name: _tool(upstream, each) for name, each in operations.items()}
     return ApiSession(
-        upstream.name, upstream.url, operations, tools, headers=headers, allowed=networks(upstream.api.get("allow", ())), quote=quote
+        upstream.name, upstream.url, operations, tools, headers=headers, allowed=networks(upstream.api.get("allow", ())), secrets=secrets
     )
 
 

@@ -81,7 +81,7 @@ def sealed_of(records: Kept, keyring: Keyring, tenant: str) -> list[tuple[str, s
         owner = _opening(opened)
         found += [(kind, name) for name, body in all_arranged(records, kind).items() if owner(name, body, "") == tenant]
     for kind in (a2a_push.PUSH, a2a_push.TOLD):
-        lines = {name: records.line(name.rpartition(".")[0]) for name, _ in records.documents(kind)}
+        lines = {name: records.line(a2a_push.task_of(name)) for name, _ in records.documents(kind)}
         found += [(kind, name) for name, line in lines.items() if line is not None and line.tenant == tenant]
     notes = {webhooks.WEBHOOK: webhooks.PROGRESS, schedules.SCHEDULE: schedules.PROGRESS}
     return found + [(notes[kind], name) for kind, name in found if kind in notes]

@@ -31,25 +31,27 @@ _MAX_DIFFERENCES: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """An agent elsewhere: what was accepted, and the card that is there now (None: nobody looked) with the key that signed it."""
+    """An agent elsewhere: what was accepted, and the card that is there now (None: nobody looked) with the key that signed it. `by_key`
+    tells that the operator handed that key in."""
 
     accepted: Peer
     offered: Mapping[str, Any] | None = None
     signer: str = ""
+    by_key: bool = False
 
     @property
     def state(self) -> str:
         """`accepted` (nobody looked), `same` or `changed`."""
         if self.offered is None:
             return "accepted"
-        return "same" if digest_of(self.offered) == self.accepted.digest else "changed"
+        return "same" if digest_of(self.offered) == self.accepted.digest and self.signer == self.accepted.signer else "changed"
 
     @property
     def differences(self) -> list[str]:
-        """What changed, as lines of a unified diff."""
+        """What changed, as lines of a unified diff; the last line of a card is the key that signed it."""
         if self.state != "changed" or self.offered is None:
             return []
-        before, now = _lines(self.accepted.card), _lines(self.offered)
+        before, now = _lines(self.accepted.card, self.accepted.signer), _lines(self.offered, self.signer)
         return list(difflib.unified_diff(before, now, "accepted", "offered", lineterm="", n=1))[:_MAX_DIFFERENCES]
 
 
@@ -62,15 +64,25 @@ async def add(
     allow: Sequence[str],
     key: Path | None,
     timeout_s: float,
+    credentials_to: str = "",
 ) -> Peer:
     """Fetch the card below `url`, look at its signature, and keep it, on record.
 
-    Raises UpstreamError (M codes) for a card that cannot be used, Denied (OMG-T001) for a signature that does not verify, Denied (OMG-P011)
-    for an address that may not be reached, InputError (OMG-I001).
+    Raises UpstreamError (M codes) for a card that cannot be used or leads to a host that may not get `headers` (`Peer`), Denied (OMG-T001)
+    for a signature that does not verify, Denied (OMG-P011) for an address that may not be reached, InputError (OMG-I001).
     """
     at = card_address(url)
     card, signer = await looked_at(at, allow, key)
-    made = Peer(name=name, at=at, card=card, signer=signer, headers=dict(headers), allow=tuple(allow), timeout_s=timeout_s)
+    made = Peer(
+        name=name,
+        at=at,
+        card=card,
+        signer=signer,
+        headers=dict(headers),
+        allow=tuple(allow),
+        timeout_s=timeout_s,
+        credentials_to=credentials_to,
+    )
     await keep(home, PEER, name, made.record())
     return made
 
@@ -79,12 +91,20 @@ async def compare(documents: Documents, name: str, *, key: Path | None = None) -
     """What was accepted of an agent beside what its card says now. Raises InputError (OMG-M005), and what `add` raises."""
     peer = known(documents, name)
     card, signer = await looked_at(peer.at, peer.allow, key)
-    return Compared(peer, card, signer)
+    return Compared(peer, card, signer, by_key=key is not None)
 
 
 async def accept(home: str | os.PathLike[str] | None, compared: Compared) -> Peer:
-    """Keep the card that is there now in place of what was accepted, on record."""
+    """Keep the card that is there now in place of what was accepted, on record.
+
+    Raises Denied (OMG-T001) where the accepted card was signed and this one is not, or with a key that neither signed that one nor was
+    handed in: whoever takes over a host can leave a signature out. UpstreamError (OMG-M002) as `add` does.
+    """
     assert compared.offered is not None  # noqa: S101 - whoever accepts has looked
+    before = compared.accepted.signer
+    if before and compared.signer != before and not compared.by_key:
+        words = "signed with another key than" if compared.signer else "not signed, unlike"
+        raise Denied("OMG-T001", f"the card is {words} what was accepted", advice="ask whoever publishes the agent for the key: --key FILE")
     made = replace(compared.accepted, card=compared.offered, signer=compared.signer)
     await keep(home, PEER, made.name, made.record())
     return made
@@ -146,6 +166,7 @@ def _key_of(file: Path) -> dict[str, Any]:
     return found
 
 
-def _lines(card: Mapping[str, Any]) -> list[str]:
+def _lines(card: Mapping[str, Any], signer: str) -> list[str]:
     shown = {name: value for name, value in card.items() if name != "signatures"}
-    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+    signed = f"signed with {signer}" if signer else "not signed"
+    return [*json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False).splitlines(), signed]

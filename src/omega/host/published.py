@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from omega.gateway.mcp import View
 from omega.host.arrangements import Documents, all_arranged
-from omega.host.registry import SYNC, Listing, listings, shown_on
+from omega.host.registry import ENTRY, REGISTRY, SYNC, Listing, is_shown, shown_on, unpacked
 from omega.host.virtual import VIRTUAL
 from omega.kernel.errors import InputError
 from omega.kernel.scope import Scope
@@ -29,10 +29,12 @@ class Publishing:
 
     def __init__(self, documents: Documents, look: Looking) -> None:
         self._documents, self._look = documents, look
-        self._known: tuple[list[tuple[str, bytes]], list[Listing]] = ([], [])
+        self._state: list[list[tuple[str, bytes]]] = []
+        self._kept: dict[str, tuple[bytes, Listing]] = {}
 
     def published(self, scope: Scope, base: str) -> Sequence[Listed]:
-        """What `scope` is shown: the virtual servers that have a tool for it, and what is shown on of other registries."""
+        """What `scope` is shown: the virtual servers that have a tool for it, and what is shown on of other registries. Names below this
+        installation's own belong to its virtual servers alone, whoever else lists them."""
         own = []
         for name, body in all_arranged(self._documents, VIRTUAL).items():
             try:
@@ -41,14 +43,26 @@ class Publishing:
                 continue
             if view.tools:
                 own.append(_listed(name, body, view, base))
-        return [*own, *shown_on(self._documents, scope.tenant, self._listings())]
+        ours = f"{namespace(base)}/".lower()
+        shown = shown_on(self._documents, scope.tenant, self._listings())
+        return [*own, *(each for each in shown if not each.name.lower().startswith(ours))]
 
     def _listings(self) -> list[Listing]:
-        """What is kept of other registries; read again when any of them was."""
-        state = self._documents.documents(SYNC)
-        if state != self._known[0]:
-            self._known = (state, list(listings(self._documents)))
-        return self._known[1]
+        """What is kept of other registries and may be shown to somebody; looked at again when a registry was read or arranged anew."""
+        state = [self._documents.documents(SYNC), self._documents.documents(REGISTRY)]
+        if state != self._state:
+            self._kept = dict(self._looked(all_arranged(self._documents, REGISTRY)))
+            self._state = state
+        return [listing for _, listing in self._kept.values()]
+
+    def _looked(self, registries: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, tuple[bytes, Listing]]]:
+        """The entries by place, with the digest of each. Unpacking one may take a millisecond, and there may be tens of thousands: only
+        those are unpacked that are shown on, and of them those that are new."""
+        for place, body in self._documents.documents(ENTRY):
+            registry, _, key = place.partition("/")
+            if is_shown(registries.get(registry, {}), key.partition("@")[0]):
+                digest, (before, listing) = hashlib.sha256(body).digest(), self._kept.get(place, (b"", None))
+                yield place, (digest, listing if listing is not None and before == digest else unpacked(place, body))
 
 
 def _listed(name: str, body: Mapping[str, Any], view: View, base: str) -> Listed:

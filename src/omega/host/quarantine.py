@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from omega.host.arrangements import Documents, Shelf
+from omega.host.settings import TENANT
 from omega.kernel.context import Context
 from omega.kernel.definition import flow
 from omega.kernel.effects import Receipt, Request
@@ -31,6 +32,9 @@ QUARANTINE = "quarantine"
 
 RELEASERS = 2
 """How many different people release a caller."""
+
+MOST_OWN = 1_024
+"""Most callers that a hosted tenant has in quarantine: they need not exist, so nothing else bounds how many it names."""
 
 Aliases = Callable[[], Mapping[str, str]]
 
@@ -69,7 +73,8 @@ class QuarantineEffector:
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Gives who is locked out; after a release, `released` (whether they are in again) and `by`, who has released them so far.
 
-        Raises InputError: OMG-I001 for who cannot be, OMG-I003 for a release of who is not; Denied (OMG-W007) for the same person again.
+        Raises InputError: OMG-I001 for who cannot be, OMG-I003 for a release of who is not; Denied: OMG-W007 for the same person again,
+        OMG-W012 for one more than a hosted tenant may lock out.
         """
         permit.spend(self.port)
         line = self._lines.line(execution)
@@ -77,6 +82,7 @@ class QuarantineEffector:
         if isinstance(request, Isolate):
             body = {"tenant": permit.tenant, "principal": request.principal, "reason": request.reason, "by": person}
             found = Quarantine.read({**body, "since_us": self._now_us()})
+            self._demand_room(permit.tenant, request.principal)
             self._keep(permit.tenant, request.principal, found.record())
             return found.record(), Receipt()
         if not isinstance(request, Release):
@@ -98,6 +104,12 @@ class QuarantineEffector:
         else:
             self._keep(tenant, principal, body | {"released_by": by})
         return {"released": len(by) >= RELEASERS, "by": by}
+
+    def _demand_room(self, tenant: str, principal: str) -> None:
+        if tenant == TENANT or self._shelf.document(QUARANTINE, name_of(tenant, principal)) is not None:
+            return
+        if sum(each.tenant == tenant for each in isolated(self._shelf)) >= MOST_OWN:
+            raise Denied("OMG-W012", f"{tenant} has {MOST_OWN:,} callers in quarantine already", advice="release one that has gone")
 
     def _keep(self, tenant: str, principal: str, body: Mapping[str, Any]) -> None:
         self._shelf.put_document(QUARANTINE, name_of(tenant, principal), json.dumps(body).encode(), self._now_us())

@@ -119,10 +119,15 @@ def standing(documents: Documents, name: str) -> Standing:
     return Standing() if kept is None else Standing(**json.loads(kept))
 
 
+def unpacked(place: str, body: bytes) -> Listing:
+    """An entry from its document. Raises InputError (OMG-I001)."""
+    return Listing.from_json(place.partition("/")[0], json.loads(body))
+
+
 def listings(documents: Documents) -> Iterator[Listing]:
     """Everything that is kept, in the order of registries and names."""
     for place, body in documents.documents(ENTRY):
-        yield Listing.from_json(place.partition("/")[0], json.loads(body))
+        yield unpacked(place, body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,9 +321,14 @@ def shown_on(documents: Documents, tenant: str, known: Sequence[Listing]) -> lis
         body = registries.get(listing.registry)
         if body is None or listing.changed or (tenant != TENANT and tenant not in body.get("tenants", [])):
             continue
-        if any(fnmatch.fnmatchcase(listing.entry.name, pattern) for pattern in body.get("show", [])):
+        if is_shown(body, listing.entry.name):
             found.append(listing.entry)
     return found
+
+
+def is_shown(body: Mapping[str, Any], name: str) -> bool:
+    """Whether an operator chose the name of a server to be shown on; `body` is the document of its registry."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in body.get("show", []))
 
 
 def _root(url: str) -> str:

@@ -84,7 +84,7 @@ async def add(home: str | os.PathLike[str] | None, upstream: Upstream) -> list[T
     return tools
 
 
-async def add_listed(
+def listed_upstream(
     home: str | os.PathLike[str] | None,
     name: str,
     wanted: str,
@@ -93,13 +93,15 @@ async def add_listed(
     headers: Sequence[str],
     arguments: Sequence[str],
     timeout_s: float,
-) -> tuple[Upstream, list[ToolDescription]]:
-    """Add a server that a registry lists (`omega.host.listed`). Raises what `find`, `upstream_from` and `add` raise."""
+) -> tuple[Upstream, dict[str, str]]:
+    """The record of a server that a registry lists (`omega.host.listed`), and the values in it that are the entry's own: somebody should
+    see them before the server is started. Raises what `find` and `upstream_from` raise."""
     with Archive.open(home) as archive:
         listing = find(archive.reader, wanted)
     given = {"env": references(env, "--env"), "headers": references(headers, "--header")}
     upstream = upstream_from(listing, name, arguments=arguments, timeout_s=timeout_s, **given)
-    return upstream, await add(home, upstream)
+    typed = given["env"] | given["headers"]
+    return upstream, {key: value for key, value in {**upstream.env, **upstream.headers}.items() if key not in typed}
 
 
 async def add_api(home: str | os.PathLike[str] | None, wanted: Wanted) -> Imported:

@@ -245,6 +245,7 @@ CODES: dict[str, Code] = {
         "stopped by a guard", _P, "look at what the tool was given or answered (omega show ID) and at the rules (omega guards list)"
     ),
     "OMG-W011": Code("circuit open at the gate", _U, "wait as long as the details say: it failed too often; omega breaker list"),
+    "OMG-W012": Code("too many of one kind", _P, "remove one that is no longer needed, or have an operator arrange it"),
     # C: chronicle
     "OMG-C001": Code("log does not verify", _O, "keep the folder as it is and compare with a checkpoint you hold elsewhere"),
     "OMG-C002": Code(

@@ -94,7 +94,8 @@ class Head:
 
     `digest` is what the flow is pinned to (`Flow.pin`: definition and code), `queue` (with `key` and `priority`, see `kernel.queueing`)
     the queue it is worked off from, `parent` the execution that started it, `labels` what it can be searched by; all of these are set when
-    the line is made, and `digest` again when it is carried over to another version.
+    the line is made, and `digest` again when it is carried over to another version. A line that is made and ends in one batch says with
+    `started_us` when it was begun; 0 is `at_us`.
     `due_us` is the moment from which a worker may take it up (Unix microseconds; NEVER: not until it is woken; None: as it was). A line
     that was woken since it was last claimed and is now given a later moment, or NEVER, keeps the moment of the wake instead: no wake is
     lost between the last look and standing still. An execution that ends is never due. A status that is not running drops the owner
@@ -108,6 +109,7 @@ class Head:
     principal: str = ""
     target: str = ""
     at_us: int = 0
+    started_us: int = 0
     create: bool = False
     digest: str = ""
     queue: str = ""

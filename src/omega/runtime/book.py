@@ -157,6 +157,11 @@ class Book:
         """Keep `rows` and `leaves` back until the next are handed over, which follows at once: then the store gets one batch, not two."""
         self._held = self._batch(rows, leaves, head, key)
 
+    @property
+    def unborn(self) -> bool:
+        """Whether the store has not been handed the execution itself yet: its start is held back."""
+        return self._held is not None and self._held.head is not None and self._held.head.create
+
     def let_go(self) -> None:
         """Hand over what is held back, where nothing follows any more. Raises nothing: a store that has stopped takes nothing."""
         if self._held is not None:
@@ -201,4 +206,6 @@ def _joined(first: Head | None, then: Head | None) -> Head | None:
     """What a line says after two changes of it: one that is made says where it stands by then."""
     if first is None or then is None:
         return then or first
-    return replace(first, status=then.status, at_us=then.at_us, due_us=first.due_us if then.due_us is None else then.due_us)
+    return replace(
+        first, status=then.status, started_us=first.at_us, at_us=then.at_us, due_us=first.due_us if then.due_us is None else then.due_us
+    )

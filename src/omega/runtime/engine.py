@@ -114,7 +114,7 @@ class Engine:
         if len(self._running) >= MAX_RUNNING:
             raise FlowError("OMG-R016", f"{MAX_RUNNING:,} executions are running already")
         since = self.world.clock.monotonic()
-        book = await admit(self.world, order, when=_when(order.flow, soon=soon))
+        book = await admit(self.world, order, when=_when(order, soon=soon))
         run = self._execution(book, Past(()), since, budget=order.budget, deadline=order.deadline)
         run.parent = order.line.parent
         if not order.flow.children:
@@ -416,7 +416,7 @@ class Engine:
         Raises StorageError: OMG-S006 when something was lost; anything else when the store cannot be reached, and then nothing here
         touches the world any more once its lease is over.
         """
-        held = list(self._running.values())
+        held = [running for running in self._running.values() if not running.execution.book.unborn]
         refused = await asyncio.gather(*(running.execution.lease.renew() for running in held), return_exceptions=True)
         for running, error in zip(held, refused, strict=True):
             if isinstance(error, StorageError) and error.code == "OMG-S006":
@@ -494,13 +494,15 @@ def _read(flow: AnyFlow, value: Any) -> tuple[Any, bytes]:
     return value, data
 
 
-def _when(flow: AnyFlow, *, soon: bool) -> When:
-    """When the start of `flow` goes to disk: at once where whoever has seen its id may want to resume it.
+def _when(order: Order, *, soon: bool) -> When:
+    """When the start of `order` goes to disk: at once where whoever has seen its id may want to resume it.
 
-    What only computes is over before a commit would be, and a single touch writes down its leave to touch next: these take it along.
+    What only computes is over before a commit would be, and a single touch writes down its leave to touch next: these take it along. A
+    child's is handed over before its parent's row about it, which is on disk no earlier then.
     """
+    flow = order.flow
     if not may_last(flow):
-        return When.WITH_THE_NEXT
+        return When.SOON if order.line.parent else When.WITH_THE_NEXT
     if not soon:
         return When.NOW
     return When.SOON if flow.children or flow.effect is Effect.PURE else When.WITH_THE_NEXT

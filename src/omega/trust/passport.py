@@ -213,9 +213,13 @@ class Authority:
 
     def check(self, scope: Scope) -> None:
         """Raise Denied (OMG-T001) when the passport behind `scope`, or one that it was delegated from, has been revoked."""
+        self.check_id(scope.passport)
+
+    def check_id(self, passport: str) -> None:
+        """The same for the id of a passport, where its scope is not at hand. Raises Denied (OMG-T001)."""
         if len(self._revoked) > MAX_REVOKED:
             raise Denied("OMG-T001", "the list of revoked passports is full", advice="change the passport key, then issue new passports")
-        if self._revoked and any(ancestor in self._revoked for ancestor in _lineage(scope.passport)):
+        if self._revoked and any(ancestor in self._revoked for ancestor in _lineage(passport)):
             raise Denied("OMG-T001", "the passport was revoked")
 
     def recall(self, claims: Mapping[str, Any]) -> Scope:

@@ -116,11 +116,11 @@ class Warden:
         return self._aliases
 
     def limit(self, quotas: Iterable[Quota], *, engines: int = 1) -> None:
-        """Hold exactly these quotas, as one of `engines` that share them. Raises InputError (OMG-I001) for too many."""
+        """Hold exactly these quotas, as one of `engines` that share them."""
         self.ledger.adopt(quotas, engines=engines)
 
     def break_on(self, breakers: Iterable[Breaker]) -> None:
-        """Leave alone what fails as exactly these breakers say. Raises InputError (OMG-I001) for too many."""
+        """Leave alone what fails as exactly these breakers say."""
         self.breakers.adopt(breakers)
 
     # -- what it is asked

@@ -20,10 +20,11 @@ from typing import Any
 from omega.kernel.adapt import OPEN, PROBE, Circuit
 from omega.kernel.errors import InputError, OmegaError, UpstreamError
 from omega.kernel.verdict import Ask
-from omega.warden.quotas import EACH, Use, part_of, use_of
+from omega.warden.quotas import EACH, Use, by_tenant, part_of, use_of
 
 MAX_BREAKERS = 1_024
-"""Most breakers of one gate: they are looked at one by one."""
+"""Most breakers that are arranged for one tenant by name, or for all of them: those that may concern a touch are looked at one by one. It
+is checked before one is arranged; what stands all the same is held."""
 
 MAX_CIRCUITS = 16_384
 """Most circuits that are not simply closed; past it the one that failed first is forgotten."""
@@ -103,6 +104,8 @@ class Breakers:
 
     def __init__(self) -> None:
         self._breakers: tuple[Breaker, ...] = ()
+        self._common: tuple[Breaker, ...] = ()
+        self._own: dict[str, tuple[Breaker, ...]] = {}
         self._adopted: frozenset[Breaker] = frozenset()
         self._circuits: dict[_Key, Circuit] = {}
         self._holds: dict[_Held, list[tuple[Breaker, _Key, int]]] = {}
@@ -113,12 +116,11 @@ class Breakers:
         return bool(self._breakers)
 
     def adopt(self, breakers: Iterable[Breaker]) -> None:
-        """Have `breakers` hold from now on; circuits of those that did not change stay as they are. Raises InputError (OMG-I001)."""
+        """Have `breakers` hold from now on; circuits of those that did not change stay as they are."""
         found = tuple(breakers)
-        if len(found) > MAX_BREAKERS:
-            raise InputError("OMG-I001", f"there are at most {MAX_BREAKERS:,} breakers, not {len(found):,}")
         same = {breaker.name for breaker in self._adopted.intersection(found)}
         self._breakers, self._adopted = found, frozenset(found)
+        self._common, self._own = by_tenant(found)
         self._circuits = {key: circuit for key, circuit in self._circuits.items() if key[0] in same}
 
     def take(self, ask: Ask) -> Broken | None:
@@ -153,7 +155,7 @@ class Breakers:
 
     def _met(self, ask: Ask) -> Iterator[tuple[Breaker, _Key]]:
         use = use_of(ask)
-        for breaker in self._breakers:
+        for breaker in (*self._common, *self._own.get(use.tenant, ())):
             key = breaker.key(use)
             if key is not None:
                 yield breaker, key

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from omega.kernel.budget import NOTHING, Spent
 from omega.kernel.errors import InputError
@@ -34,7 +34,8 @@ MAX_COUNTERS = 65_536
 """Most counters of one gate: a name that a caller makes up cannot fill the memory."""
 
 MAX_QUOTAS = 4_096
-"""Most quotas of one gate: those that may concern a call are found by its tenant, and looked at one by one."""
+"""Most quotas that are arranged for one tenant by name, or for all of them: those that may concern a call are found by its tenant, and
+looked at one by one. It is checked before one is arranged; what stands all the same is held, for a quota left out would allow more."""
 
 EACH = "*"
 """In place of a name: each by itself. An empty name is all of them together."""
@@ -204,15 +205,14 @@ class Ledger:
 
     def adopt(self, quotas: Iterable[Quota], *, engines: int = 1) -> None:
         """Have `quotas` hold from now on, this gate being one of `engines`. What was counted under the same names, measures and windows
-        stays counted."""
+        stays counted. Raises InputError (OMG-I001) for no engine at all."""
         found = tuple(quotas)
-        if len(found) > MAX_QUOTAS or engines < 1:
-            raise InputError("OMG-I001", f"there are at most {MAX_QUOTAS} limits, for one engine at least, not {len(found)} for {engines}")
+        if engines < 1:
+            raise InputError("OMG-I001", f"limits are held by one engine at least, not {engines}")
         self._engines = engines
-        self._common = tuple(quota for quota in found if quota.tenant in ("", EACH))
-        tenants = {quota.tenant for quota in found} - {"", EACH}
-        self._own = {tenant: tuple(quota for quota in found if quota.tenant == tenant) for tenant in tenants}
-        same = {quota.name for quota in found} & {name for name, kind in self._kinds.items() if kind in {_kind(each) for each in found}}
+        self._common, self._own = by_tenant(found)
+        kinds = {_kind(quota) for quota in found}
+        same = {name for name, kind in self._kinds.items() if kind in kinds}
         self._kinds = {quota.name: _kind(quota) for quota in found}
         self._counters = {key: counter for key, counter in self._counters.items() if key[0] in same}
 
@@ -320,6 +320,25 @@ class Ledger:
 
 def _window(quota: Quota, now: float) -> int:
     return int(now // quota.window_s) if quota.window_s else 0
+
+
+class _Named(Protocol):
+    """Whatever is arranged for a tenant: its name, EACH, or empty for all together."""
+
+    @property
+    def tenant(self) -> str: ...
+
+
+_Rule = TypeVar("_Rule", bound=_Named)
+
+
+def by_tenant(rules: Iterable[_Rule]) -> tuple[tuple[_Rule, ...], dict[str, tuple[_Rule, ...]]]:
+    """Those that may concern anybody, and those of each tenant by name, both in the order given."""
+    common: list[_Rule] = []
+    own: dict[str, list[_Rule]] = {}
+    for rule in rules:
+        (common if rule.tenant in ("", EACH) else own.setdefault(rule.tenant, [])).append(rule)
+    return tuple(common), {tenant: tuple(found) for tenant, found in own.items()}
 
 
 def part_of(wanted: str, names: tuple[str, ...]) -> str | None:

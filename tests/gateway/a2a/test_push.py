@@ -87,6 +87,9 @@ def test_configurations_are_the_callers_own_and_without_secrets(published: Publi
     assert ask("ListTaskPushNotificationConfigs", taskId=task)["result"] == {"configs": [shown], "nextPageToken": ""}
     ken = published.ask("kit", published.passport("person:ken"))
     assert ken("ListTaskPushNotificationConfigs", taskId=task)["result"]["configs"] == [], "another owner may see the task, not this"
+    assert "result" in ken("CreateTaskPushNotificationConfig", taskId=task, id="one", url="https://example.com/ken"), "one of his own"
+    assert ken("DeleteTaskPushNotificationConfig", taskId=task, id="one")["result"] == {}
+    assert ask("ListTaskPushNotificationConfigs", taskId=task)["result"]["configs"] == [shown], "and the other stands as it was"
     guest = published.ask("kit", published.passport("person:eve", groups=("guest",), capabilities=("a2a-push:use",)))
     assert guest("GetTaskPushNotificationConfig", taskId=task, id="one")["error"]["code"] == -32001
     for _ in range(2):

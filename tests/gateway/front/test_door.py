@@ -285,7 +285,7 @@ def test_a_sign_in_link_is_good_once_and_the_cookie_for_own_pages_alone(house: A
 def test_a_page_of_another_origin_opens_nothing_with_the_cookie_whatever_the_method(house: Any) -> None:
     """A WebSocket begins with GET, and pages of an origin that was allowed get past the door."""
     now = SystemClock().now_us() / 1_000_000
-    reception = Reception(house.identity.authority, house.passport)
+    reception = Reception(house.identity.authority, house.passport, house.identity.keyring)
     cookie = reception.sessions.redeem(reception.sessions.code(now), now)
 
     def visit(**headers: str) -> str:

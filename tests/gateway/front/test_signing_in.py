@@ -92,6 +92,12 @@ def test_a_browser_signs_in_by_keyboard_and_calls_as_the_owner(browser: Any, up:
     again.get_by_role("button", name="sign in").click()
     again.get_by_role("heading", name="this link is used up or too old").wait_for()
     assert "omega sign-in" in again.inner_text("main")
+    page.goto(f"{up['url']}/sign-out")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "sign out"
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="signed out").wait_for()
+    assert page.goto(f"{up['url']}/api/v1/me").status == 401 and context.cookies() == []
     context.close()
 
 
@@ -107,6 +113,10 @@ def test_the_pages_have_contrast_names_and_room(browser: Any, up: dict[str, Any]
     assert page.title() == "sign in to omega"
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing is cut on a small screen"
+    page.goto(f"{up['url']}/sign-out")
+    for selector in ("h1", "p", "button"):
+        assert page.evaluate(CONTRAST, selector) >= ENOUGH, selector
+    assert page.title() == "sign out of omega"
     page.goto(f"{up['url']}/sign-in")
     assert page.inner_text("h1") == "sign in by a link"
     assert page.evaluate(CONTRAST, "code") >= ENOUGH

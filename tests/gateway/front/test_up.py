@@ -100,6 +100,7 @@ def test_told_to_stop_it_lets_what_is_inside_end_and_takes_nothing_new(tmp_path:
     assert process.running.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.promise("DOOR-11")
 def test_what_a_killed_process_left_running_the_next_one_goes_on_with(tmp_path: Path, processes: list[Process]) -> None:
     first = Process(tmp_path / "home")
@@ -120,6 +121,7 @@ def test_what_a_killed_process_left_running_the_next_one_goes_on_with(tmp_path: 
     assert outcome["value"] == "rested"
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_engine_and_a_port_one_listener(tmp_path: Path, processes: list[Process]) -> None:
     first = Process(tmp_path / "home")
     processes.append(first)

@@ -18,13 +18,16 @@ from hypothesis import strategies as st
 from gateway.mcp.serving import Served, serving
 from hosted import Installation
 from omega.adapters.mcp import ToolDescription, Transport, Upstream
+from omega.gateway.mcp import View
 from omega.host.acting import owner_passport
 from omega.host.embedded import Omega
 from omega.host.following import followed, search
 from omega.host.listed import find, upstream_from
+from omega.host.published import Publishing
 from omega.host.reading import Archive
-from omega.host.registry import REGISTRY, Listing, accept_listing, listings, read_registry, shown_on, standing
+from omega.host.registry import ENTRY, REGISTRY, SYNC, Listing, accept_listing, listings, read_registry, shown_on, standing
 from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
+from omega.kernel.scope import Scope
 from omega.wire.registry import OFFICIAL, Listed, Wanted, answer, page_of, read_page
 from servers.listing import Registry, entry, listing
 
@@ -275,6 +278,70 @@ def test_a_listed_server_is_added_at_its_one_version() -> None:
             made(each)
 
 
+@pytest.mark.promise("TOOL-43")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("npm_config_registry", "NODE_OPTIONS", "LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "UV_INDEX_URL", "PIP_INDEX_URL", "PYTHONPATH"),
+        *("PATH", "HOME", "https_proxy", "SSL_CERT_FILE", "BASH_ENV", "JAVA_TOOL_OPTIONS", "A=B", ""),
+    ],
+)
+def test_no_entry_steers_the_program_that_starts_it(name: str) -> None:
+    package = {"registryType": "npm", "identifier": "@acme/mail", "version": "1.2.3", "transport": {"type": "stdio"}}
+
+    def made(variable: dict[str, Any], **env: str) -> Upstream:
+        found = listed(packages=[{**package, "environmentVariables": [variable]}])
+        return upstream_from(found, "it", env=env, headers={}, arguments=(), timeout_s=5.0)
+
+    for given_ in ("value", "default"):
+        with pytest.raises(InputError):
+            made({"name": name, given_: "https://evil.example"})
+    assert made({"name": "MAIL_LEVEL", "value": "low"}).env == {"MAIL_LEVEL": "plain:low"}
+    if name.isidentifier():
+        assert made({"name": name, "value": "theirs"}, **{name: "plain:mine"}).env == {name: "plain:mine"}, "an operator may"
+
+
+@pytest.mark.promise("TOOL-43")
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "https://10.0.0.1/mcp", "https://[::1]/mcp", "http://mail.example/mcp"])
+def test_no_entry_leads_to_a_private_address(url: str) -> None:
+    found = listed(remotes=[{"type": "streamable-http", "url": url}], packages=[])
+    with pytest.raises(InputError) as refused:
+        upstream_from(found, "it", env={}, headers={}, arguments=(), timeout_s=5.0)
+    assert "--url" in refused.value.advice
+
+
+@pytest.mark.promise("TOOL-38")
+def test_our_own_names_are_ours_and_only_what_is_shown_on_is_unpacked(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Omega.open(tmp_path / "home") as omega:
+
+            def keep(found: Listed) -> None:
+                omega.store.put_document(ENTRY, f"public/{found.key}", json.dumps(Listing("public", found).to_json()).encode(), 0)
+
+            def nobody(name: str, scope: Scope) -> View:
+                raise InputError("OMG-I002", "not for you")
+
+            def shown() -> dict[str, Listed]:
+                return {each.key: each for each in shelf.published(omega.scope(), "https://gw.example.com")}
+
+            await omega.arrange(REGISTRY, "public", {"url": "https://a.example", "show": ["com.*", "Com.*"]})
+            shelf = Publishing(omega.store, nobody)
+            for name in ("com.example.gw/ops", "Com.Example.gw/ops", "com.example.gws/ops"):
+                keep(entry(name, "9.0.0"))
+            omega.store.put_document(ENTRY, "public/org.other/x@1.0.0", b"{", 0)
+            before = shown()
+            assert list(before) == ["com.example.gws/ops@9.0.0"], "what is shown on of others is never a name of ours"
+            keep(entry("com.example/new"))
+            omega.store.put_document(SYNC, "public", b'{"changes": 1}', 0)
+            after = shown()
+            assert len(after) == 2
+            assert after["com.example.gws/ops@9.0.0"] is before["com.example.gws/ops@9.0.0"], "what has not changed is unpacked once"
+            await omega.arrange(REGISTRY, "public", {"url": "https://a.example", "show": ["com.example/*"]})
+            assert list(shown()) == ["com.example/new@1.0.0"]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.promise("TOOL-41")
 def test_only_what_is_listed_and_unchanged_can_be_added(tmp_path: Path) -> None:
     async def scenario() -> None:
@@ -324,8 +391,9 @@ class Documents:
     def document(self, kind: str, name: str) -> bytes | None:
         return json.dumps(self._bodies[name]).encode() if kind == REGISTRY and name in self._bodies else None
 
-    def documents(self, kind: str) -> list[tuple[str, bytes]]:
-        return [(name, json.dumps(body).encode()) for name, body in self._bodies.items()] if kind == REGISTRY else []
+    def documents(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        found = self._bodies.items() if kind == REGISTRY else ()
+        return [(name, json.dumps(body).encode()) for name, body in found if name.startswith(prefix)]
 
 
 @pytest.mark.promise("TOOL-38")

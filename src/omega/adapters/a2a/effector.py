@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, ClassVar, Final
 
-from omega.adapters.a2a.peers import Peer, digest_of, resolved
+from omega.adapters.a2a.peers import Peer, digest_of, resolved, secrets_of
 from omega.adapters.a2a.talking import Conversation, fetch_card
 from omega.adapters.net.reach import networks
+from omega.adapters.net.scrubbing import Scrubber
 from omega.adapters.net.web import Web
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.errors import InputError, UpstreamError
@@ -74,7 +75,8 @@ class PeerEffector:
         web = Web(networks(peer.allow))
         try:
             await self._demand_same(web, peer)
-            talk = Conversation(web, peer.told, resolved(peer.headers, self._environment))
+            scrubber = Scrubber(secrets_of(peer.headers, self._environment))
+            talk = Conversation(web, peer.told, resolved(peer.headers, self._environment), scrubber)
             return _told(await talk.send(message, key=key, timeout_s=peer.timeout_s), peer.told.name), Receipt()
         finally:
             await web.close()

@@ -30,6 +30,7 @@ class Peer:
     """An agent elsewhere. `at` is where its card lies, `card` the accepted one, `signer` the key that signed it (empty: none did).
 
     `headers` are references (`Bearer env:TOKEN`, `plain:TEXT`), never secrets; `allow` the private networks that it may be reached in.
+    They go where the card lies; elsewhere only to the origin `credentials_to`, for whoever writes the card must not choose who gets them.
     Raises InputError (OMG-I001), Denied (OMG-P011), UpstreamError (OMG-M002) for a card that cannot be used.
     """
 
@@ -40,6 +41,7 @@ class Peer:
     headers: Mapping[str, str] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
     timeout_s: float = TIMEOUT_S
+    credentials_to: str = ""
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:
@@ -49,10 +51,13 @@ class Peer:
         for header, reference in self.headers.items():
             if _HEADER.fullmatch(header) is None or _REFERENCE.fullmatch(reference) is None:
                 raise InputError("OMG-I001", f"the header {header[:64]} is given as NAME=env:VARIABLE or NAME=plain:TEXT")
-        for address in (self.at, self.told.url):
+        for address in (self.at, self.told.url, self.credentials_to or self.at):
             check_address(address, networks(self.allow))
         if urlsplit(self.told.url).scheme != "https" and urlsplit(self.told.url).hostname != urlsplit(self.at).hostname:
             raise UpstreamError("OMG-M002", "the card leads to another host without https")
+        if self.headers and _origin(self.told.url) not in (_origin(self.at), _origin(self.credentials_to)):
+            advice = f"if that is meant: --credentials-to {urlsplit(self.told.url).scheme}://{urlsplit(self.told.url).netloc}"
+            raise UpstreamError("OMG-M002", "the card leads to another host, which would get the credentials", advice=advice[:200])
 
     @property
     def told(self) -> Foreign:
@@ -73,12 +78,13 @@ class Peer:
             "headers": dict(self.headers),
             "allow": list(self.allow),
             "timeout_s": self.timeout_s,
+            "credentials_to": self.credentials_to,
         }
 
     @classmethod
     def read(cls, name: str, body: Mapping[str, Any]) -> Peer:
         """From its document. Raises InputError (OMG-I001), Denied (OMG-P011), UpstreamError (OMG-M002)."""
-        known = {"at", "card", "signer", "headers", "allow", "timeout_s"}
+        known = {"at", "card", "signer", "headers", "allow", "timeout_s", "credentials_to"}
         if not body.keys() <= known or not isinstance(body.get("at"), str) or not isinstance(body.get("card"), Mapping):
             raise InputError("OMG-I001", f"an agent elsewhere has {', '.join(sorted(known))}")
         headers, allow = body.get("headers", {}), body.get("allow", [])
@@ -96,12 +102,29 @@ class Peer:
             headers=dict(headers),
             allow=tuple(allow),
             timeout_s=float(body.get("timeout_s", TIMEOUT_S)),
+            credentials_to=str(body.get("credentials_to", "")),
         )
 
 
 def digest_of(card: Mapping[str, Any]) -> str:
     """The SHA-256 (hex) of a card's canonical form without its signatures: signing it anew changes nothing of what it says."""
     return sha256(canonical({name: value for name, value in card.items() if name != "signatures"})).hexdigest()
+
+
+def secrets_of(headers: Mapping[str, str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of references that are credentials: what comes from the environment, and what follows a scheme."""
+    found = []
+    for reference in headers.values():
+        parts = _REFERENCE.fullmatch(reference)
+        if parts is not None and (parts["kind"] == "env" or parts["scheme"]):
+            found.append(environment.get(parts["rest"], "") if parts["kind"] == "env" else parts["rest"])
+    return tuple(found)
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of an address (RFC 6454, 4); the host in lower case, the port of the scheme where none is said."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def resolved(headers: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:

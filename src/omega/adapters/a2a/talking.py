@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from omega.adapters.net.scrubbing import Scrubber
 from omega.adapters.net.web import Web, WebAnswer, WebFault
 from omega.kernel.errors import InputError, UpstreamError
 from omega.wire.a2a.cards import JSONRPC, Foreign
@@ -72,10 +73,11 @@ async def _read(web: Web, url: str, what: str, most: int) -> Any:
 
 
 class Conversation:
-    """One agent, asked over the binding that its accepted card names. `headers` are the resolved ones: they hold secrets."""
+    """One agent, asked over the binding that its accepted card names. `headers` are the resolved ones: they hold secrets, which `scrubber`
+    takes out of every answer before anybody reads it."""
 
-    def __init__(self, web: Web, told: Foreign, headers: Mapping[str, str]) -> None:
-        self._web, self._told, self._headers = web, told, headers
+    def __init__(self, web: Web, told: Foreign, headers: Mapping[str, str], scrubber: Scrubber) -> None:
+        self._web, self._told, self._headers, self._scrubber = web, told, headers, scrubber
 
     async def send(self, message: Mapping[str, Any], *, key: str, timeout_s: float) -> dict[str, Any]:
         """A message, and what it comes to: `{"message": ...}` or `{"task": ...}` that has ended or waits.
@@ -121,7 +123,7 @@ class Conversation:
             answer = await self._web.ask(verb, url, headers=headers, body=body, timeout_s=timeout_s)
         except WebFault as error:
             raise _failed(f"{self._told.name} {error}", sent=error.sent) from error
-        return self._understood(answer, rpc=rpc)
+        return self._understood(self._scrubber.answer(answer), rpc=rpc)
 
     def _understood(self, answer: WebAnswer, *, rpc: bool) -> dict[str, Any]:
         found = _json(answer.body, f"the answer of {self._told.name}", status=answer.status)

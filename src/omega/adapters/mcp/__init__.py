@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from omega.adapters.mcp.upstream import Secrets as Secrets
     from omega.adapters.mcp.upstream import Transport as Transport
     from omega.adapters.mcp.upstream import Upstream as Upstream
-    from omega.adapters.mcp.watching import updates_of as updates_of
 
 _HOMES = {
     "READS": "omega.adapters.mcp.passing",
@@ -52,7 +51,6 @@ _HOMES = {
     "describe": "omega.adapters.mcp.seats",
     "passed": "omega.adapters.mcp.passing",
     "reading": "omega.adapters.mcp.passing",
-    "updates_of": "omega.adapters.mcp.watching",
 }
 
 __all__ = [
@@ -76,7 +74,6 @@ __all__ = [
     "describe",
     "passed",
     "reading",
-    "updates_of",
 ]
 
 

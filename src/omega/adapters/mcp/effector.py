@@ -23,6 +23,7 @@ from omega.adapters.mcp.schema import check_answer, check_arguments
 from omega.adapters.mcp.seats import Conversation, Credentials, Seat, Seats, Watchful, late, no_credentials
 from omega.adapters.mcp.stdio import Launch
 from omega.adapters.mcp.upstream import Secrets, Upstream
+from omega.adapters.mcp.watching import Whose
 from omega.kernel.effects import Receipt, Request, ToolCall
 from omega.kernel.errors import InputError, UpstreamError
 from omega.kernel.verdict import Permit
@@ -83,7 +84,7 @@ class McpEffector:
         seat.calls += 1
         try:
             if pin is None:
-                result, session = await self._read(seat, request)
+                result, session = await self._read(seat, request, (permit.tenant, permit.principal))
             else:
                 meta = {META_EXECUTION: execution, META_STEP: step, META_KEY: permit.idempotency_key()}
                 result, session = await self._call(seat, request, pin, meta)
@@ -94,9 +95,18 @@ class McpEffector:
         return value, Receipt(bytes_out=len(_encode(sent)), bytes_in=len(_encode(result)))
 
     def changes(self, kind: str) -> int:
-        """How often servers have told that their lists of `kind` (`tools`, `prompts`, `resources`) changed, or a resource that is watched
-        (`omega.adapters.mcp.updates_of`)."""
+        """How often servers have told that their lists of `kind` (`tools`, `prompts`, `resources`) changed."""
         return self._seats.changes(kind)
+
+    def updates(self, server: str, uri: str, tenant: str, principal: str) -> int:
+        """How often the server has told that a resource changed which is watched: told this caller, where the session is the caller's own,
+        else all who share it."""
+        upstream = self._upstreams(server)
+        return 0 if upstream is None else self._seats.updates(upstream, uri, tenant, principal)
+
+    def forget(self, server: str, uri: str, tenant: str, principal: str, *, modern: bool) -> None:
+        """A watch of this caller is over, and its server could not be told (a passport has ended, say): nothing is sent."""
+        self._seats.forget(server, uri, by=(tenant, principal), older=not modern)
 
     async def aclose(self) -> None:
         """End all servers, and wait until their processes are gone."""
@@ -135,7 +145,7 @@ class McpEffector:
         seat.failures = 0
         return result, session
 
-    async def _read(self, seat: Seat, request: ToolCall) -> tuple[dict[str, Any], Conversation]:
+    async def _read(self, seat: Seat, request: ToolCall, by: Whose) -> tuple[dict[str, Any], Conversation]:
         if not isinstance(request, PassedRead) or request.method not in READS | WATCHES | TASKS.keys():
             raise InputError("OMG-I001", f"{request.tool[:80]!r} is nothing that is passed on")
         method, deadline = request.method, time.monotonic() + request.timeout_s
@@ -144,7 +154,7 @@ class McpEffector:
             return {_LISTS[method]: []}, session
         try:
             if method in WATCHES:
-                result = await self._watch(seat, session, request, deadline - time.monotonic())
+                result = await self._watch(seat, session, request, deadline - time.monotonic(), by)
             else:
                 result = await session.ask(method, dict(request.more), deadline - time.monotonic(), guest=self._guests())
         finally:
@@ -152,14 +162,14 @@ class McpEffector:
         seat.failures = 0
         return result, session
 
-    async def _watch(self, seat: Seat, session: Conversation, request: PassedRead, timeout_s: float) -> dict[str, Any]:
+    async def _watch(self, seat: Seat, session: Conversation, request: PassedRead, timeout_s: float, by: Whose) -> dict[str, Any]:
         resources = session.capabilities.get("resources")
         if not isinstance(session, Watchful) or not isinstance(resources, Mapping) or not resources.get("subscribe"):
             words = f"{request.server} does not tell of changes of a resource"
             details = {"server": request.server, "error_code": METHOD_NOT_FOUND, "message": words}
             raise UpstreamError("OMG-M007", words, details=details)
         change = self._seats.watch if request.method == "resources/subscribe" else self._seats.unwatch
-        await change(seat, session, str(request.more.get("uri", "")), timeout_s)
+        await change(seat, session, str(request.more.get("uri", "")), timeout_s, by=by)
         return {}
 
     async def _session(self, seat: Seat, deadline: float) -> Conversation:

@@ -48,8 +48,8 @@ class Foreign(Protocol):
     def quote(self, text: str) -> str: ...
 
 
-Opener = Callable[[Upstream, Mapping[str, str], Callable[[str], str]], Foreign]
-"""Begins a conversation with a server: its record, its headers with their values, and what takes the secrets out of words."""
+Opener = Callable[[Upstream, Mapping[str, str], tuple[str, ...]], Foreign]
+"""Begins a conversation with a server: its record, its headers with their values, and the secrets in these, which no answer may tell."""
 
 Openers = Mapping[Transport, Opener]
 NO_OPENERS: Openers = {}

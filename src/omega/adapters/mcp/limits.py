@@ -13,7 +13,8 @@ class Limits:
     some servers print a banner, none needs more. `tools`: how many tools a server may list, `pages`: in how many pages.
     `exit_s`: patience with a server whose standard input was closed. `recheck_s`: age at which a list of tools is fetched again
     although the server announced no change. `backoff_s`, `backoff_max_s`: the first and the longest pause before a server that
-    failed is started again; it doubles in between. `sessions`: live sessions at once, the longest unused is closed first.
+    failed is started again; it doubles in between. `sessions`: live sessions at once, the longest unused is closed first;
+    those in which somebody watches a resource come on top and stay.
     """
 
     message_bytes: int = 16 << 20

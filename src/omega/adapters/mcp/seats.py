@@ -10,18 +10,20 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.foreign import NO_OPENERS, Foreign, Openers
-from omega.adapters.mcp.limits import Limits, quote
+from omega.adapters.mcp.limits import Limits
 from omega.adapters.mcp.session import Session
 from omega.adapters.mcp.stdio import Launch, StdioTransport
 from omega.adapters.mcp.streamable import HttpSession
 from omega.adapters.mcp.upstream import Secrets, Transport, Upstream, nothing, resolve, secret_values
-from omega.adapters.mcp.watching import MAX_WATCHED
+from omega.adapters.mcp.watching import Watchers, Whose
 from omega.kernel.errors import InputError, OmegaError, UpstreamError
 
 Conversation = Session | HttpSession | Foreign
@@ -29,6 +31,9 @@ Conversation = Session | HttpSession | Foreign
 
 Watchful = HttpSession
 """A conversation in which resources can be watched."""
+
+NOBODY: Final[Whose] = ("", "")
+"""Whose a session is that callers share."""
 
 Credentials = Callable[[str, str, str], str | None]
 """The secret of that name which (tenant, principal) has left here for tool servers; None when there is none."""
@@ -42,18 +47,19 @@ def no_credentials(tenant: str, principal: str, name: str) -> str | None:
 @dataclass(slots=True)
 class Seat:
     """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with,
-    `watched` how many want to know of changes of a resource."""
+    `watched` who wants to know of changes of a resource, `whose` the caller with credentials of their own (`NOBODY`: callers share it)."""
 
     upstream: Upstream
     cwd: str | None
     own: Secrets
     older: bool = False
+    whose: Whose = NOBODY
     running: Upstream | None = None
     session: Conversation | None = None
     failures: int = 0
     not_before: float = 0.0
     calls: int = 0
-    watched: Counter[str] = field(default_factory=Counter)
+    watched: Watchers = field(default_factory=Watchers)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -65,16 +71,17 @@ class Seats:
         self._seats: dict[tuple[str, str | None, str, str, bool], Seat] = {}
         self._living: set[Conversation] = set()
         self._changes: Counter[str] = Counter()
+        self._updates: Counter[tuple[str, Whose, str]] = Counter()
         self._closed = False
 
     def seat(self, upstream: Upstream, cwd: str | None, tenant: str, principal: str, *, older: bool = False) -> Seat:
         """The place for calls of this caller to `upstream` in `cwd`; `older` for a conversation of the older era, where there are both."""
-        whose = (tenant, principal) if upstream.per_user else ("", "")
+        whose = _whose(upstream, tenant, principal)
         older = older and upstream.transport is Transport.HTTP
         key = (upstream.name, cwd, *whose, older)
         seat = self._seats.pop(key, None)
         if seat is None:
-            seat = Seat(upstream, cwd, lambda name: self._credentials(tenant, principal, name), older)
+            seat = Seat(upstream, cwd, lambda name: self._credentials(tenant, principal, name), older, whose)
         seat.upstream = upstream
         self._seats[key] = seat  # at the end: the order of the dictionary is the order of use
         return seat
@@ -108,20 +115,28 @@ class Seats:
         """How often the servers have told that a list of that kind changed."""
         return self._changes[kind]
 
-    async def watch(self, seat: Seat, session: Watchful, uri: str, timeout_s: float) -> None:
-        """Somebody more wants to know of changes of `uri` (counted as `updates_of` names them). Raises UpstreamError, InputError."""
-        if len(seat.watched) >= MAX_WATCHED and uri not in seat.watched:
-            raise InputError("OMG-I001", f"{seat.upstream.name}: no more than {MAX_WATCHED} resources are watched at once")
-        if not seat.watched[uri]:
-            await session.watch(uri, timeout_s)
-        seat.watched[uri] += 1
+    def updates(self, upstream: Upstream, uri: str, tenant: str, principal: str) -> int:
+        """How often the server has told this caller, or all who share its session, that a resource that is watched changed."""
+        return self._updates[upstream.name, _whose(upstream, tenant, principal), uri]
 
-    async def unwatch(self, seat: Seat, session: Watchful, uri: str, timeout_s: float) -> None:
-        """Somebody does not want to know any more. Raises UpstreamError."""
-        if seat.watched[uri] > 1:
-            seat.watched[uri] -= 1
-        elif seat.watched.pop(uri, 0):
+    async def watch(self, seat: Seat, session: Watchful, uri: str, timeout_s: float, *, by: Whose) -> None:
+        """The caller `by` wants to know of changes of `uri` (`updates`). Raises UpstreamError, InputError."""
+        if most := seat.watched.full(by, uri):
+            raise InputError("OMG-I001", f"{seat.upstream.name}: no more than {most} resources are watched at once")
+        if uri not in seat.watched:
+            await session.watch(uri, timeout_s)
+        seat.watched.add(by, uri)
+
+    async def unwatch(self, seat: Seat, session: Watchful, uri: str, timeout_s: float, *, by: Whose) -> None:
+        """The caller `by` does not want to know any more. Raises UpstreamError."""
+        if seat.watched.drop(by, uri):
             await session.unwatch(uri, timeout_s)
+
+    def forget(self, server: str, uri: str, *, by: Whose, older: bool) -> None:
+        """The opposite of `watch` where the server cannot be told: nothing is sent, and the session is held for the caller no longer."""
+        for seat in self._seats.values():
+            if seat.upstream.name == server and seat.older == older:
+                seat.watched.drop(by, uri)
 
     async def close(self) -> None:
         """End all servers, and wait until their processes are gone."""
@@ -148,6 +163,7 @@ class Seats:
             session.when_over(self._living.discard)
             await session.start(min(upstream.timeout_s, deadline - time.monotonic()))
             if isinstance(session, Watchful):
+                session.when_updated(partial(self._updated, seat))
                 for uri in seat.watched:
                     await session.watch(uri, deadline - time.monotonic())
         except OmegaError:
@@ -160,17 +176,26 @@ class Seats:
         return session
 
     async def _make_room(self, wanted: Seat) -> None:
-        """Close the longest unused sessions when there are more than the limit."""
-        spare = [key for key, seat in self._seats.items() if seat.calls == 0 and seat is not wanted]
-        for key in spare[: max(0, len(self._seats) - self._limits.sessions)]:
+        """Close the longest unused sessions when there are more than the limit; where somebody watches, a session is in use."""
+        unwatched = [(key, seat) for key, seat in self._seats.items() if not seat.watched]
+        spare = [key for key, seat in unwatched if seat.calls == 0 and seat is not wanted]
+        for key in spare[: max(0, len(unwatched) - self._limits.sessions)]:
             seat = self._seats.pop(key)
             if seat.session is not None:
                 await seat.session.close()
+
+    def _updated(self, seat: Seat, uris: Iterable[str]) -> None:
+        self._updates.update((seat.upstream.name, seat.whose, uri) for uri in uris)
 
     def _count_failure(self, seat: Seat) -> None:
         pause_s = min(self._limits.backoff_s * 2.0 ** min(seat.failures, 30), self._limits.backoff_max_s)
         seat.failures += 1
         seat.not_before = time.monotonic() + pause_s
+
+
+def _whose(upstream: Upstream, tenant: str, principal: str) -> Whose:
+    """Whose a session with `upstream` is, for calls of this caller."""
+    return (tenant, principal) if upstream.per_user else NOBODY
 
 
 @asynccontextmanager
@@ -207,7 +232,7 @@ def open_session(
     """Begin a conversation with `upstream`. Secrets are looked up now: `own` are those of the caller. Raises UpstreamError (OMG-M001)."""
     hidden = secret_values(upstream, secrets, own)
     if upstream.transport in openers:
-        return openers[upstream.transport](upstream, resolve(upstream, upstream.headers, secrets, own), lambda text: quote(text, hidden))
+        return openers[upstream.transport](upstream, resolve(upstream, upstream.headers, secrets, own), hidden)
     if upstream.transport is Transport.HTTP:
         return HttpSession(upstream.name, upstream.url, resolve(upstream, upstream.headers, secrets, own), limits, hidden, older=older)
     folder = cwd or upstream.cwd

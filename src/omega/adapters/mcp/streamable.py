@@ -24,7 +24,7 @@ from omega.adapters.mcp.guests import Guest
 from omega.adapters.mcp.http import Answer, HttpFault, Pool
 from omega.adapters.mcp.limits import Limits, quote
 from omega.adapters.mcp.messages import Lost, Refused, an_object, described, messages, read_message, read_result
-from omega.adapters.mcp.watching import Watching, updates_of
+from omega.adapters.mcp.watching import Watching
 from omega.kernel.errors import UpstreamError
 from omega.wire.jsonrpc import METHOD_NOT_FOUND, request
 from omega.wire.mcp.eras import HANDSHAKE, LEVELS, MODERN, UNSUPPORTED_VERSION
@@ -70,6 +70,7 @@ class HttpSession:
         self._hearing: set[asyncio.Task[None]] = set()
         self._tell: list[Callable[[HttpSession], None]] = []
         self._told_of: Callable[[Iterable[str]], None] = _nobody_asks
+        self._updated: Callable[[Iterable[str]], None] = _nobody_asks
 
     @property
     def over(self) -> bool:
@@ -83,6 +84,10 @@ class HttpSession:
     def when_changed(self, tell: Callable[[Iterable[str]], None]) -> None:
         """Have `tell` called with the kinds of list (`tools`, `prompts`, `resources`) that the server says have changed."""
         self._told_of = tell
+
+    def when_updated(self, tell: Callable[[Iterable[str]], None]) -> None:
+        """Have `tell` called with the resources among those watched here that may have changed."""
+        self._updated = tell
 
     async def start(self, timeout_s: float) -> None:
         """Agree on a revision, list the tools. Raises UpstreamError OMG-M001 (cannot be reached), M003 (hangs), M006 (lists nonsense)."""
@@ -384,7 +389,7 @@ class HttpSession:
             self._changed(_CHANGED[method])
         elif method == _UPDATED:
             uri = str(params.get("uri", ""))
-            self._told_of([updates_of(self.name, each) for each in self._watching.uris if uri.startswith(each)])
+            self._updated([each for each in self._watching.uris if uri.startswith(each)])
         elif self.version != NEWEST:
             task = asyncio.create_task(self._heard_aside(message, self._company.meant(params)))
             self._hearing.add(task)
@@ -398,10 +403,10 @@ class HttpSession:
         """The stream was away for a while: everything may have changed."""
         for kind in self._listed():
             self._changed(kind)
-        self._told_of([updates_of(self.name, each) for each in self._watching.uris])
+        self._updated(list(self._watching.uris))
 
     async def watch(self, uri: str, timeout_s: float) -> None:
-        """Be told of changes of the resource `uri` (`when_changed`, as `updates_of` names them) from now on. Raises what `ask` raises."""
+        """Be told of changes of the resource `uri` (`when_updated`) from now on. Raises what `ask` raises."""
         if self.version != NEWEST:
             await self.ask("resources/subscribe", {"uri": uri}, timeout_s)
         self._watching.uris.add(uri)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -30,16 +31,60 @@ SWITCH_S: Final = 10.0
 HEAD_S: Final = 0.5
 """Patience with the beginning of a stream, in seconds."""
 
-MAX_WATCHED: Final = 1_000
+MAX_WATCHED: Final = 10_000
 """Most resources of one conversation that are watched."""
+
+MAX_WATCHED_OF_ONE: Final = 500
+"""Most of them for one caller: nobody shuts out the others with whom they share the conversation."""
+
+Whose = tuple[str, str]
+"""Tenant and principal of a caller."""
 
 Opening = Callable[[], tuple[str, bytes, Mapping[str, str]]]
 """Method, body and headers of the request that opens the stream, as things stand."""
 
 
-def updates_of(server: str, uri: str) -> str:
-    """The name under which changes of a resource are counted."""
-    return f"updated {server} {uri}"
+class Watchers:
+    """Who wants to know of changes of which resources of one conversation, and how often each said so."""
+
+    def __init__(self) -> None:
+        self._all: Counter[str] = Counter()
+        self._of: dict[Whose, Counter[str]] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """The resources that somebody watches."""
+        return iter(tuple(self._all))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, uri: str) -> bool:
+        return uri in self._all
+
+    def full(self, whose: Whose, uri: str) -> int:
+        """The limit that stands in the way of `whose` watching `uri`; 0 where none does."""
+        own = self._of.get(whose, ())
+        if uri not in own and len(own) >= MAX_WATCHED_OF_ONE:
+            return MAX_WATCHED_OF_ONE
+        return MAX_WATCHED if uri not in self._all and len(self._all) >= MAX_WATCHED else 0
+
+    def add(self, whose: Whose, uri: str) -> None:
+        """`whose` wants to know of `uri`, once more."""
+        self._all[uri] += 1
+        self._of.setdefault(whose, Counter())[uri] += 1
+
+    def drop(self, whose: Whose, uri: str) -> bool:
+        """`whose` wants to know once less, if at all; whether nobody wants to know any more since."""
+        own = self._of.get(whose)
+        if not own or uri not in own:
+            return False
+        for counter in (own, self._all):
+            counter[uri] -= 1
+            if not counter[uri]:
+                del counter[uri]
+        if not own:
+            del self._of[whose]
+        return uri not in self._all
 
 
 @dataclass(slots=True, eq=False)

@@ -271,9 +271,9 @@ class MemoryStore(Listing):
         """One document, or None."""
         return self._durable.documents.get((kind, name))
 
-    def documents(self, kind: str) -> list[tuple[str, bytes]]:
-        """All documents of a kind as (name, body), sorted by name."""
-        return sorted((name, body) for (held, name), body in self._durable.documents.items() if held == kind)
+    def documents(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """The documents of a kind whose names begin with `prefix` as (name, body), sorted by name."""
+        return sorted((name, body) for (held, name), body in self._durable.documents.items() if held == kind and name.startswith(prefix))
 
     def swap_document(self, kind: str, name: str, was: bytes | None, body: bytes, at_us: int) -> bool:
         """Store a document in the very place of `was` (None: of none); whether that was still there."""

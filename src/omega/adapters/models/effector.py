@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from omega.adapters.models.allowances import Account, Allowance, Counts, Ledger, Purse, limits_of
 from omega.adapters.models.client import ANSWER_LIMIT, Client, failed, show_whole
-from omega.adapters.models.foretelling import conversation, highest, size_of
+from omega.adapters.models.foretelling import conversation, highest, most_read, size_of
 from omega.adapters.models.health import Health
 from omega.adapters.models.memory import AnswerMemory, digest_of
 from omega.adapters.models.prices import Cost, PriceBook
@@ -191,7 +191,7 @@ class ModelEffector:
 
     async def _one(self, asked: _Asked, chat: Chat, candidate: Candidate, *, whole: bool, left_s: float) -> Said:
         """Ask one model within what is allowed."""
-        most = Usage(input=size_of(chat), output=chat.max_tokens)
+        most = Usage(input=most_read(chat), output=chat.max_tokens)
         limits, wanted = self._hold(asked, candidate, most)
         used = Spent()
         limit_s = min(candidate.timeout_s, left_s)

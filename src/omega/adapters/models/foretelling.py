@@ -1,7 +1,8 @@
 """What a question can come to at most, before it is asked. Pure.
 
-    read       one token for each byte of what is sent: tokens of byte-pair encodings hold one byte at least, and the JSON around each
-               message is longer than the marks that a provider puts there. Pictures are sent by address, and counted by nobody here
+    read       one token for each byte of what is sent, messages and options: tokens of byte-pair encodings hold one byte at least, and the
+               JSON around each message is longer than the marks that a provider puts there. Where tools are offered or a form is wanted,
+               what the model is told about that comes on top. Pictures are sent by address, and counted by nobody here
     written    `max_tokens`, of each model of a route that may answer with half an answer and be followed by the next
     price      of the dearest model that the name stands for, as if all that is read were also written to the provider's cache, where
                that is dearer; not known where it is not known of one of them
@@ -14,11 +15,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from omega.adapters.models.registry import Candidate, Registry
 from omega.adapters.models.said import Usage
 from omega.kernel.effects import ModelCall, Receipt, Request
 from omega.kernel.models import Chat, Embed
+
+TOLD: Final = 1_024
+"""Most tokens in which a model is told how to use tools, or that an answer has a form: by its provider, a few hundred
+(docs.anthropic.com/en/docs/build-with-claude/tool-use/overview, pricing), or by us, one sentence (`anthropic`)."""
 
 Price = Callable[[Candidate, Usage], int | None]
 """What a usage costs with a candidate, in millionths of a US dollar; None where nobody knows."""
@@ -31,8 +37,14 @@ def conversation(call: ModelCall) -> Chat:
 
 
 def size_of(chat: Chat) -> int:
-    """How large a question is, in bytes of JSON: its messages and the tools that it offers."""
-    return len(json.dumps([list(chat.messages), (chat.options or {}).get("tools")]).encode())
+    """How large a question is, in bytes of JSON: its messages, and all of its options (tools, the form of the answer, ...)."""
+    return len(json.dumps([list(chat.messages), dict(chat.options or {})]).encode())
+
+
+def most_read(chat: Chat) -> int:
+    """The most tokens that a model reads of a question."""
+    options = chat.options or {}
+    return size_of(chat) + (TOLD if options.get("tools") or options.get("response_format") else 0)
 
 
 def highest(registry: Registry, tenant: str, request: Request, price: Price) -> Receipt:
@@ -44,7 +56,7 @@ def highest(registry: Registry, tenant: str, request: Request, price: Price) -> 
     whole = not isinstance(request, Chat)
     chat = request if isinstance(request, Chat) else conversation(request)
     found, _ = registry.candidates(chat.model, tenant, "chat", lenient=whole)
-    usage = Usage(input=size_of(chat), output=chat.max_tokens)
+    usage = Usage(input=most_read(chat), output=chat.max_tokens)
     each = [_of(candidate, usage, price) for candidate in found]
     most = sum(each[1:], each[0]) if whole else _dearest(each)
     caching = registry.caching(tenant)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from omega.adapters.net.reach import Network, literal, may_reach, not_allowed, resolved
-from omega.kernel.errors import InputError, OmegaError, lacking
+from omega.adapters.net.reach import Network, check_host, not_allowed, resolved
+from omega.kernel.errors import Denied, InputError, OmegaError, lacking
 
 MAX_ANSWER: Final = 8 << 20
 """Largest answer in bytes, unless told otherwise."""
@@ -47,11 +47,12 @@ class WebAnswer:
 
 
 class Web:
-    """Sends requests to hosts that the whole internet can reach, and into the networks in `allowed`. Belongs to one event loop."""
+    """Sends requests to hosts that the whole internet can reach, and into the networks in `allowed`; over http into these alone, for
+    whoever is on the way reads its headers. Belongs to one event loop."""
 
     def __init__(self, allowed: Sequence[Network] = (), *, limit: int = MAX_ANSWER) -> None:
         self._allowed, self._limit = tuple(allowed), limit
-        self._session: Any = None
+        self._sessions: dict[bool, Any] = {}
 
     async def ask(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes = b"", timeout_s: float) -> WebAnswer:
         """One request to its whole answer, whatever its status.
@@ -60,7 +61,7 @@ class Web:
         InputError (OMG-I001) for a text that is no address.
         """
         check_address(url, self._allowed)
-        session = self._opened()
+        session = self._opened(secure=url.lower().startswith("https:"))
         import aiohttp
         from yarl import URL
 
@@ -86,8 +87,8 @@ class Web:
 
     async def close(self) -> None:
         """Close every connection."""
-        session, self._session = self._session, None
-        if session is not None:
+        while self._sessions:
+            _, session = self._sessions.popitem()
             await session.close()
 
     async def _read(self, response: Any) -> bytes:
@@ -100,14 +101,14 @@ class Web:
             parts.append(piece)
         return b"".join(parts)
 
-    def _opened(self) -> Any:
-        if self._session is None:
-            self._session = _session(self._allowed)
-        return self._session
+    def _opened(self, *, secure: bool) -> Any:
+        if secure not in self._sessions:
+            self._sessions[secure] = _session(self._allowed, secure=secure)
+        return self._sessions[secure]
 
 
 def check_address(url: str, allowed: Sequence[Network] = ()) -> str:
-    """`url`, if a request may go there as far as its text says: over https, and over http only where some network was allowed.
+    """`url`, if a request may go there as far as its text says: over https, and over http only into a network that was allowed.
 
     Raises InputError (OMG-I001), Denied (OMG-P011).
     """
@@ -118,21 +119,22 @@ def check_address(url: str, allowed: Sequence[Network] = ()) -> str:
         host, parts = None, urlsplit("")
     if not url.isprintable() or parts.scheme not in ("http", "https") or not host or parts.username is not None or parts.fragment:
         raise InputError("OMG-I001", "that is no address", advice="write it as https://HOST/PATH, without a name or password")
-    if not host.isascii() or "%" in host:  # other digits and dots are read as these by some: only one reading may remain
-        raise InputError("OMG-I001", "the host of an address is written in ASCII", advice="write an international name as punycode")
-    address = literal(host)
-    if address is not None and not may_reach(address, allowed):
-        raise _not_allowed()
-    if parts.scheme == "http" and not allowed:
+    secure = parts.scheme == "https"
+    try:
+        check_host(host, allowed, secure=secure)
+    except Denied as error:
+        raise _not_allowed(secure=secure) from error
+    if not secure and not allowed:
         raise InputError("OMG-I001", "requests are sent over https, or within a network that was allowed", advice="--allow 127.0.0.0/8")
     return url
 
 
-def _not_allowed() -> OmegaError:
-    return not_allowed("name a public host, or allow the network on purpose: --allow 10.0.0.0/8")
+def _not_allowed(*, secure: bool) -> OmegaError:
+    public = "name a public host" if secure else "use https"
+    return not_allowed(f"{public}, or allow the network on purpose: --allow 10.0.0.0/8", secure=secure)
 
 
-def _session(allowed: Sequence[Network]) -> Any:
+def _session(allowed: Sequence[Network], *, secure: bool) -> Any:
     try:
         import aiohttp
         from aiohttp.abc import AbstractResolver
@@ -144,9 +146,9 @@ def _session(allowed: Sequence[Network]) -> Any:
 
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
             try:
-                return list(await resolved(host, port, allowed))
+                return list(await resolved(host, port, allowed, secure=secure))
             except OmegaError as error:  # aiohttp lets through OSError alone
-                raise _Refused(_not_allowed()) from error
+                raise _Refused(_not_allowed(secure=secure)) from error
 
         async def close(self) -> None:
             """Nothing is held."""

@@ -11,22 +11,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from omega.adapters.net.reach import Network
+from omega.adapters.net.scrubbing import Scrubber
 from omega.adapters.net.web import Web, WebFault
 from omega.kernel.errors import Denied, InputError, UpstreamError
-from omega.wire.openapi import Operation, prepare, result_of
+from omega.wire.openapi import IN_QUERY, Operation, prepare, result_of
 
 KEY: Final = "omega/idempotency-key"
 """Where a call's key stands in the meta data of the call; the interface gets it as the header `Idempotency-Key`."""
 
-IN_QUERY: Final = "?"
-"""Begins the name of a credential that is sent in the query and not as a header."""
-
 SAFE: Final = frozenset({"get", "head"})
+
+LAST_WORDS: Final = 2_000
+"""Characters of an interface's own words that an error carries."""
 
 
 class ApiSession:
     """A conversation with the interface `name` at `base`. `tools` are the descriptions of its operations, `headers` what every request
-    carries; `quote` takes the secrets out of words that came from outside."""
+    carries (`?NAME` in its query), which no argument outweighs; `secrets` are taken out of every answer."""
 
     def __init__(
         self,
@@ -37,11 +38,11 @@ class ApiSession:
         *,
         headers: Mapping[str, str],
         allowed: Sequence[Network],
-        quote: Callable[[str], str],
+        secrets: Sequence[str],
     ) -> None:
         self.name, self.tools = name, dict(tools)
         self.capabilities: Mapping[str, Any] = {}
-        self._base, self._operations, self._quote = base, operations, quote
+        self._base, self._operations, self._scrubber = base, operations, Scrubber(secrets)
         self._query = {key.removeprefix(IN_QUERY): value for key, value in headers.items() if key.startswith(IN_QUERY)}
         self._headers = {key: value for key, value in headers.items() if not key.startswith(IN_QUERY)}
         self._web = Web(allowed)
@@ -81,7 +82,7 @@ class ApiSession:
         Raises UpstreamError OMG-M002 (no answer that can be used), OMG-M003 (hangs), InputError (OMG-I001), Denied (OMG-P011).
         """
         operation = self._operations[tool]
-        prepared = prepare(operation, self._base, arguments, self._query)
+        prepared = prepare(operation, self._base, arguments, self._query, self._headers)
         headers = {**prepared.headers, **self._headers}
         if operation.method not in SAFE and KEY in meta:
             headers["Idempotency-Key"] = meta[KEY]
@@ -98,6 +99,7 @@ class ApiSession:
         except (Denied, InputError) as refusal:
             refusal.details.update(details)
             raise
+        answer = self._scrubber.answer(answer)
         return result_of(operation, answer.status, answer.kind, answer.body)
 
     async def ask(self, method: str, params: dict[str, Any], timeout_s: float, *, guest: Any = None, what: str = "") -> dict[str, Any]:
@@ -113,5 +115,5 @@ class ApiSession:
         self._tell.clear()
 
     def quote(self, text: str) -> str:
-        """The end of the interface's own words, without the secrets it was given."""
-        return self._quote(text)
+        """The end of the interface's own words, which were without the secrets it was given as soon as they came."""
+        return text[-LAST_WORDS:].strip()

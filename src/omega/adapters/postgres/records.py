@@ -13,7 +13,7 @@ from typing import Any, Self
 from omega.adapters.postgres import schema
 from omega.adapters.postgres.link import ALL_TENANTS, Connection, Link, Session
 from omega.adapters.sql.batches import unknown
-from omega.adapters.sql.letters import document_values, letter_values, letters_of
+from omega.adapters.sql.letters import LAST, document_values, letter_values, letters_of
 from omega.adapters.sql.lines import COLUMNS, Listing, conditions, line_of, wanted
 from omega.kernel.errors import OmegaError
 from omega.kernel.journal import Row
@@ -111,9 +111,10 @@ class Records(Listing):
         found = self._ask("SELECT body FROM documents WHERE kind = $1 AND name = $2", kind, name)
         return bytes(found[0][0]) if found else None
 
-    def documents(self, kind: str) -> list[tuple[str, bytes]]:
-        """All documents of a kind as (name, body), sorted by name."""
-        return [(name, body) for name, body in self._ask("SELECT name, body FROM documents WHERE kind = $1 ORDER BY name", kind)]
+    def documents(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """The documents of a kind whose names begin with `prefix` as (name, body), sorted by name."""
+        asked = "SELECT name, body FROM documents WHERE kind = $1 AND name >= $2 AND name < $3 ORDER BY name"
+        return [(name, body) for name, body in self._ask(asked, kind, prefix, prefix + LAST)]
 
     def check(self) -> None:
         """Whether this release can read the database; if not, closes and raises what `schema.check` raises."""

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from omega.adapters.postgres.ledger import Ledger, SpoiledError
 from omega.adapters.postgres.link import Connection, Link, failed, failures, is_own_fault, is_retried, let_go
-from omega.adapters.sql.queue import BEHIND_ROWS, BEHIND_S, MAX_PENDING_BYTES, Counts, Entry, Queue, Refusals, tell
+from omega.adapters.sql.queue import BEHIND_ROWS, BEHIND_S, MAX_PENDING_BYTES, MAX_PENDING_ROWS, Counts, Entry, Queue, Refusals, tell
 from omega.kernel.errors import OmegaError, StorageError
 
 MAX_ATTEMPTS = 5
@@ -49,9 +49,12 @@ class Writer:
         self._task = link.run(self._start())
 
     def submit(self, entry: Entry) -> None:
-        """Queue `entry`. Blocks while more than MAX_PENDING_BYTES wait. Raises StorageError (OMG-S004) when the store has stopped."""
+        """Queue `entry`. Blocks while more than MAX_PENDING_BYTES or MAX_PENDING_ROWS wait.
+
+        Raises StorageError (OMG-S004) when the store has stopped.
+        """
         with self._lock:
-            while self._queue.size > MAX_PENDING_BYTES and not self._stopped:
+            while (self._queue.size > MAX_PENDING_BYTES or self._queue.rows > MAX_PENDING_ROWS) and not self._stopped:
                 self._room.wait()
             if self._stopped:
                 raise self._failure()

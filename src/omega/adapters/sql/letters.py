@@ -20,6 +20,10 @@ MAX_DOCUMENT = 4 << 20
 """Largest document in bytes: configuration, not data."""
 
 
+LAST = "\U0010ffff"
+"""The last character there is: the names that begin with a text lie from that text on, before the same text with this after it."""
+
+
 def letter_values(execution: str, verb: str, body: Mapping[str, Any], at_us: int) -> tuple[str, str, bytes, int]:
     """A letter as (execution, verb, body, at_us).
 

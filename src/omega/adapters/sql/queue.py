@@ -23,6 +23,9 @@ BEHIND_S = 0.05
 MAX_PENDING_BYTES = 64 << 20
 """Most that may wait in the queue. Past it the caller blocks until the disk has caught up: memory is bounded, nothing is dropped."""
 
+MAX_PENDING_ROWS = 1_024
+"""Most rows that may wait for a writer in a thread: many flows at once would keep the interpreter from it until they are through."""
+
 
 @dataclass(slots=True)
 class Counts:

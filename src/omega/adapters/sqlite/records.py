@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omega.adapters.sql.letters import letters_of
+from omega.adapters.sql.letters import LAST, letters_of
 from omega.adapters.sql.lines import COLUMNS, Listing, conditions, line_of, wanted
 from omega.adapters.sqlite.schema import damage, opening_error
 from omega.kernel.journal import Row
@@ -106,9 +106,10 @@ class Records(Listing):
         found = self._ask("SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name))
         return bytes(found[0][0]) if found else None
 
-    def documents(self, kind: str) -> list[tuple[str, bytes]]:
-        """All documents of a kind as (name, body), sorted by name."""
-        return [(name, body) for name, body in self._ask("SELECT name, body FROM documents WHERE kind = ? ORDER BY name", (kind,))]
+    def documents(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """The documents of a kind whose names begin with `prefix` as (name, body), sorted by name."""
+        asked = "SELECT name, body FROM documents WHERE kind = ? AND name >= ? AND name < ? ORDER BY name"
+        return [(name, body) for name, body in self._ask(asked, (kind, prefix, prefix + LAST))]
 
     def damage(self) -> list[str]:
         """What is wrong with the pages and indexes of the file, one sentence each; empty when sound. Reads the whole file."""

@@ -21,7 +21,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from omega.adapters.sql.queue import BEHIND_ROWS, BEHIND_S, MAX_PENDING_BYTES, Entry, Queue, Refusals, tell
+from omega.adapters.sql.queue import BEHIND_ROWS, BEHIND_S, MAX_PENDING_BYTES, MAX_PENDING_ROWS, Entry, Queue, Refusals, tell
 from omega.adapters.sql.queue import Counts as WriterCounts
 from omega.adapters.sqlite.ledger import Ledger, OustedError
 from omega.adapters.sqlite.schema import BUSY_S
@@ -68,9 +68,12 @@ class Writer:
         self._thread.start()
 
     def submit(self, entry: Entry) -> None:
-        """Queue `entry`. Blocks while more than MAX_PENDING_BYTES wait. Raises StorageError (OMG-S004) when the store has stopped."""
+        """Queue `entry`. Blocks while more than MAX_PENDING_BYTES or MAX_PENDING_ROWS wait.
+
+        Raises StorageError (OMG-S004) when the store has stopped.
+        """
         with self._wake:
-            while self._queue.size > MAX_PENDING_BYTES and not self._stopped:
+            while (self._queue.size > MAX_PENDING_BYTES or self._queue.rows > MAX_PENDING_ROWS) and not self._stopped:
                 self._room.wait()
             if self._stopped:
                 raise self._failure()

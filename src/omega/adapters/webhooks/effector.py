@@ -98,12 +98,14 @@ async def _post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> 
     except ImportError as error:
         raise lacking("aiohttp") from error
 
+    secure = receiver.url.lower().startswith("https:")
+
     class Looking(AbstractResolver):
         """Resolves a name and looks at every address it gives."""
 
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
             try:
-                return list(await resolved(host, port, receiver.allowed))
+                return list(await resolved(host, port, receiver.allowed, secure=secure))
             except OmegaError as error:  # aiohttp lets through OSError alone
                 raise _Refused(error) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from omega.adapters.net.reach import MAX_ADDRESSES, Address, Network, literal, may_reach, networks, not_allowed, resolved
+from omega.adapters.net.reach import MAX_ADDRESSES, Address, Network, check_host, may_reach, networks, not_allowed, resolved
 from omega.kernel.errors import InputError
 
 __all__ = ["MAX_ADDRESSES", "MAX_URL", "Address", "Network", "checked_url", "may_reach", "networks", "not_allowed", "resolved"]
@@ -23,11 +23,7 @@ def checked_url(url: str, allowed: Sequence[Network] = ()) -> str:
         host, parts = None, urlsplit("")
     if len(url) > MAX_URL or not url.isprintable() or parts.scheme not in ("http", "https") or not host or parts.username or parts.fragment:
         raise InputError("OMG-I001", "that is no address of a webhook", advice="write it as https://HOST/PATH, without a name or password")
-    if not host.isascii() or "%" in host:  # other digits and dots are read as these by some: only one reading may remain
-        raise InputError("OMG-I001", "the host of a webhook is written in ASCII", advice="write an international name as punycode")
-    address = literal(host)
-    if address is not None and not may_reach(address, allowed):
-        raise not_allowed()
+    check_host(host, allowed, secure=parts.scheme == "https")
     if parts.scheme == "http" and not allowed:
         raise InputError(
             "OMG-I001", "events are sent over https, or within a network that was allowed", advice="write it as https://HOST/PATH"

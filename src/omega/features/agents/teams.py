@@ -54,6 +54,7 @@ async def work(ctx: Context, job: Job) -> Done:
     found = await ctx.call(look, job.agent)
     draw = await ctx.random()
     card = _card(found, job.agent, draw)
+    fits(card)
     if len(job.task) > card.max_input:
         raise InputError("OMG-I001", f"{card.name} takes tasks of at most {card.max_input:,} characters")
     limits = card.limits
@@ -202,6 +203,16 @@ def agreed(said: Sequence[Done], standing: Mapping[str, float]) -> Any:
     most = max(votes.values())
     first = [each for each in said if votes[_plain(each.answer)] == most]
     return max(first, key=lambda each: standing.get(each.agent, 0.0)).answer
+
+
+def fits(card: Card) -> None:
+    """Refuse a card that would tell everybody what only some may know. Raises InputError (OMG-I001). Pure."""
+    if card.own_host and card.memory is not None:
+        raise InputError(
+            "OMG-I001",
+            f"{card.name} {card.version} has both own_host and memory: its task is an event, which everybody with events:use may read",
+            advice="leave memory out, and let the agent's own program remember; or leave own_host out",
+        )
 
 
 def made(card: Card) -> AnyFlow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from omega.contracts.events import of_ones_own
 from omega.contracts.publishing import EVENTS, MAX_PAGE, MAX_WAIT_S, Notice, ReadEvents, publish
 from omega.features.events.model import Followed, Page, Published, Wanted
 from omega.kernel.context import Context
@@ -42,5 +43,6 @@ class Events:
     @method(effect="idempotent", needs=EVENTS, entrances=REACHED, example={"type": "review:asked", "key": "design", "data": {"by": "me"}})
     async def publish(self, ctx: Context, notice: Notice) -> Published:
         """Publish an event of a type of your own: it is on record, and whoever follows sees it in order."""
+        of_ones_own(notice.type)
         told: dict[str, Any] = await ctx.call(publish, notice)
         return Published(type=told["type"], key=told["key"])

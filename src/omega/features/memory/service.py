@@ -10,7 +10,7 @@ from omega.kernel.context import Context
 from omega.kernel.service import OPERATOR, method, plays
 
 KEEPERS = (OPERATOR, "owner", "admin")
-"""Who may forget what others had remembered: whoever answers for the data of the tenant."""
+"""Who may forget what others had remembered: whoever answers for the data of the tenant, and does so in person."""
 
 
 class Memory:
@@ -28,8 +28,9 @@ class Memory:
 
     @method(effect="idempotent", needs=MEMORY, example={"agent": "triage"})
     async def forget(self, ctx: Context, what: Forgotten) -> Count:
-        """Forget what fits: one's own; for an owner or admin of the tenant, anybody's."""
-        owner = "" if plays(ctx.scope, KEEPERS) else ctx.scope.principal
+        """Forget what fits: one's own; for an owner or admin of the tenant in person, anybody's."""
+        keeps = plays(ctx.scope, KEEPERS) and not ctx.scope.delegated  # forgetting is safe to repeat, so an agent may call it for somebody
+        owner = "" if keeps else ctx.scope.principal
         return Count(**await ctx.touch(Remember(name="forget", values=what.model_dump() | {"owner": owner})))
 
     @method(effect="read", needs=MEMORY, example={})

@@ -106,8 +106,9 @@ class Desk(Protocol):
         """What is recorded of `execution`. Raises InputError (OMG-I003)."""
         ...
 
-    def check_address(self, agent: str, url: str) -> None:
-        """Raise Denied (OMG-P011) or InputError (OMG-I001) for an address at which callers of `agent` may not have themselves told."""
+    def check_address(self, agent: str, url: str, scope: Scope) -> None:
+        """Raise Denied (OMG-P011) or InputError (OMG-I001) for an address at which callers of `agent` may not have themselves told, and for
+        a caller who has left as many as there may be."""
         ...
 
     async def tell(self, execution: str, config: Mapping[str, Any], visitor: Visitor) -> dict[str, Any]:

@@ -152,7 +152,7 @@ async def _get(asked: Asked, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _list(asked: Asked, params: Mapping[str, Any]) -> dict[str, Any]:
-    return listing.listed(asked, params)
+    return await listing.listed(asked, params)
 
 
 async def _push_get(asked: Asked, params: Mapping[str, Any]) -> dict[str, Any]:

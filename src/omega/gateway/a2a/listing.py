@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from omega.gateway.a2a.asked import LOOK_S, Asked
-from omega.gateway.a2a.desk import CONTEXT, LABEL
-from omega.gateway.a2a.tasks import state_of, statuses_of, task_of
+from omega.gateway.a2a.desk import CONTEXT, LABEL, Account
+from omega.gateway.a2a.tasks import UNTOLD, state_of, statuses_of, task_of
 from omega.kernel.errors import InputError
 from omega.kernel.journal import Status
 from omega.kernel.ports import Line, Search
@@ -27,6 +27,9 @@ MAX_LISTED: Final = 2_000
 FETCH: Final = 500
 """Executions fetched at a time."""
 
+MAX_LOADED: Final = 200
+"""Most tasks whose content one list loads: two of the largest pages."""
+
 CANCEL_S: Final = 10.0
 """How long (seconds) the answer to a cancellation waits for the task to end."""
 
@@ -37,30 +40,49 @@ def get(asked: Asked, params: Mapping[str, Any]) -> dict[str, Any]:
     return task_of(asked.found(id_of(params)), asked.agent, history=history)
 
 
-def listed(asked: Asked, params: Mapping[str, Any]) -> dict[str, Any]:
-    """One page of the caller's tasks. Raises A2aFault (PARAMS)."""
+async def listed(asked: Asked, params: Mapping[str, Any]) -> dict[str, Any]:
+    """One page of the caller's tasks. Raises A2aFault (PARAMS).
+
+    Content is loaded for the page alone, and where the line does not tell the state, for `MAX_LOADED` tasks at most: the page is then a
+    shorter one, and the token goes on where this one ended. Others run between any two.
+    """
     wanted = listing_of(params)
     after = _cursor(wanted.token)
-    found = sorted(_lines(asked, wanted), key=_order)
+    found = sorted(await _lines(asked, wanted), key=_order)
     rest = [line for line in found if after is None or _order(line) > after]
     page: list[dict[str, Any]] = []
     told: Line | None = None
-    for line in rest:
-        account = asked.found(line.execution)
-        if wanted.state and state_of(account) != wanted.state:
-            continue
-        if len(page) == wanted.page:
+    for number, line in enumerate(rest):
+        full = len(page) == wanted.page
+        if number == MAX_LOADED or (full and _tells(line, wanted.state)):
             break
-        page.append(task_of(account, asked.agent, history=wanted.history, artifacts=wanted.artifacts))
+        account = await _loaded(asked, line)
+        if account is not None and (not wanted.state or state_of(account) == wanted.state):
+            if full:
+                break
+            page.append(task_of(account, asked.agent, history=wanted.history, artifacts=wanted.artifacts))
         told = line
-    else:
-        told = None
     if wanted.artifacts:
         page = [{"artifacts": [], **task} for task in page]
-    return {"tasks": page, "nextPageToken": _token(told) if told is not None else "", "pageSize": wanted.page, "totalSize": len(found)}
+    token = _token(told) if told is not None and told is not rest[-1] else ""
+    return {"tasks": page, "nextPageToken": token, "pageSize": wanted.page, "totalSize": len(found)}
 
 
-def _lines(asked: Asked, wanted: Listing) -> Sequence[Line]:
+async def _loaded(asked: Asked, line: Line) -> Account | None:
+    """What is recorded of the task on `line`, after others ran; None where it is gone by now."""
+    await asyncio.sleep(0)
+    try:
+        return asked.found(line.execution)
+    except A2aFault:
+        return None
+
+
+def _tells(line: Line, state: str) -> bool:
+    """Whether the line alone tells that its task is in `state`, as a list narrowed to the statuses of that state has it."""
+    return not state or Status(line.status) not in UNTOLD
+
+
+async def _lines(asked: Asked, wanted: Listing) -> Sequence[Line]:
     """The caller's tasks of this agent that may match."""
     labels = {LABEL: asked.agent.name} | ({CONTEXT: wanted.context} if wanted.context else {})
     statuses = statuses_of(wanted.state) if wanted.state else ()
@@ -74,6 +96,7 @@ def _lines(asked: Asked, wanted: Listing) -> Sequence[Line]:
         if len(page) < FETCH:
             break
         older = page[-1].execution
+        await asyncio.sleep(0)
     return [line for line in found if line.updated_us >= wanted.after_us]
 
 

@@ -60,7 +60,7 @@ def read(asked: Asked, params: Mapping[str, Any]) -> Begun:
     """What a request sends. Raises A2aFault (PARAMS, CONTENT_TYPE), Denied (OMG-P011) for an address that may not be told."""
     how, message = sending_of(params), message_of(params.get("message"))
     if how.push is not None:
-        asked.desk.check_address(asked.agent.name, str(how.push["url"]))
+        asked.desk.check_address(asked.agent.name, str(how.push["url"]), asked.visitor.scope)
     task = message.get("taskId", "")
     inputs = asked.agent.profile.inputs
     check_media(message["parts"], [*inputs, JSON, TEXT] if task else inputs)  # what a task asks for may be a form, whatever it began with

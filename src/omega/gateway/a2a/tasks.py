@@ -50,6 +50,10 @@ _STATUSES: Final = {
 }
 
 
+UNTOLD: Final = frozenset({Status.WAITING, Status.FAILED})
+"""The statuses in which the content of a task says which state it is in. `_STATES` has all others."""
+
+
 def state_of(account: Account) -> str:
     """The state of a task."""
     status = Status(account.line.status)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 from omega.kernel.compose import AnyFlow
@@ -38,15 +39,32 @@ Take = Callable[[Mapping[str, Any]], None]
 """Is given what another process told."""
 
 
+class Proof(StrEnum):
+    """How a visitor has shown who they are."""
+
+    BEARER = "bearer"
+    """A passport that is not bound to a key."""
+    BOUND = "bound"
+    """A passport, with a proof by the key that it is bound to."""
+    KEY = "key"
+    """An API key."""
+    BROWSER = "browser"
+    """The cookie of a browser that signed in."""
+    CERTIFICATE = "certificate"
+    """A client certificate."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
     """Who stands at the door, once trust has said so.
 
-    `passport` goes into `Call.passport`; `scope` is what it stands for; `address` is the peer's, for the record.
+    `passport` goes into `Call.passport`; `scope` is what it stands for; `address` is the peer's, for the record; `proof` is how they have
+    shown it.
     """
 
     passport: str
     scope: Scope
+    proof: Proof
     address: str = ""
 
 
@@ -128,6 +146,10 @@ class Core(Protocol):
         """The line of `execution`: for whoever started it, and for those who hold `records:read`. Raises InputError (OMG-I003)."""
         ...
 
+    def is_own(self, execution: str, scope: Scope) -> bool:
+        """Whether the very chain of `scope` (tenant, principal, actors) started `execution`; what it may read is beside the point."""
+        ...
+
     def describe(self, execution: str, scope: Scope, *, values: bool = False) -> dict[str, Any]:
         """The account of `execution`: its line and every step of it; with `values` inputs and results too. For whoever started it, and for
         those who hold `records:read`. Raises InputError (OMG-I003), IntegrityError (OMG-T004) where values were erased."""
@@ -147,7 +169,12 @@ class Core(Protocol):
         ...
 
     def invite(self, visitor: Visitor) -> str:
-        """A new one-time code for a sign-in link, for the owner of this installation alone. Raises Denied (OMG-W001) for anybody else."""
+        """A new one-time code for a sign-in link, for the owner of this installation alone, who shows a passport or an API key. Raises
+        Denied (OMG-W001) for anybody else, and for other proofs: a browser cannot renew itself, and a cookie is bound to no key."""
+        ...
+
+    def sign_out(self, headers: Mapping[str, str], *, method: str, url: str) -> None:
+        """Forget the session of the browser that asks, if it has one. Raises Denied (OMG-T001) when a foreign page asks for it."""
         ...
 
     def jwks(self) -> dict[str, Any]:

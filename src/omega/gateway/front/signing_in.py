@@ -1,23 +1,26 @@
 """Signing in with a browser: the one-time link that `omega up` prints leads here.
 
 GET shows a page with one button, so that whatever looks at links before a person does (a chat, a mail scanner) does not use the code up;
-POST takes the code and gives the cookie. Another link is for the owner alone: `omega sign-in` asks for it with a passport.
+POST takes the code and gives the cookie. Another link is for the owner alone: `omega sign-in` asks for it with a passport. Signing out is a
+page with a button too: what a foreign page could bring about is not done.
 
     GET  /sign-in?code=CODE    the page
     POST /sign-in              the form of the page: a cookie, and on to the description of the interface
     POST /sign-in/link         with the owner's passport: the path of a new link
+    GET  /sign-out             the page
+    POST /sign-out             the form of the page: the session and the cookie end
 """
 
 from __future__ import annotations
 
 from html import escape
 
-from omega.gateway.front.core import AsgiScope, Core, Mounted, Receive, Send
+from omega.gateway.front.core import App, AsgiScope, Core, Mounted, Receive, Send
 from omega.gateway.front.request import Arrival, Headers, arrival_of, query_pairs, read_body, reply, reply_json
 from omega.kernel.errors import Denied, InputError
 from omega.wire.problem import status_of
 
-PREFIX, LINK = "/sign-in", "/sign-in/link"
+PREFIX, LINK, OUT = "/sign-in", "/sign-in/link", "/sign-out"
 COOKIE = "omega_session"
 """The cookie of a browser that signed in; `omega.host.visitors` reads it."""
 
@@ -53,12 +56,14 @@ button:focus-visible {{ outline: 3px solid var(--ink); outline-offset: 2px }}
 """
 _FORM = """<p>this browser will act as the owner of this installation for twelve hours</p>
 <form method="post" action="/sign-in"><input type="hidden" name="code" value="{code}"><button>sign in</button></form>"""
+_LEAVE = """<p>this browser will no longer act as the owner of this installation</p>
+<form method="post" action="/sign-out"><button>sign out</button></form>"""
 _ANOTHER = """<p>each link is good once, for ten minutes. On the machine where this installation runs, <code>omega sign-in</code> gives
 another</p>"""
 
 
 def entrances(core: Core) -> list[Mounted]:
-    """The sign-in page, and the first page of the installation."""
+    """The pages for signing in and out, and the first page of the installation."""
 
     async def sign_in(scope: AsgiScope, receive: Receive, send: Send) -> None:
         arrival = arrival_of(scope)
@@ -84,7 +89,25 @@ def entrances(core: Core) -> list[Mounted]:
             raise InputError("OMG-G002", "there is nothing at this address")
         await reply(send, 302, headers=[(b"location", HOME.encode())])
 
-    return [Mounted(PREFIX, sign_in), Mounted("/", home)]
+    return [Mounted(PREFIX, sign_in), Mounted(OUT, _sign_out(core)), Mounted("/", home)]
+
+
+def _sign_out(core: Core) -> App:
+    """The page by which a browser signs out."""
+
+    async def sign_out(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        arrival = arrival_of(scope)
+        if arrival.path != OUT:
+            raise InputError("OMG-G002", "there is nothing at this address")
+        if arrival.method == "GET":
+            await _show(send, "sign out of omega", _LEAVE)
+        elif arrival.method == "POST":
+            core.sign_out(arrival.headers, method="POST", url=arrival.url)
+            await _show(send, "signed out", _ANOTHER, headers=[_cookie(arrival, "", 0)])
+        else:
+            raise InputError("OMG-G003", "this page is shown with GET and answered with POST", details={"allow": ["GET", "POST"]})
+
+    return sign_out
 
 
 async def _redeem(core: Core, arrival: Arrival, receive: Receive, send: Send) -> None:
@@ -95,14 +118,18 @@ async def _redeem(core: Core, arrival: Arrival, receive: Receive, send: Send) ->
     except Denied as error:
         await _show(send, "this link is used up or too old", _ANOTHER, status=status_of(error.code))
         return
+    await reply(send, 303, headers=[(b"location", HOME.encode()), _cookie(arrival, cookie, MAX_AGE_S), _FRESH])
+
+
+def _cookie(arrival: Arrival, value: str, age_s: int) -> tuple[bytes, bytes]:
+    """The header that sets the cookie; with an age of nothing, the one that takes it away."""
     secure = "; Secure" if arrival.base.startswith("https") else ""
-    line = f"{COOKIE}={cookie}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Strict{secure}"
-    headers: Headers = [(b"location", HOME.encode()), (b"set-cookie", line.encode()), _FRESH]
-    await reply(send, 303, headers=headers)
+    return b"set-cookie", f"{COOKIE}={value}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}".encode()
 
 
-async def _show(send: Send, title: str, rest: str, *, status: int = 200) -> None:
-    await reply(send, status, _PAGE.format(title=title, rest=rest).encode(), kind=_HTML, headers=[_POLICY, _FRESH])
+async def _show(send: Send, title: str, rest: str, *, status: int = 200, headers: Headers | None = None) -> None:
+    more = headers or []
+    await reply(send, status, _PAGE.format(title=title, rest=rest).encode(), kind=_HTML, headers=[_POLICY, _FRESH, *more])
 
 
 _FRESH = (b"cache-control", b"no-store")

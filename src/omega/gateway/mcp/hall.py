@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from omega.kernel.adapt import Rate
 from omega.kernel.compose import AnyFlow
+from omega.kernel.ports import Line
 from omega.kernel.scope import Scope
 from omega.wire.mcp.headers import marked
 
@@ -88,6 +89,16 @@ class Hall(Protocol):
         """A number that grows whenever a list of that kind (`tools`, `prompts`, `resources`) may have changed."""
         ...
 
-    def updates(self, server: str, uri: str) -> int:
-        """A number that grows whenever a resource that is watched at a tool server may have changed."""
+    def updates(self, server: str, uri: str, scope: Scope) -> int:
+        """A number that grows whenever a resource that is watched at a tool server may have changed, as `scope` sees it: where callers
+        have sessions of their own there, what another's session heard does not count."""
+        ...
+
+    def forget(self, server: str, uri: str, scope: Scope, *, modern: bool) -> None:
+        """The caller, a client of the newer era or not (`modern`), watches a resource no longer, and its server could not be told."""
+        ...
+
+    def passes(self, line: Line) -> bool:
+        """Whether an execution is a call of a tool that was passed on: its value is then the protocol's own result, by the tool server
+        alone, never something that a caller could have it say."""
         ...

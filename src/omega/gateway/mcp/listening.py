@@ -17,6 +17,7 @@ from omega.gateway.mcp.exchange import Exchange, gone
 from omega.gateway.mcp.guests import Stream
 from omega.gateway.mcp.hall import Hall, Source
 from omega.gateway.mcp.listing import Lists, source_of, unwatch, watch
+from omega.kernel.scope import Scope
 from omega.wire.jsonrpc import INVALID_PARAMS, ProtocolFault, answer, notification
 from omega.wire.mcp.eras import SUBSCRIPTION_KEY
 from omega.wire.mcp.results import modern
@@ -37,9 +38,10 @@ RESOURCES: Final = "resourceSubscriptions"
 
 @dataclass(slots=True)
 class Watched:
-    """A resource that is watched: at which tool server, and the number of its changes that the client knows of."""
+    """A resource that is watched: at which tool server, for whom, and the number of its changes that the client knows of."""
 
     server: str
+    scope: Scope
     number: int
 
 
@@ -70,9 +72,10 @@ async def listen(asked: Asked, lists: Lists, exchange: Exchange, server: Mapping
 async def begin(asked: Asked, lists: Lists, uri: str) -> Watched:
     """Begin to watch a resource: what changes from now on is told, however soon. Raises ProtocolFault."""
     source = await source_of(asked, lists, uri)
-    number = asked.hall.updates(source.server, uri)
+    scope = asked.visitor.scope
+    number = asked.hall.updates(source.server, uri, scope)
     await watch(asked, source, uri)
-    return Watched(source.server, number)
+    return Watched(source.server, scope, number)
 
 
 def numbers(hall: Hall, kinds: Iterable[str]) -> dict[str, int]:
@@ -123,8 +126,10 @@ async def until_gone(exchange: Exchange) -> AsyncIterator[asyncio.Event]:
 async def forget(asked: Asked, watched: Mapping[str, Watched]) -> None:
     """Watch these resources no more. What cannot be said to their servers is left: they tell of changes that nobody hears."""
     for uri, each in watched.items():
-        with suppress(ProtocolFault):
+        try:
             await unwatch(asked, Source(each.server), uri)
+        except ProtocolFault:
+            asked.hall.forget(each.server, uri, each.scope, modern=asked.era.modern)
 
 
 async def _watched(asked: Asked, lists: Lists, uris: Any) -> dict[str, Watched]:
@@ -148,7 +153,7 @@ def _news(hall: Hall, seen: MutableMapping[str, int], watched: Mapping[str, Watc
             seen[kind] = now
             found.append(notification(f"notifications/{kind}/list_changed", more))
     for uri, each in watched.items():
-        now = hall.updates(each.server, uri)
+        now = hall.updates(each.server, uri, each.scope)
         if now != each.number:
             each.number = now
             found.append(notification("notifications/resources/updated", {"uri": uri} | more))

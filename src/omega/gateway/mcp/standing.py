@@ -61,7 +61,11 @@ class Standing:
         uri = asked.text("uri", MAX_URI)
         found = self._sittings[session].watched.pop(uri, None) if session in self._sittings else None
         if found is not None:
-            await unwatch(asked, Source(found.server), uri)
+            try:
+                await unwatch(asked, Source(found.server), uri)
+            except ProtocolFault:
+                self._hall.forget(found.server, uri, found.scope, modern=asked.era.modern)
+                raise
         return {}
 
     async def stream(self, exchange: Exchange, session: str) -> None:

@@ -433,6 +433,7 @@ class StoreConformance(QueueSuite, RetentionSuite, StoreFixtures):
         store.put_document("pin", "git", b"\0\xff", START_US)
         assert store.document("mcp", "git") == b"two"
         assert store.documents("mcp") == [("fetch", b""), ("git", b"two")]
+        assert store.documents("mcp", "g") == [("git", b"two")] and store.documents("mcp", "git.") == [], "those that begin so"
         assert store.drop_document("mcp", "git")
         assert not store.drop_document("mcp", "git")
         assert store.document("mcp", "git") is None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from omega.kernel.errors import InputError
 from omega.wire.openapi.operations import BODY, FORM, TEXT, Operation, Parameter
+from omega.wire.openapi.pins import IN_QUERY, Pins
 from omega.wire.strict import read_json
 
 MAX_URL: Final = 16 << 10
@@ -29,7 +30,7 @@ _NO_REASON: Final = {301: "leads elsewhere", 302: "leads elsewhere", 303: "leads
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request to send."""
+    """A request to send; `headers` are without those that are pinned."""
 
     method: str
     url: str
@@ -37,10 +38,16 @@ class Prepared:
     body: bytes = field(repr=False)
 
 
-def prepare(operation: Operation, base: str, arguments: Mapping[str, Any], query: Mapping[str, str] | None = None) -> Prepared:
-    """The request of a call; `query` are parameters that no argument sets. Raises InputError (OMG-I001) for a value that cannot be sent."""
+def prepare(
+    operation: Operation, base: str, arguments: Mapping[str, Any], query: Mapping[str, str] | None = None, pinned: Collection[str] = ()
+) -> Prepared:
+    """The request of a call; `query` are parameters, `pinned` names of headers that no argument sets.
+
+    Raises InputError (OMG-I001) for a value that cannot be sent, and for one that would set what is pinned.
+    """
+    pins = Pins.of([*(f"{IN_QUERY}{name}" for name in query or ()), *pinned])
     path, pairs, cookies = operation.path, [], []
-    headers: dict[str, str] = {}
+    headers = {} if pins.hold("header", "accept") else {"Accept": "application/json, text/*;q=0.5, */*;q=0.1"}
     for parameter in operation.parameters:
         value = arguments.get(parameter.argument)
         if value is None:
@@ -50,11 +57,12 @@ def prepare(operation: Operation, base: str, arguments: Mapping[str, Any], query
         if parameter.place == "path":
             path = path.replace(f"{{{parameter.name}}}", _segment(operation, parameter, value))
         elif parameter.place == "query":
-            pairs += _pairs(parameter, value)
+            pairs += _unpinned(operation, parameter, _pairs(parameter, value), pins)
         elif parameter.place == "header":
+            _unpinned(operation, parameter, [parameter.name], pins)
             headers[parameter.name] = _header(operation, parameter, value)
         else:
-            cookies += _pairs(parameter, value)
+            cookies += _unpinned(operation, parameter, _pairs(parameter, value), pins)
     if not {"..", "."}.isdisjoint(path.split("/")):  # two values side by side may make what neither is
         raise InputError("OMG-I001", f"the arguments of {operation.name} make a path that leads elsewhere")
     if cookies:
@@ -64,9 +72,9 @@ def prepare(operation: Operation, base: str, arguments: Mapping[str, Any], query
     if len(url) > MAX_URL:
         raise InputError("OMG-I001", f"the address of {operation.name} has more than {MAX_URL:,} characters with these arguments")
     body = _body(operation, arguments)
-    if body is not None:
+    if body is not None and not pins.hold("header", "content-type"):
         headers["Content-Type"] = operation.media
-    return Prepared(operation.method.upper(), url, {"Accept": "application/json, text/*;q=0.5, */*;q=0.1", **headers}, body or b"")
+    return Prepared(operation.method.upper(), url, headers, body or b"")
 
 
 def result_of(operation: Operation, status: int, kind: str, body: bytes) -> dict[str, Any]:
@@ -92,6 +100,16 @@ def result_of(operation: Operation, status: int, kind: str, body: bytes) -> dict
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
+
+
+def _unpinned(operation: Operation, parameter: Parameter, pairs: list[str], pins: Pins) -> list[str]:
+    """`pairs` as `name=value`, none of which is pinned: the names of an exploded object are the caller's. Raises InputError (OMG-I001)."""
+    for pair in pairs:
+        name = unquote(pair.partition("=")[0])
+        if pins.hold(parameter.place, name):
+            cause = f"{parameter.argument} of {operation.name} sets {name[:80]!r}, which is pinned by whoever took the interface in"
+            raise InputError("OMG-I001", cause, advice="leave it out")
+    return pairs
 
 
 def _segment(operation: Operation, parameter: Parameter, value: Any) -> str:

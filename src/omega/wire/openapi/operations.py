@@ -9,8 +9,8 @@
 An answer has a schema only where every good answer has the same, and it can be said here.
 
 Parameters are arguments under their own names; the body is the argument `body`. What carries credentials is no argument: a header or cookie
-that a security scheme names, `Authorization`, and what belongs to the connection. An operation that cannot be a tool is left out, with the
-reason, and the others are not the worse for it.
+that a security scheme names, `Authorization`, what belongs to the connection, and what was pinned (`omega.wire.openapi.pins`). An operation
+that cannot be a tool is left out, with the reason, and the others are not the worse for it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from omega.kernel.errors import InputError
+from omega.wire.openapi.pins import NO_PINS, Pins
 from omega.wire.openapi.schemas import Schemas, Unfit
 
 METHODS: Final = ("get", "head", "put", "post", "patch", "delete")
@@ -142,8 +143,9 @@ class Interface:
     credentials: tuple[str, ...]
 
 
-def read_interface(document: Any, *, outputs: bool = True) -> Interface:
-    """The tools in an OpenAPI document, already parsed. Without `outputs` nothing is promised about answers.
+def read_interface(document: Any, *, outputs: bool = True, pins: Pins = NO_PINS) -> Interface:
+    """The tools in an OpenAPI document, already parsed. Without `outputs` nothing is promised about answers; what is in `pins` is no
+    argument.
 
     Raises InputError (OMG-I001) for what is no such document, or has more than `MAX_OPERATIONS` operations.
     """
@@ -153,7 +155,7 @@ def read_interface(document: Any, *, outputs: bool = True) -> Interface:
     if re.fullmatch(r"3\.[01](\.\d{1,4})?(-.{1,40})?", version) is None:
         raise _refused(f"it says openapi: {version[:20]!r}; 3.0 and 3.1 are read here")
     schemes = _schemes(document)
-    reading = _Reading(Schemas(document, old=version.startswith("3.0")), _credential_names(schemes), outputs)
+    reading = _Reading(Schemas(document, old=version.startswith("3.0")), _credential_names(schemes), pins, outputs)
     made: dict[str, Operation] = {}
     left_out: list[tuple[str, str]] = []
     for count, (path, method, item, operation) in enumerate(_each(document)):
@@ -174,10 +176,10 @@ def read_interface(document: Any, *, outputs: bool = True) -> Interface:
 
 
 class _Reading:
-    """Reads operations of one document. `secret` are (place, name) of what carries credentials."""
+    """Reads operations of one document. `secret` are (place, name) of what carries credentials, `pins` what is sent whatever is asked."""
 
-    def __init__(self, schemas: Schemas, secret: frozenset[tuple[str, str]], outputs: bool) -> None:
-        self._schemas, self._secret, self._outputs = schemas, secret, outputs
+    def __init__(self, schemas: Schemas, secret: frozenset[tuple[str, str]], pins: Pins, outputs: bool) -> None:
+        self._schemas, self._secret, self._pins, self._outputs = schemas, secret, pins, outputs
 
     def operation(self, path: str, method: str, item: Mapping[str, Any], given: Mapping[str, Any]) -> Operation:
         """One operation as a tool. Raises Unfit."""
@@ -225,9 +227,7 @@ class _Reading:
                 listed[(str(found.get("in")), str(found.get("name")))] = found
         taken: set[str] = set()
         for (place, name), found in listed.items():
-            if self._no_argument(place, name):
-                if found.get("required") is True and (place, name.lower()) not in self._secret and place != "header":
-                    raise Unfit(f"it needs the {place} parameter {name[:80]!r}, which is none here")
+            if self._is_set(place, name) or (place == "header" and _NO_ARGUMENT.fullmatch(name.lower()) is not None):
                 continue
             argument = name if name not in taken else f"{name}_{place}"
             if argument in taken:
@@ -235,9 +235,9 @@ class _Reading:
             taken.add(argument)
             yield self._parameter(argument, place, name, found)
 
-    def _no_argument(self, place: str, name: str) -> bool:
-        lowered = name.lower()
-        return (place, lowered) in self._secret or (place == "header" and _NO_ARGUMENT.fullmatch(lowered) is not None)
+    def _is_set(self, place: str, name: str) -> bool:
+        """Whether a parameter carries credentials, or was pinned: it is set for every call alike."""
+        return (place, name.lower()) in self._secret or self._pins.hold(place, name)
 
     def _parameter(self, argument: str, place: str, name: str, found: Mapping[str, Any]) -> tuple[Parameter, dict[str, Any], bool]:
         if place not in _STYLES:
