@@ -296,6 +296,7 @@ def _running(argument: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_timeout_ends_the_whole_tree(tmp_path: Path) -> None:
     command = python(STAY, str(tmp_path), timeout_s=2.0)
     error = failure(command)

@@ -82,6 +82,7 @@ def test_a_queue_is_changed_while_a_worker_holds_the_folder(home: Path) -> None:
     assert omega("verify").status == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_from_a_paused_queue_until_it_is_resumed(home: Path) -> None:
     line_up("held", "quick")
     omega("queue", "pause", "mail")

@@ -93,6 +93,7 @@ def test_bare_shallow_and_one_commit_repositories_are_reviewed(project: Reposito
     assert of_bare["totals"]["findings"] >= of_shallow["totals"]["findings"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.promise("EX-07")
 def test_a_hostile_repository_neither_steers_nor_breaks_the_review(repository: Repository, review: Review) -> None:
     repository.commit("start", {"ok.py": "import os\n"})
@@ -178,6 +179,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Model]]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.promise("EX-10")
 def test_a_model_writes_the_summary_and_its_references_are_checked(project: Repository, review: Review, model: type[Model]) -> None:
     model.answer = staticmethod(lambda prompt: f"Mend [{json.loads(prompt)['findings'][0]['id']}] before [ffffffffffff].")

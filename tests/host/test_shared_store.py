@@ -142,6 +142,7 @@ async def until(archive: Archive, name: str, status: Status) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("RUN-44")
 def test_a_worker_opens_a_database_anew_that_was_killed_under_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = PostgresServer()

@@ -293,6 +293,7 @@ def test_calendars_only_go_forward_and_only_on_open_days(closed: Closed, start: 
         moment = following
 
 
+@pytest.mark.slow
 def test_a_calendar_that_never_opens_ends() -> None:
     assert Timing(cron="* * * * * *", calendar=Calendar(weekdays=())).next_after(0) is None
     assert Timing(cron="0 9 * * *", calendar=Calendar(weekdays=()), closed=Closed.NEXT).next_after(0) is None

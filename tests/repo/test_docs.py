@@ -26,7 +26,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 120
 MANY_COMMANDS = 4
-LONG = ("tools.md", "testing.md")
+LONG = ("a2a.md", "certificates.md", "extending.md", "guards.md", "registry.md", "testing.md", "tools.md")
 """Pages whose few commands take long: they run tests, or start tool servers."""
 FENCE = re.compile(r"(?:<!-- not run: (?P<why>.+?) -->\s*)?^(?P<indent> *)```(?P<info>[^\n`]+)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S)
 
@@ -106,9 +106,8 @@ def as_cases(pages: list[Path]) -> list[object]:
     cases = []
     for page in pages:
         count = sum(len(list(commands(block.text))) for block in blocks(page) if block.language == "console")
-        if page.name in LONG:
-            count += MANY_COMMANDS
-        cases.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if count > MANY_COMMANDS else []))
+        marks = [pytest.mark.slow] if count > MANY_COMMANDS or page.name in LONG else []
+        cases.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
     return cases
 
 

@@ -76,6 +76,7 @@ def processes() -> Iterator[list[Process]]:
         each.close()
 
 
+@pytest.mark.slow
 @pytest.mark.promise("DOOR-11")
 def test_told_to_stop_it_lets_what_is_inside_end_and_takes_nothing_new(tmp_path: Path, processes: list[Process]) -> None:
     process = Process(tmp_path / "home")

@@ -23,6 +23,7 @@ from servers.notebook_mcp import notebook
 WANTED = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
 
 
+@pytest.mark.slow
 @pytest.mark.promise("MCP-12")
 def test_client_over_standard_input_reaches_the_same_entrance(tmp_path: Path) -> None:
     async def scenario() -> None:

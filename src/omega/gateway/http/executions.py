@@ -179,11 +179,10 @@ def _whole(text: str, least: int, most: int, name: str) -> int:
 
 
 def _moment(given: Mapping[str, str], name: str) -> int:
-    text = given.get(name, "")
-    if not text:
+    if name not in given:
         return 0
     try:
-        found = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(given[name])
         return max(0, int((found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp() * 1_000_000))
     except (ValueError, OverflowError):
         raise InputError("OMG-G001", f"{name} is no moment", advice="write it as 2026-11-21T06:00:00Z") from None

@@ -35,6 +35,9 @@ _LIMITS = (
     "`omega-deadline` (when it must have ended, in Unix seconds)."
 )
 
+MAX_IN_QUERY = 4_000
+"""Longest text, in characters, of a method that has a GET form: each may take twelve bytes there, and a head has 64 KiB in all."""
+
 
 def reads(offer: Offer) -> bool:
     """Whether a method has a GET form: it changes nothing, and its input is an object of plain fields, or nothing."""
@@ -42,10 +45,11 @@ def reads(offer: Offer) -> bool:
 
 
 def is_flat(schema: Mapping[str, Any]) -> bool:
-    """Whether a query can say every value of `schema`: an object whose fields are texts, numbers and truth values."""
+    """Whether a query can say every value of `schema`: an object whose fields are numbers, truth values, and texts that fit into one."""
     if schema.get("type") != "object" or schema.get("additionalProperties"):
         return False
-    return all(field.get("type") in _SCALARS for field in schema.get("properties", {}).values())
+    fields = schema.get("properties", {}).values()
+    return all(field.get("type") in _SCALARS and field.get("maxLength", 0) <= MAX_IN_QUERY for field in fields)
 
 
 def document(offers: Sequence[Offer], *, base: str = "") -> dict[str, Any]:
