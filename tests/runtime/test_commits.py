@@ -104,6 +104,24 @@ def test_what_was_done_while_the_engine_closed_is_recorded(tmp_path: Path) -> No
     asyncio.run(then(asyncio.run(first())))
 
 
+def test_what_was_begun_when_the_engine_closed_is_there_to_be_resumed(tmp_path: Path) -> None:
+    """Also where its task never got to its first step."""
+
+    async def first() -> str:
+        async with Omega.open(tmp_path / "home") as omega:
+            execution = await omega.road.start(Call(passport=omega.passport(), flow=double, input=4))
+            await omega.engine.close()
+            return execution
+
+    async def then(execution: str) -> None:
+        async with Omega.open(tmp_path / "home") as omega:
+            assert [row.kind for row in omega.store.rows(execution)] == [Kind.STARTED]
+            await omega.engine.resume(execution, double)
+            assert (await omega.engine.outcome(execution)).value == 8
+
+    asyncio.run(then(asyncio.run(first())))
+
+
 @flow
 def crunch(value: int) -> int:
     """Runs in the loop's thread: the writer goes on beside it."""

@@ -294,6 +294,7 @@ class Engine:
         if self._running.get(execution) is running:
             del self._running[execution]
         tenant = running.execution.book.scope.tenant
+        running.execution.book.let_go()  # here, since a task that is cancelled before it began runs nothing of its own
         try:
             self.freed()
         finally:
@@ -306,8 +307,6 @@ class Engine:
             return await self._stretch(flow, value, run)
         except StorageError as error:  # where it stands could not be written: it stands where it stood, and is gone on with
             return _left(run, error)
-        finally:
-            run.book.let_go()
 
     async def _stretch(self, flow: AnyFlow, value: Any, run: Execution) -> Outcome:
         """Run it until it ends or stands still, and write that down."""
