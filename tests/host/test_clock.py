@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from omega.host.clock import DRAWN, SystemEntropy
+from omega.host.clock import DRAWN, MOST_DRAWN, SystemEntropy
 
 
 def test_no_piece_is_given_twice_to_threads() -> None:
@@ -25,7 +25,7 @@ def test_no_piece_is_given_twice_to_threads() -> None:
 
 def test_sizes_are_what_was_asked_for() -> None:
     entropy = SystemEntropy()
-    assert [len(entropy.take(size)) for size in (1, 32, DRAWN // 4, DRAWN // 4 + 1, DRAWN * 3)] == [1, 32, 256, 257, 3_072]
+    assert [len(entropy.take(size)) for size in (1, 32, MOST_DRAWN, MOST_DRAWN + 1, DRAWN * 3)] == [1, 32, 256, 257, 3 * DRAWN]
 
 
 def test_a_process_that_was_forked_off_draws_its_own() -> None:

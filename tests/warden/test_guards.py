@@ -135,3 +135,18 @@ def test_what_is_nested_too_deeply_counts_as_a_find() -> None:
 def test_what_is_no_guard_is_refused(body) -> None:
     with pytest.raises(InputError):
         Guard.read(body)
+
+
+SHORT = st.lists(
+    st.sampled_from(["ignore", "previous", "instructions", "all", "  ", "\t", "system", ":", "<!--", "ai", "you", "are", "now", "é"]),
+    max_size=5,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(SHORT.map(" ".join), st.text(max_size=50), st.sampled_from(ORDERS)), max_size=5))
+def test_what_is_harmless_at_one_look_is_harmless_text_by_text(texts) -> None:
+    if injection.harmless(texts):
+        assert not any(injection.search(text).signs for text in texts)
+    whole = Guards().inspect({"content": [{"type": "text", "text": text} for text in texts]}, Where.RESULTS, tenant="local", tool="a/b")
+    assert bool(whole.found) == any(injection.search(text).suspicious for text in texts)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import click
 
+from omega.cli.collecting import settled
 from omega.cli.commands import common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, paint, plain, say
@@ -67,7 +68,7 @@ def up(session: Session, /, targets: tuple[str, ...], queues: tuple[str, ...], d
     )
     teller = Teller(session)
     with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(_until_stopped(session, opening, teller))
+        runner.run(until_stopped(session, opening, teller))
     return Answer({"event": "stopped"}, [paint("stopped")], Exit.DONE, compact=True)
 
 
@@ -79,6 +80,8 @@ class Teller:
 
     def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
         """Tell one event with its facts."""
+        if event == "up":
+            settled()
         if self._session.json:
             self._session.line(json.dumps({"event": event, **facts}, default=str))
         elif event == "up":
@@ -102,7 +105,15 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _until_stopped(session: Session, opening: Opening, teller: Teller) -> None:
+Serve = Callable[[Session, Opening, Teller, Stop], Awaitable[None]]
+
+
+async def _installation(session: Session, opening: Opening, teller: Teller, stop: Stop) -> None:
+    await opened(session.home, opening, teller, stop)
+
+
+async def until_stopped(session: Session, opening: Opening, teller: Teller, serve: Serve = _installation) -> None:
+    """Serve until the process is told to stop; a second signal stops without waiting."""
     loop, stop = asyncio.get_running_loop(), Stop()
 
     def told() -> None:
@@ -113,4 +124,4 @@ async def _until_stopped(session: Session, opening: Opening, teller: Teller) -> 
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told)
-    await opened(session.home, opening, teller, stop)
+    await serve(session, opening, teller, stop)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from omega.cli.collecting import settled
 from omega.cli.commands import common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, count, paint, plain, say, seconds
@@ -80,6 +81,8 @@ class Teller:
 
     def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
         """Tell one event with its facts."""
+        if event == "serving":
+            settled()
         if self._session.json:
             self._session.line(json.dumps({"event": event, **facts}, default=str))
             return

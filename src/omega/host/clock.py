@@ -33,8 +33,11 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-DRAWN = 1_024
+DRAWN = 8_192
 """Random bytes that are asked of the operating system at once."""
+
+MOST_DRAWN = 256
+"""Largest piece that is handed out of the supply, in bytes."""
 
 
 class SystemEntropy:
@@ -47,7 +50,7 @@ class SystemEntropy:
 
     def take(self, size: int) -> bytes:
         """`size` random bytes."""
-        return os.urandom(size) if size > DRAWN // 4 else _SUPPLY.take(size)
+        return os.urandom(size) if size > MOST_DRAWN else _SUPPLY.take(size)
 
 
 class _Supply:

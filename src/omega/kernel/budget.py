@@ -43,15 +43,18 @@ class Budget:
 
     def spend(self, spent: Spent) -> Budget:
         """What is left after `spent`; never below zero, so an overrun is refused at the next reservation."""
+        if self.cost_micros is None and self.tokens is None and self.calls is None:
+            return self
         return Budget(
             _minus(self.cost_micros, spent.cost_micros), _minus(self.tokens, spent.tokens), _minus(self.calls, spent.calls), self.currency
         )
 
     def allows(self, wanted: Spent) -> bool:
         """Whether `wanted` fits into every ceiling."""
-        return all(
-            ceiling is None or amount <= ceiling
-            for ceiling, amount in ((self.cost_micros, wanted.cost_micros), (self.tokens, wanted.tokens), (self.calls, wanted.calls))
+        return (
+            (self.cost_micros is None or wanted.cost_micros <= self.cost_micros)
+            and (self.tokens is None or wanted.tokens <= self.tokens)
+            and (self.calls is None or wanted.calls <= self.calls)
         )
 
 

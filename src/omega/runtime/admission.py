@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 from omega.chronicle.record import seen_from
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
@@ -101,7 +103,7 @@ async def admit(world: World, order: Order, *, when: When = When.NOW) -> Book:
         budget=order.budget.record(),
         deadline=order.deadline,
         trace=order.trace or world.entropy.take(16).hex(),
-        input=json.loads(order.data),
+        input=msgspec.Raw(order.data),
         target=order.target,
     )
     wrapped, sealer = world.keyring.create(order.execution)

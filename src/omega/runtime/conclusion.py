@@ -44,8 +44,10 @@ async def end(
     book, world = run.book, run.world
     now = world.clock.now_us()
     plain = json.dumps(error.record()).encode() if flow is None and error is not None else b"null"
+    fresh = False
     if flow is not None and last is not None and last[0] is result and last[3] is flow.output and last[2]:
         _, plain, output, _ = last
+        fresh = run.single and flow.output.loose  # read from what was stored a moment ago, and in nobody's hands since
     else:
         plain = plain if flow is None else flow.output.encode(result)[0]
         output = book.commitment(plain)
@@ -68,7 +70,7 @@ async def end(
     return Outcome(
         execution=book.execution,
         status=status,
-        value=json.loads(plain) if flow is not None else None,
+        value=(result if fresh else json.loads(plain)) if flow is not None else None,
         error=None if error is None else error.record(),
         leaf=done.leaves[-1] if done.leaves else None,
         tenant=book.scope.tenant,

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import FlowError, InputError, IntegrityError, StorageError
 from omega.kernel.journal import FORMAT, Row, Status
@@ -21,12 +23,15 @@ MAX_ANCESTORS = 64
 """Longest chain of forks of forks: each link is one more look-up for whoever reads the youngest."""
 
 
-_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_dump = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class StartRecord:
-    """What is sealed when an execution starts, and decides what may continue it: input, authority, limits and the outline of the flow."""
+    """What is sealed when an execution starts, and decides what may continue it: input, authority, limits and the outline of the flow.
+
+    `input` is plain data, or a `msgspec.Raw` where it is JSON already.
+    """
 
     format: int
     digest: str
@@ -40,7 +45,7 @@ class StartRecord:
 
     def encode(self) -> bytes:
         """As JSON, the way it is sealed."""
-        return _dump({name: getattr(self, name) for name in self.__slots__}).encode()
+        return _dump({name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def decode(cls, data: bytes) -> StartRecord:

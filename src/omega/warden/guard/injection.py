@@ -16,7 +16,7 @@ import base64
 import binascii
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 SUSPICIOUS = 2
@@ -165,6 +165,14 @@ NOTHING = Found((), 0)
 
 _HINT = re.compile("|".join(re.escape(hint) for hint in sorted({hint for sign in SIGNS for hint in sign.hints})))
 """Any hint of any sign: for short texts one pattern is quicker than looking for each."""
+
+
+def harmless(texts: Sequence[str]) -> bool:
+    """Whether `search` finds nothing in any of `texts`, told at one look; False where it takes a closer one."""
+    whole = "\n".join(texts)
+    if not whole.isascii() or any(len(text) >= SHORTEST_DECODED for text in texts):
+        return False
+    return _HINT.search(plain(whole)) is None
 
 
 def search(text: str) -> Found:

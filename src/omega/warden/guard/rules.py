@@ -17,6 +17,10 @@ from omega.warden.guard import injection, personal
 MAX_DEPTH = 100
 """Deepest nesting of a value that is looked at; what lies below counts as a find, for it cannot be read."""
 
+FEW_LEVELS = 8
+FEW_TEXTS = 64
+"""Values no deeper and with no more texts than this are looked at as one text first."""
+
 TOO_DEEP = "nested too deeply to be read"
 
 
@@ -108,7 +112,8 @@ class Guards:
             if doing is Doing.OFF:
                 continue
             signs: dict[str, None] = {}
-            _note_signs(signs, value, what, 0)
+            if what is not What.INJECTION or not _is_harmless(value):
+                _note_signs(signs, value, what, 0)
             if not signs:
                 continue
             found.append(f"{what.value} ({', '.join(signs)}) in {where.value}: {_TOLD[doing]}")
@@ -120,6 +125,29 @@ class Guards:
 
 _WHAT = tuple(What)
 _TOLD = {Doing.FLAG: "flagged", Doing.REDACT: "taken out", Doing.BLOCK: "blocked"}
+
+
+def _is_harmless(value: Any) -> bool:
+    """Whether one look at all texts of `value` together shows no injection; most of what tools say is a few short ones."""
+    texts: list[str] = []
+    return _gathered(value, texts, 0) and injection.harmless(texts)
+
+
+def _gathered(value: Any, texts: list[str], depth: int) -> bool:
+    """Add the texts of `value` to `texts`; False for what is too deep or too much to be looked at together."""
+    if depth > FEW_LEVELS or len(texts) > FEW_TEXTS:
+        return False
+    if isinstance(value, str):
+        texts.append(value)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not (_gathered(name, texts, depth + 1) and _gathered(inner, texts, depth + 1)):
+                return False
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            if not _gathered(inner, texts, depth + 1):
+                return False
+    return True
 
 
 def _note_signs(signs: dict[str, None], value: Any, what: What, depth: int) -> None:
