@@ -2,8 +2,10 @@
 
 G7  CPU of one policy decision, evaluated anew each time (no answer remembered), target and cost varying from call to call:
     1,000 tenants with 20 policies each, of which an action and a role reach some; 1,000 policies of one tenant, 20 in the slice and
-    all of them evaluated. Beside them, without a goal: 20 policies in all, the first question of a caller whom the gate has not seen,
-    the worst case (1,000 policies, all in one slice), and the whole gate (`Warden.ask`) where answers are remembered.
+    all of them evaluated. Each tenant's and each server's policies differ from every other's in a constant, so that nothing is shared.
+    Beside them, without a goal: the same with equal policies (what tenants have that were given one pack), 20 policies in all, the first
+    question of a caller whom the gate has not seen, the worst case (1,000 policies, all in one slice), the floor (no policy in the slice:
+    what the binding to the engine costs, and the looking up), and the whole gate (`Warden.ask`) where answers are remembered.
 G8  allows with an evaluation error, over generated questions to a set of policies of which some cannot be evaluated.
 G9  share of answers that are not an allow and carry policy id, place, reason and a way to ask.
 
@@ -52,17 +54,18 @@ ANYTHING = "principal, action, resource"
 CALLERS = ("principal", 'principal in Group::"g0"', 'principal in Group::"g1"', "principal is Agent")
 
 CONDITIONS = (
-    'principal in Group::"g{n}" && context.cost_micros < 5000000',
-    'resource.effect == "read" && !principal.delegated',
-    'resource.hasTag("host") && resource.getTag("host") like "*.example"',
-    '["a", "b", "c"].contains(resource.tool)',
+    'principal in Group::"g{n}" && context.cost_micros < 50{k}00',
+    'resource.effect != "k{k}" && !principal.delegated',
+    'resource.hasTag("host") && !(resource.getTag("host") like "*.k{k}")',
+    '["a", "b", "k{k}"].contains(resource.tool)',
 )
+"""Realistic conditions; `{n}` is one of 20 groups, `{k}` a constant."""
 
 
-def _rule(number: int, scope: str) -> str:
-    """One realistic policy: three permits, then a forbid."""
+def _rule(number: int, scope: str, *, constant: int = 1_000) -> str:
+    """One realistic policy: three permits, then a forbid. `constant` has four digits."""
     effect = "forbid" if number % 4 == 3 else "permit"
-    condition = CONDITIONS[number % len(CONDITIONS)].replace("{n}", str(number % EACH))
+    condition = CONDITIONS[number % len(CONDITIONS)].replace("{n}", str(number % EACH)).replace("{k}", str(constant))
     return f'@id("p{number}") @reason("rule {number}") {effect} ({scope}) when {{ {condition} }};'
 
 
@@ -105,17 +108,33 @@ def _decisions() -> Iterable[dict[str, Any]]:
         "G7 20 policies, all in the slice", _cpu_us(small.evaluate, [_question(number) for number in range(DECISIONS)]), "us", None
     )
     yield _record("G7 20 policies, caller not seen before", _first(small), "us", None)
-    scopes = [f'{CALLERS[n // 5]}, {ACTIONS[n % 5]}, resource in Tenant::"t{{}}"' for n in range(EACH)]
-    many = _bundle(_rule(number, scopes[number % EACH].format(number // EACH)) for number in range(TENANTS * EACH))
-    tenants = [_question(number, tenant=f"t{number % TENANTS}") for number in range(DECISIONS)]
-    part = len(many.reaching(tenants[0]))
-    yield _record(f"G7 1,000 tenants x 20 policies, {part} in the slice", _cpu_us(many.evaluate, tenants), "us", 60)
-    one = _bundle(_rule(number, f'principal, action, resource in Server::"s{number // EACH}"') for number in range(1_000))
-    servers = [_question(number, server=f"s{number % 50}") for number in range(DECISIONS)]
-    yield _record("G7 1,000 policies, 20 in the slice", _cpu_us(one.evaluate, servers), "us", 80)
+    for name, goals, own in (("", (60, 80), 1), (", all alike", (None, None), 0)):
+        many = _tenants(own)
+        tenants = [_question(number, tenant=f"t{number % TENANTS}") for number in range(DECISIONS)]
+        part = len(many.reaching(tenants[0]))
+        yield _record(f"G7 1,000 tenants x 20 policies, {part} in the slice{name}", _cpu_us(many.evaluate, tenants), "us", goals[0])
+        one = _servers(own)
+        servers = [_question(number, server=f"s{number % 50}") for number in range(DECISIONS)]
+        yield _record(f"G7 1,000 policies, 20 in the slice{name}", _cpu_us(one.evaluate, servers), "us", goals[1])
+    nobodys = _bundle([_rule(0, "principal is Agent, action, resource")])
+    callers = [_question(number, tenant=f"t{number % TENANTS}") for number in range(DECISIONS)]
+    yield _record("G7 no policy in the slice", _cpu_us(nobodys.evaluate, callers), "us", None)
     worst = _bundle(_rule(number, ANYTHING) for number in range(1_000))
     questions = [_question(number) for number in range(DECISIONS // 20)]
     yield _record("G7 1,000 policies, all in one slice", _cpu_us(worst.evaluate, questions), "us", None)
+
+
+def _tenants(own: int) -> Bundle:
+    """20 policies for each tenant, with a constant of its own (`own` 1) or the same (0)."""
+    scopes = [f'{CALLERS[n // 5]}, {ACTIONS[n % 5]}, resource in Tenant::"t{{}}"' for n in range(EACH)]
+    numbers = range(TENANTS * EACH)
+    return _bundle(_rule(n, scopes[n % EACH].format(n // EACH), constant=1_000 + own * (n // EACH)) for n in numbers)
+
+
+def _servers(own: int) -> Bundle:
+    """20 policies for each of 50 servers, with a constant of its own (`own` 1) or the same (0)."""
+    scope = 'principal, action, resource in Server::"s{}"'
+    return _bundle(_rule(n, scope.format(n // EACH), constant=1_000 + own * (n // EACH)) for n in range(1_000))
 
 
 def _first(bundle: Bundle) -> list[float]:

@@ -57,6 +57,8 @@ MOST_KILLS = 3
 """Kills of one trial; then it is let through."""
 GONE_S = 5.0
 """After a kill, its children have so long to be gone."""
+FUZZED = re.compile(r"fuzz: (?P<kind>[a-z0-9 ]+)(?:, seed \d+)?[:,] (?P<cases>[\d,]+) ")
+"""What a fuzz test says at its end."""
 IN_DOUBT = 5
 """Exit status of a start that ended in doubt."""
 
@@ -288,7 +290,13 @@ def fuzz(seconds: float) -> dict[str, object]:
         preexec_fn=lambda: os.nice(10) and None,
     )  # fmt: skip
     said = [line for line in done.stdout.splitlines() if line.startswith(("fuzz:", "PASSED", "FAILED"))]
-    return {"each_s": seconds, "said": said, "wrong": [done.stdout[-4_000:]] if done.returncode else []}
+    return {"each_s": seconds, "cases": cases(said), "said": said, "wrong": [done.stdout[-4_000:]] if done.returncode else []}
+
+
+def cases(said: list[str]) -> dict[str, int]:
+    """How many cases ran of each kind, from lines such as `fuzz: a2a, seed 7: 4203 attacks, each refused or answered`."""
+    found = (FUZZED.match(line) for line in said)
+    return {match["kind"]: int(match["cases"].replace(",", "")) for match in found if match is not None}
 
 
 def calls(wanted: int) -> dict[str, Any]:

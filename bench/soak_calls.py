@@ -1,6 +1,9 @@
 """Whether the memory of a gateway stays flat: `omega up` as a process, called over HTTP and MCP, its resident memory read as it goes.
 
-    python bench/soak.py --calls 1000000            (or alone: python bench/soak_calls.py 100000)
+    python bench/soak_calls.py 1000000 [--longest 25]        (or as the last part of python bench/soak.py)
+
+It says how far it is at each `STRIDE` calls, and writes what it has seen so far to bench/soak/calls-<date>.json each time: a run that is
+stopped before its end leaves what it found. With `--longest` no call begins after so many minutes.
 
 Half of the calls run a pure flow over HTTP, half call a tool of a tool server over MCP 2026-07-28: trust, gate, journal and log are on for
 each, as always. Every answer is checked. What is recorded grows on disk and is no part of this; what is measured is the slope of resident
@@ -9,21 +12,32 @@ memory over the second half of the calls (the first fills caches up to their bou
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-CONNECTIONS = 8
+RESULTS = Path(__file__).resolve().parent / "soak"
+CONNECTIONS = 16
 LOOKS = 60
 """How often memory is read."""
+
+STRIDE = 50_000
+"""After so many calls each it is told how far the count is, and written down."""
+
+MEGABYTE = 1 << 20
+Note = Callable[["Count"], None]
+"""Is told of a count at each stride."""
 
 MOST_SLOPE = 64.0
 """Bytes per call that resident memory may grow by: what a heap that is left in pieces costs, far below the size of any record."""
@@ -98,17 +112,20 @@ def _whole(head: str, body: bytes) -> bytes:
 class Count:
     """Calls made so far, how many were wrong, and memory as it went."""
 
-    def __init__(self, wanted: int, pid: int) -> None:
-        self.wanted, self.pid = wanted, pid
+    def __init__(self, wanted: int, pid: int, longest_s: float, note: Note) -> None:
+        self.wanted, self.pid, self._note = wanted, pid, note
         self.begun = self.done = 0
         self.wrong: list[str] = []
         self.looks: list[tuple[int, int]] = []
+        self.strides: list[dict[str, float]] = []
+        self.began = time.monotonic()
+        self._ends = self.began + longest_s
 
     async def work(self, url: str, passport: str) -> None:
-        """Call on one connection until enough were made."""
+        """Call on one connection until enough were made, or the time is over."""
         host = url.partition("://")[2]
         reader, writer = await asyncio.open_connection(host.partition(":")[0], int(host.partition(":")[2]))
-        while self.begun < self.wanted and len(self.wrong) < 5:
+        while self.begun < self.wanted and len(self.wrong) < 5 and time.monotonic() < self._ends:
             self.begun += 1
             data, good = (over_http, over_mcp)[self.begun % 2](host, passport, self.begun)
             writer.write(data)
@@ -117,25 +134,61 @@ class Count:
             body = await reader.readexactly(length)
             if not good(body):
                 self.wrong.append(f"{head[:60]!r} {body[:300]!r}")
-            self.done += 1
-            if self.done % max(1, self.wanted // LOOKS) == 0:
-                self.look()
+            self._count()
         writer.close()
 
-    def look(self) -> None:
-        """Note the resident memory."""
+    def _count(self) -> None:
+        self.done += 1
+        if self.done % max(1, self.wanted // LOOKS) == 0:
+            self.looks.append((self.done, self.resident()))
+        if self.done % STRIDE == 0:
+            self.strides.append({
+                "calls": self.done,
+                "at_s": round(self.took_s, 1),
+                "rss_mb": round(self.resident() / MEGABYTE, 1),
+                "cpu_s": round(self.cpu_s(), 1),
+            })  # fmt: skip
+            self._note(self)
+
+    @property
+    def took_s(self) -> float:
+        """Seconds since the first call."""
+        return time.monotonic() - self.began
+
+    def resident(self) -> int:
+        """The resident memory of the gateway, in bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        self.looks.append((self.done, pages * resource.getpagesize()))
+        return pages * resource.getpagesize()
+
+    def cpu_s(self) -> float:
+        """Processor time that the gateway has used, in seconds: fields 14 and 15 of proc(5) stat."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def slope(self) -> float:
         """Bytes per call over the second half, by least squares."""
         points = self.looks[len(self.looks) // 2 :]
+        if not points:
+            return 0.0
         across, up = sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
         wide = sum((x - across) ** 2 for x, _ in points)
         return sum((x - across) * (y - up) for x, y in points) / wide if wide else 0.0
 
+    def found(self) -> dict[str, Any]:
+        """What was seen so far."""
+        slope = self.slope()
+        shown = [round(size / MEGABYTE, 1) for _, size in self.looks] or [0.0]
+        return {
+            "calls": self.done,
+            "per_s": round(self.done / self.took_s),
+            "bytes_per_call": round(slope, 1),
+            "rss_mb": {"first": shown[0], "half": shown[len(shown) // 2], "last": shown[-1], "most": max(shown)},
+            "strides": self.strides,
+            "wrong": self.wrong + ([f"memory grows by {slope:.0f} bytes per call"] if self.done >= LEAST and slope > MOST_SLOPE else []),
+        }
 
-async def counted(calls: int, folder: Path) -> dict[str, Any]:
+
+async def counted(calls: int, folder: Path, longest_s: float, note: Note) -> dict[str, Any]:
     """Make so many calls; what was seen."""
     server = await asyncio.start_server(tool_server, "127.0.0.1", 0)
     passport = await accepted(folder / "home", server.sockets[0].getsockname()[1])
@@ -156,35 +209,68 @@ async def counted(calls: int, folder: Path) -> dict[str, Any]:
     try:
         assert process.stdout is not None
         told = json.loads(await asyncio.to_thread(process.stdout.readline))
-        count, began = Count(calls, told["pid"]), time.monotonic()
+        count = Count(calls, told["pid"], longest_s, note)
         await asyncio.gather(*(count.work(told["url"], passport) for _ in range(CONNECTIONS)))
-        took = time.monotonic() - began
+        found = count.found()
     finally:
         process.terminate()
         process.wait(60)
         server.close()
-    slope, megabyte = count.slope(), 1 << 20
-    wrong = count.wrong + ([f"memory grows by {slope:.0f} bytes per call"] if count.done >= LEAST and slope > MOST_SLOPE else [])
-    shown = [round(size / megabyte, 1) for _, size in count.looks]
     disk = sum(path.stat().st_size for path in (folder / "home").rglob("*") if path.is_file())
-    return {
-        "calls": count.done,
-        "per_s": round(count.done / took),
-        "bytes_per_call": round(slope, 1),
-        "rss_mb": {"first": shown[0], "half": shown[len(shown) // 2], "last": shown[-1], "most": max(shown)},
-        "disk_bytes_per_call": round(disk / max(1, count.done)),
-        "wrong": wrong,
-    }
+    return found | {"disk_bytes_per_call": round(disk / max(1, count.done))}
 
 
-def calls(wanted: int) -> dict[str, Any]:
+def say(count: Count) -> None:
+    """Say how far a count is."""
+    last = count.strides[-1]
+    so_far = f"{count.done:,} of {count.wanted:,} calls in {last['at_s']:.0f} s"
+    sys.stderr.write(f"{so_far}, {last['rss_mb']} MB resident, {last['cpu_s']:.0f} s of processor\n")
+
+
+def calls(wanted: int, longest_s: float = float("inf"), note: Note = say) -> dict[str, Any]:
     """The count over `wanted` calls, on an installation of its own that is removed afterwards."""
     if not wanted:
         return {"calls": 0, "wrong": []}
     with tempfile.TemporaryDirectory(prefix="omega-calls-") as folder:
-        return asyncio.run(counted(wanted, Path(folder)))
+        return asyncio.run(counted(wanted, Path(folder), longest_s, note))
+
+
+def keep(path: Path, head: dict[str, Any], found: dict[str, Any], *, ended: bool) -> None:
+    """Write what is known down."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(head | {"ended": ended, "calls": found}, indent=1) + "\n")
+
+
+def main() -> int:
+    """Make the calls that are asked for; 1 when anything was wrong."""
+    ask = argparse.ArgumentParser(description="calls through one gateway, whose memory has to stay flat")
+    ask.add_argument("calls", type=int, nargs="?", default=1_000_000)
+    ask.add_argument("--longest", type=float, default=float("inf"), help="minutes after which no call begins")
+    ask.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help="write the result under bench/soak/")
+    given = ask.parse_args()
+    began = time.gmtime()
+    path = RESULTS / f"calls-{time.strftime('%Y-%m-%d-%H%M', began)}.json"
+    head = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", began),
+        "command": " ".join(["python bench/soak_calls.py", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load": round(os.getloadavg()[0], 1),
+    }
+    write = partial(keep, path, head)
+
+    def note(count: Count) -> None:
+        say(count)
+        if given.keep:
+            write(count.found(), ended=False)
+
+    found = calls(given.calls, given.longest * 60, note)
+    if given.keep:
+        write(found, ended=True)
+        sys.stderr.write(f"written to {path}\n")
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    return 1 if found["wrong"] else 0
 
 
 if __name__ == "__main__":
-    json.dump(calls(int(sys.argv[1])), sys.stdout, indent=1)
-    sys.stdout.write("\n")
+    sys.exit(main())

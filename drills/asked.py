@@ -8,6 +8,9 @@ from witness import Note
 
 from omega import Context, flow, stream
 
+ANSWER_S = 0.3
+"""How long a write takes after it has happened, in seconds: what is killed meanwhile leaves it in doubt."""
+
 PAUSE_S = 0.03
 """Long enough that a kill finds many of them under way."""
 
@@ -26,9 +29,16 @@ async def count(ctx: Context, item: int) -> AsyncIterator[int]:
         yield item * times
 
 
-@flow(effect="read", needs="witness:use")
+@flow(effect="read", needs="drill:use")
 async def ask(ctx: Context, item: int) -> int:
     """One call of the load: it gives three times its number."""
     await ctx.touch(Note(kind="read", step="ask", item=str(item)))
     await ctx.sleep(PAUSE_S)
     return int(await ctx.call(triple, item))
+
+
+@flow(effect="write", needs="drill:use")
+async def book(ctx: Context, item: int) -> int:
+    """One write that must happen once: it gives three times its number. One that is in doubt is settled by whoever looks at the witness."""
+    await ctx.touch(Note(kind="write", step="book", item=str(item), takes_s=ANSWER_S))
+    return item * 3

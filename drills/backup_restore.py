@@ -43,14 +43,14 @@ from omega import Context, flow
 from witness import Note
 
 
-@flow(effect="write", needs="witness:use")
+@flow(effect="write", needs="drill:use")
 async def draft(ctx: Context, item: int) -> int:
     """The write before the backup."""
     await ctx.touch(Note(kind="write", step="draft", item=str(item)))
     return item
 
 
-@flow(effect="write", needs="witness:use")
+@flow(effect="write", needs="drill:use")
 async def post(ctx: Context, item: int) -> int:
     """The write after it."""
     await ctx.touch(Note(kind="write", step="post", item=str(item)))

@@ -91,7 +91,7 @@ class Cluster:
         package = self.folder / "package" / DIST
         package.mkdir(parents=True)
         (package / "METADATA").write_text("Metadata-Version: 2.1\nName: omega-drills\nVersion: 1.0\n")
-        (package / "entry_points.txt").write_text("[omega.effectors]\nwitness = witness:WitnessEffector\n")
+        (package / "entry_points.txt").write_text("[omega.effectors]\ndrill = witness:WitnessEffector\n")
         os.environ |= self.environment("drill")
         sys.path.insert(0, str(package.parent))
 

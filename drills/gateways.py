@@ -49,6 +49,15 @@ GATEWAYS = 2
 LEASE = "2s"
 """For how long what a killed process left behind is nobody's."""
 
+FLOWS = ("ask", "book", "count")
+"""Of `asked.py`, as every process serves them."""
+
+LEAVING = ("OMG-R005", "OMG-S004", "OMG-G008")
+"""Codes of a gateway that leaves, or has lost its database."""
+
+AWAY = ("OMG-M001", "OMG-M002", "OMG-M003")
+"""Codes of a tool server that cannot be reached, went away, or hangs."""
+
 KINDS = ("http", "rpc", "mcp newer", "mcp older", "stream")
 """Of clients."""
 
@@ -76,6 +85,14 @@ class Balancer:
         self.ports: list[int] = []
         self.served: Counter[int] = Counter()
         self._turns = itertools.count()
+        self._open: dict[asyncio.StreamWriter, int] = {}
+
+    def cut(self, port: int = 0) -> int:
+        """Reset the connections that lead to `port` (0: all), without a word to either side; gives how many."""
+        found = [writer for writer, led in self._open.items() if port in (0, led)]
+        for writer in found:
+            writer.transport.abort()
+        return len(found)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
@@ -93,12 +110,22 @@ class Balancer:
                 except OSError:
                     continue
                 self.served[port] += 1
+                self._open[writer] = port
                 with closing(ahead):
-                    ways = [asyncio.create_task(_copy(*way)) for way in ((reader, ahead), (behind, writer))]
-                    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-                    for each in ways:
-                        each.cancel()
+                    await joined(reader, writer, behind, ahead)
+                self._open.pop(writer, None)
                 return
+
+
+async def joined(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, behind: asyncio.StreamReader, ahead: asyncio.StreamWriter
+) -> None:
+    """Hand on what either side says to the other, until one has closed, or whoever runs this ends."""
+    ways = [asyncio.create_task(_copy(*way)) for way in ((reader, ahead), (behind, writer))]
+    with suppress(asyncio.CancelledError):  # the loop is closing
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    for each in ways:
+        each.cancel()
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -117,14 +144,21 @@ class Process:
     log: Path
     port: int = 0
 
+    def listens(self) -> bool:
+        """Whether it has said where it is: its port is known from then on."""
+        if not self.port:
+            told = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"event"')]
+            self.port = next((int(each["url"].rpartition(":")[2]) for each in told if each["event"] == "up"), 0)
+        return bool(self.port)
+
     def is_up(self) -> bool:
         """Whether it has said where it is, and takes requests; raises when it ended instead."""
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.role} ended with {self.process.returncode}: {self.log.read_text()[-2000:]}")
-        told = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"event"')]
-        self.port = next((int(each["url"].rpartition(":")[2]) for each in told if each["event"] == "up"), 0)
+        if not self.listens():
+            return False
         with suppress(httpx.TransportError):
-            return bool(self.port) and httpx.get(f"http://127.0.0.1:{self.port}/readyz", trust_env=False).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", trust_env=False).status_code == 200
         return False
 
 
@@ -134,17 +168,18 @@ class Fleet:
 
     ground: Cluster
     balancer: Balancer
+    lease: str = LEASE
     running: list[Process] = field(default_factory=list)
     lives: int = 0
 
     async def start(self, role: str) -> None:
         """Start one more, and wait until it serves."""
-        made = self._process(role)
-        self.running.append(made)
+        made = self.spawn(role)
         await until(made.is_up, clusters.START_S, f"{role} {self.lives}")
         self._tell()
 
-    def _process(self, role: str) -> Process:
+    def spawn(self, role: str) -> Process:
+        """Start one more; it may not serve yet."""
         self.lives += 1
         log = self.ground.folder / f"up{self.lives}.log"
         command = [
@@ -152,12 +187,11 @@ class Fleet:
             "-m",
             "omega",
             "up",
-            str(HERE / "asked.py") + ":ask",
-            str(HERE / "asked.py") + ":count",
+            *(f"{HERE / 'asked.py'}:{flow}" for flow in FLOWS),
             "--role",
             role,
             "--lease",
-            LEASE,
+            self.lease,
             "--port",
             "0",
             "--json",
@@ -167,7 +201,9 @@ class Fleet:
             process = subprocess.Popen(
                 command, env={**clusters.os.environ, **environment}, cwd=self.ground.folder, stdout=file, stderr=file
             )
-        return Process(role, process, log)
+        made = Process(role, process, log)
+        self.running.append(made)
+        return made
 
     async def strike(self, which: Process) -> None:
         """Kill it, and start another one in its place."""
@@ -187,6 +223,13 @@ class Fleet:
             each.process.wait(clusters.STOP_S)
 
 
+Call = Callable[[int], Awaitable[Any]]
+"""One call about an item, whose answer is three times the item."""
+
+Work = Callable[[str], AsyncIterator[Call]]
+"""A client of a name, as what `asynccontextmanager` takes."""
+
+
 @dataclass
 class Load:
     """Clients at work, and what went wrong for them."""
@@ -201,10 +244,13 @@ class Load:
 
     async def run(self) -> None:
         """Work until it is told to stop."""
-        kinds = {"http": self._http, "rpc": self._rpc, "mcp newer": self._newer, "mcp older": self._older, "stream": self._stream}
-        await asyncio.gather(*(self._caller(kind, work, number) for kind, work in kinds.items() for number in range(CALLERS)))
+        await asyncio.gather(*(self._caller(kind, work, number) for kind, work in self.kinds().items() for number in range(CALLERS)))
 
-    async def _caller(self, kind: str, work: Callable[[str], AsyncIterator[Callable[[int], Awaitable[Any]]]], number: int) -> None:
+    def kinds(self) -> dict[str, Work]:
+        """What a client of each kind is made by."""
+        return {"http": self._http, "rpc": self._rpc, "mcp newer": self._newer, "mcp older": self._older, "stream": self._stream}
+
+    async def _caller(self, kind: str, work: Work, number: int) -> None:
         async with asynccontextmanager(work)(f"{kind} {number}") as call:
             for item in itertools.count(number * 1_000_000):
                 if self.stopped:
@@ -229,11 +275,11 @@ class Load:
             self.wrong.append(f"{kind} {item} gave {str(found)[:300]}")
         self.done[kind] += 1
 
-    async def _http(self, name: str) -> AsyncIterator[Callable[[int], Awaitable[Any]]]:
+    async def _http(self, name: str) -> AsyncIterator[Call]:
         async with Client(self.url, self.passport, retry=Retry(times=2)) as client:
             yield lambda item: client.run("ask", item, key=f"{name} {item}", timeout_s=PATIENCE_S)
 
-    async def _stream(self, name: str) -> AsyncIterator[Callable[[int], Awaitable[Any]]]:
+    async def _stream(self, name: str) -> AsyncIterator[Call]:
         headers = {"authorization": f"Bearer {self.passport}", "accept": "text/event-stream", "connection": "close"}
         async with httpx.AsyncClient(headers=headers, timeout=PATIENCE_S, trust_env=False) as client:
 
@@ -247,7 +293,7 @@ class Load:
 
             yield call
 
-    async def _rpc(self, name: str) -> AsyncIterator[Callable[[int], Awaitable[Any]]]:
+    async def _rpc(self, name: str) -> AsyncIterator[Call]:
         async with Client(self.url, self.passport) as client:
 
             async def call(item: int) -> int:
@@ -258,7 +304,7 @@ class Load:
 
             yield call
 
-    async def _newer(self, name: str) -> AsyncIterator[Callable[[int], Awaitable[Any]]]:
+    async def _newer(self, name: str) -> AsyncIterator[Call]:
         async with self._posting() as post:
 
             async def call(item: int) -> Any:
@@ -267,7 +313,7 @@ class Load:
 
             yield call
 
-    async def _older(self, name: str) -> AsyncIterator[Callable[[int], Awaitable[Any]]]:
+    async def _older(self, name: str) -> AsyncIterator[Call]:
         session = ""
         async with self._posting() as post:
 
@@ -304,8 +350,9 @@ def _addition(item: int) -> dict[str, Any]:
 def _sum(answer: httpx.Response) -> Any:
     """What the tool server added; the whole answer where it is none."""
     result = answer.json().get("result", {})
-    code = result.get("_meta", {}).get("omega/error", {}).get("code", "")
-    if code in ("OMG-R005", "OMG-S004", "OMG-G008"):  # the gateway was leaving
+    error = result.get("_meta", {}).get("omega/error", {})
+    code = error.get("code", "")
+    if code in LEAVING or code in AWAY or (code == "OMG-M007" and "status 5" in answer.text):  # the tool only reads: it may be asked again
         raise ConnectionError(code)
     return result.get("structuredContent", {}).get("result", answer.text)
 
@@ -325,7 +372,7 @@ def tool_server() -> Iterator[str]:
         process.wait()
 
 
-async def _accepted(omega: Omega, url: str) -> None:
+async def accept(omega: Omega, url: str) -> None:
     """Accept the tool server's tools, once it is there."""
     upstream = Upstream(name="orderly", transport=Transport.HTTP, url=url)
     async with asyncio.timeout(clusters.START_S):
@@ -350,7 +397,7 @@ async def _drill(ground: Cluster, kills: int, workers: int, dice: random.Random)
     fleet = Fleet(ground, balancer)
     with tool_server() as tools:
         async with Omega.open(ground.home) as omega, balancer.open() as url:
-            await _accepted(omega, tools)
+            await accept(omega, tools)
             load = Load(url, omega.passport())
             try:
                 for role in ["gateway" if workers else "all"] * GATEWAYS + ["worker"] * workers:

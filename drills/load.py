@@ -27,21 +27,21 @@ def compute(item: int) -> int:
     return item + 1
 
 
-@flow(effect="read", needs="witness:use")
+@flow(effect="read", needs="drill:use")
 async def look(ctx: Context, item: int) -> int:
     """A read."""
     await ctx.touch(Note(kind="read", step="look", item=str(item)))
     return item
 
 
-@flow(effect="write", needs="witness:use")
+@flow(effect="write", needs="drill:use")
 async def send(ctx: Context, item: int) -> int:
     """A write: it must never happen twice."""
     await ctx.touch(Note(kind="write", step="send", item=str(item)))
     return item * 2
 
 
-@flow(effect="write", needs="witness:use")
+@flow(effect="write", needs="drill:use")
 async def deliver(ctx: Context, item: int) -> int:
     """The write of a child."""
     await ctx.touch(Note(kind="write", step="deliver", item=str(item)))

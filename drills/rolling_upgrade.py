@@ -39,7 +39,7 @@ from omega import Context, flow
 from witness import Note
 
 
-@flow(effect="write", needs="witness:use", version="{version}.0.0")
+@flow(effect="write", needs="drill:use", version="{version}.0.0")
 async def send(ctx: Context, item: int) -> int:
     """A write, with the version that did it."""
     await ctx.touch(Note(kind="write", step="send-v{version}", item=str(item)))

@@ -5,11 +5,12 @@ says what really happened, whatever Omega believes.
 
     LIFE MOMENT KIND STEP ITEM        one process, Unix microseconds, call | read | write, the step's name, the item it is about
 
-As an effector (port `witness`) it is found like anybody's: an entry point of a package on the path of the workers (see `cluster.py`).
+As an effector (port `drill`) it is found like anybody's: an entry point of a package on the path of the workers (see `cluster.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -38,12 +39,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Request):
-    """Leave a line, as a target in the world that remembers each request."""
+    """Leave a line, as a target in the world that remembers each request, and takes `takes_s` seconds to answer."""
 
-    port: ClassVar[str] = "witness"
+    port: ClassVar[str] = "drill"
     kind: str
     step: str
     item: str
+    takes_s: float = 0.0
 
 
 class WitnessEffector:
@@ -57,6 +59,7 @@ class WitnessEffector:
             raise InputError("OMG-I001", "the witness takes notes alone")
         permit.spend(self.port)
         leave(request.kind, request.step, request.item)
+        await asyncio.sleep(request.takes_s)
         return request.item, Receipt()
 
 

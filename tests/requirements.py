@@ -10,7 +10,7 @@ names a promise that is not here. A promise is one sentence about behaviour that
 An id is never reused; a promise that is withdrawn leaves a gap.
 
 Areas: FLOW composing, POML documents, RUN durable running, FORK forks, STORE what is kept, TIME schedules, GATE policy and permits, LOG the tamper-evident log, TRUST identity and keys, WATCH the guard, TOOL programs, files,
-MCP and models, MODEL asking models, DOOR entrances over the network, ATTACK what means harm, MCP our own MCP server, A2A agents of others, SDK events, RPC and the client, CLI the command line, EX the bundled examples, REPO the repository itself.
+MCP and models, MODEL asking models, DOOR entrances over the network, OAUTH clients that sign people in, SSO people and their organisations' accounts, ATTACK what means harm, MCP our own MCP server, A2A agents of others, SDK events, RPC and the client, CLI the command line, EX the bundled examples, REPO the repository itself.
 """
 
 from __future__ import annotations
@@ -156,10 +156,18 @@ PROMISES: tuple[Promise, ...] = (
     Promise("GATE-14", "Policies can be tested as data: policy check runs the cases and says which rules no case reached.", "S09"),
     Promise("GATE-15", "No pure step can get an effector, whatever it tries.", "S09"),
     Promise("GATE-16", "Only the warden mints permits and only trust mints scopes.", "S09"),
+    # MFA: second factors
+    Promise("MFA-01", "A passkey proves only with a signature of that key, of that person, at a page of the gateway's own, user verified, within five minutes, once.", "S09"),
+    Promise("MFA-02", "A passkey whose count does not rise is refused, counts no more, and is a leaf of the log.", "S09"),
+    Promise("MFA-03", "What a passkey answered for one decision answers no other: not another run, step, verb, person or tenant.", "S09"),
+    Promise("MFA-04", "A second factor comes or goes only with a fresh one where one is there, and on record; a key is on one person's ring.", "S09"),
+    Promise("MFA-05", "A policy that asks for `webauthn` is answered by a passkey and by nothing else; `step-up` is answered by either factor.", "S09"),
+    Promise("MFA-06", "In a browser a person registers a passkey, sees what waits with the rule that wants it, and approves or denies it with the key.", "S09"),
+    Promise("MFA-07", "A person who has passkeys alone gets no session for their API key: the page names the link and the organisation as the way.", "S09"),
     # WARD: the gate in full
     Promise("WARD-01", "Whoever cancels, approves, answers, resolves, signals or redrives is asked of the policies; by default people and never agents.", "S09"),
     Promise("WARD-02", "Where several approvals are demanded, different persons count, not names; nobody approves what they asked for under another name.", "S09"),
-    Promise("WARD-03", "A step that demands a second factor goes ahead only with a fresh code of the person whose call it is; a code is good once.", "S09"),
+    Promise("WARD-03", "A step that demands a second factor goes ahead only with a fresh second factor of the person whose call it is; a code is good once.", "S09"),
     Promise("WARD-04", "A tenant's own policies open nothing that the installation keeps shut, and no other tenant notices them.", "S09"),
     Promise("WARD-05", "Requests, tokens, money and calls at once are limited per tenant, caller, flow and tool; what is under way counts.", "S09"),
     Promise("WARD-06", "Engines that share their records do not use more of a limit together than it allows, without a round trip per call.", "S09"),
@@ -206,7 +214,16 @@ PROMISES: tuple[Promise, ...] = (
     Promise("LOG-36", "Leaves that are over their time give way to their hashes: every checkpoint and every proof still verifies, and a verifier says what is gone.", "S10"),
     Promise("LOG-37", "A place for copies keeps what it is given byte for byte and never for a shorter time, and one that would give way is refused before it is used.", "S10"),
     Promise("LOG-38", "What retention destroys goes with its blobs, and the log holds the receipt.", "S10"),
-    Promise("LOG-39", "A compliance flag says what raised it and is read from the leaf itself, so it is as tamper-evident as the log.", "S10"),
+    Promise("LOG-81", "Every feature that has tables says how people are found in them and how that is destroyed; an erasure names one that does not.", "S10"),
+    Promise("LOG-82", "An erasure reaches what features keep of somebody and what erased executions kept, also through a crash, and nothing of it is left to read or to guess.", "S10"),
+    Promise("LOG-83", "A legal hold also holds what features keep, and everything that is kept of somebody can be told to them.", "S10"),
+    Promise("LOG-39", "A compliance flag says what raised it, is read from the leaf itself, so it is as tamper-evident as the log, and is told as an event.", "S10"),
+    Promise("LOG-40", "A log shows its witnesses that it went on, from what it kept of where each last saw it; who forgot or lags is shown the whole of it.", "S10"),
+    Promise("LOG-41", "A witness answers over HTTP as C2SP tlog-witness has it, with every refusal under its own status; two requests at once never make it cosign two histories.", "S10"),
+    Promise("LOG-42", "Each new checkpoint goes to the witnesses beside the log, which waits for none; what they cosign is in exports, and a quorum that is missed in time is told once.", "S10"),
+    Promise("LOG-43", "Exports, archives and kept checkpoints carry a second signature of ML-DSA-65 unless that is turned off; who has no key for it is told that it was not checked.", "S08"),
+    Promise("LOG-45", "A tenant takes its log away over the network: parts that go on after an interruption make, byte for byte, an export that the stand-alone verifier accepts, and proofs hold against signed checkpoints.", "S10"),
+    Promise("LOG-46", "Over every entrance a tenant searches its own log and no other, with log:read alone, finds what the command finds, and each look is in that log with a flag.", "S10"),
     Promise("LOG-29", "The log is searched by a gated call, so who read it stands in it, and nobody finds another tenant's leaves.", "S10"),
     # STORE: what is kept, and how small
     Promise("STORE-01", "A state that grows by 1 KB in each of 400 steps takes at most three times its bytes, every row of it readable.", "S05"),
@@ -247,10 +264,12 @@ PROMISES: tuple[Promise, ...] = (
     Promise("TRUST-17", "Workloads speak mutual TLS with certificates that are renewed under load without a dropped call; none, foreign, ended and distrusted ones are refused.", "S08"),
     Promise("TRUST-18", "Where attestations are required, no flow, document or package that offers something runs, nor what it imports, unless a trusted builder vouches for exactly these bytes.", "S08"),
     Promise("TRUST-19", "A holder hands on a part of a bound passport offline, without its issuer; no chain widens, loops, grows too deep, or survives being cut, spliced, reordered or revoked.", "S08"),
+    Promise("TRUST-20", "A key in Google Cloud KMS, Azure Key Vault or Vault signs like one in a file, under one named version; whatever such a service answers, nothing wrong leaves.", "S08"),
     # WATCH: the guard
     Promise("WATCH-01", "An error budget burns as the Site Reliability Workbook computes it; an alert needs a long and a short window, ends with its trouble, and never comes of a handful of runs.", "S18"),
     Promise("WATCH-02", "The guard tells which workers live, what stands still that should not, and what to do about it, from the record alone.", "S18"),
     Promise("WATCH-03", "A new alert reaches each channel once, as a touch on the road; a channel that fails keeps no other from being told, and no address or password shows.", "S18"),
+    Promise("WATCH-04", "Where a tenant has arranged it, and not otherwise, the guard redrives what was given up so many times, puts an agent into quarantine that burns a budget alone, and pauses what fails every time; each act is gated, on record, done once, and told.", "S18"),
     # TOOL: programs, files, MCP servers, models
     Promise("TOOL-01", "Tools of an MCP server over stdio and streamable HTTP are flows with types and an effect taken from pinned annotations.", "S12"),
     Promise("TOOL-02", "A tool whose description changed since it was pinned is refused, with the difference.", "S12"),
@@ -278,6 +297,14 @@ PROMISES: tuple[Promise, ...] = (
     Promise("TOOL-41", "A server that a registry lists is added at its one version, with secrets by reference, as long as it is what it was when it was read.", "S12"),
     Promise("TOOL-42", "What was pinned for an interface, in the query or a header, is no argument, and no argument sets it by another spelling.", "S12"),
     Promise("TOOL-43", "An entry of a registry steers no program, leads to no private address, and starts with values of its own only after a yes.", "S12"),
+    Promise("TOOL-44", "What is configured for an interface is sent to the host that the operator named, whatever its document says.", "S12"),
+    Promise("TOOL-45", "What a tool says when it fails is bounded, without the secrets it was given, and looked at by the guards like any answer.", "S12"),
+    Promise("TOOL-60", "A tool server that is a process reads, lists, changes and runs nothing but the system, its own program and what it was granted.", "S12"),
+    Promise("TOOL-61", "It reaches no port that it was not granted, and listens on none.", "S12"),
+    Promise("TOOL-62", "It can neither signal, trace nor read a process outside its sandbox, and keeps no descriptor and no privilege.", "S12"),
+    Promise("TOOL-63", "It has a folder of its own that goes with it, and gets what it was granted, or everything where that was said.", "S12"),
+    Promise("TOOL-64", "The data folder is granted to no server, and where a server cannot be confined as it should be it is not started.", "S12"),
+    Promise("TOOL-65", "What a server may do is shown with it; every change of that is on record, and a refusal names the grant that may be lacking.", "S12"),
     # MODEL: asking models through one governed endpoint
     Promise("MODEL-01", "A request to the OpenAI-compatible endpoint is a governed call on record, with who answered, at which version, and at what price.", "S15"),
     Promise("MODEL-02", "A streamed answer shows every part in order, is recorded as what the parts amount to, and ends in an error when its provider breaks off.", "S15"),
@@ -293,6 +320,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("MODEL-12", "An evaluation asks each stored case as a step of its own and names the cases, the metric and the versions that answered.", "S15"),
     Promise("MODEL-13", "Keys of providers are references, resolved when a question leaves; they are in no record, journal, error or log.", "S15"),
     Promise("MODEL-14", "omega models adds, lists and removes models, routes and allowances, each change a call on record; omega relay publishes events on NATS.", "S15"),
+    Promise("MODEL-15", "An evaluation is never answered from memory, and its cases are changed and forgotten by an owner or admin alone.", "S15"),
     # AGENT: the roster of agents, and teams of them
     Promise("AGENT-01", "An agent of the roster works as a flow whose steps are recorded, and how it went is noted once, for or against it.", "S13"),
     Promise("AGENT-02", "A registered version never changes; a canary gets its share of the work, and is promoted or rolled back without touching code.", "S13"),
@@ -303,6 +331,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("AGENT-07", "What is remembered expires, and is forgotten by id, agent, conversation or whom it is about, by whoever may.", "S13"),
     Promise("AGENT-08", "That an agent of the roster completed its work, that a model can be asked, and that an engine joined or left is told as an event.", "S06"),
     Promise("AGENT-09", "An agent at a host of its own hears what it is asked and answers with its own certificate and rights, however long it takes, and whoever shows none is nobody.", "S13"),
+    Promise("AGENT-10", "Over MCP an agent remembers, recalls and forgets as itself in its own tenant, and puts nothing into what another tells everybody.", "S13"),
     # MCP: our own MCP server
     Promise("MCP-01", "One address speaks MCP 2026-07-28 and 2025-11-25, and every tools/call is one governed, recorded, sealed run.", "S12"),
     Promise("MCP-02", "A session of the older revisions is served by any gateway of the installation: none of them keeps it.", "S12"),
@@ -321,6 +350,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("MCP-15", "A client of either era that watches a list or a resource is told of each change of it, however soon it comes.", "S12"),
     Promise("MCP-16", "A method's rate and its idempotency key hold for calls over MCP as they do over HTTP.", "S12"),
     Promise("MCP-17", "The task of a tool server is read by those who may read its call, and answered and cancelled by the chain that started it.", "S12"),
+    Promise("MCP-21", "A tool server that changes from shared to each caller's own credentials, or back, is served by new sessions alone.", "S12"),
     # CLI: the command line
     Promise("CLI-01", "run takes a file, module:flow, a folder or the name of an example, and key=value inputs checked against the flow's type.", "S20"),
     Promise("CLI-02", "Every command speaks JSON with --json, and nothing else on standard output.", "S20"),
@@ -337,6 +367,7 @@ PROMISES: tuple[Promise, ...] = (
     Promise("CLI-21", "A worker that is told to stop takes nothing more, lets what runs go on for a while, and hands the rest back.", "S20"),
     Promise("CLI-22", "runs searches by status, flow, queue, label, time and parent, page by page.", "S20"),
     Promise("CLI-23", "A bulk decision shows what it is about before it is carried out, asks, and tells the result of each.", "S20"),
+    Promise("CLI-24", "runs tells what was denied, and by which policy, from what failed.", "S20"),
     # EX: the bundled examples
     Promise("EX-01", "The code review reads a pinned commit of a real repository through an MCP server and leaves the checkout untouched.", "S20"),
     Promise("EX-02", "The figures of the report agree with the analysers run by hand.", "S20"),
@@ -386,6 +417,19 @@ PROMISES: tuple[Promise, ...] = (
     Promise("DOOR-10", "The description of the interface is made of what is installed, and what it describes is what answers.", "S06"),
     Promise("DOOR-11", "Told to stop, omega up takes nothing new, lets what is inside end within a bound, and leaves the rest to the next start, which goes on with it.", "S11"),
     Promise("DOOR-12", "A sign-in link is good once, and a signed-in browser is obeyed only from pages of this installation.", "S11"),
+    Promise("OAUTH-01", "A client that a person allows gets short-lived passports with which it acts for them, never with more rights than they were shown and hold; a refusal is told and gives nothing.", "S12"),
+    Promise("OAUTH-02", "A code takes PKCE, hangs on client, address and issuer, and is good once within a minute; a code or a refresh token that comes twice ends what was given for it.", "S12"),
+    Promise("OAUTH-03", "Nobody is sent to an address that its client has not registered, character by character but for the port on the person's own machine.", "S12"),
+    Promise("OAUTH-04", "A token is good at the resource it was asked for alone: not at another virtual server, and what is made from it is not either.", "S12"),
+    Promise("OAUTH-05", "Only somebody who signed in with a browser allows a client anything, on the page they were shown, and signing in leads to no foreign page.", "S12"),
+    Promise("OAUTH-06", "What somebody has allowed is listed and ended by them alone, on record, and ends at the next call.", "S12"),
+    Promise("OAUTH-07", "A client is known by a document that its own host publishes, fetched by public addresses alone, or registers itself within bounds that expire.", "S12"),
+    Promise("OAUTH-08", "Clients that others wrote sign in by themselves: the official Python and TypeScript clients, and the public suite for authorization servers.", "S12"),
+    Promise("OAUTH-09", "Our client of tool servers obtains its tokens as the public conformance suite demands, and gives none to a server or issuer that they are not for.", "S12"),
+    Promise("DOOR-41", "Each operation can be tried from the page that describes it, by a script that its policy names, with the browser's session or a pasted key.", "S11"),
+    Promise("DOOR-42", "The boot report says of every listener, seen in a handshake, which TLS it speaks or that it speaks none; HTTPS is strict but for this machine.", "S08"),
+    Promise("DOOR-43", "Credentials that are refused are counted by address and minute, braked, and told once in the log, in bounded memory and entries, without a secret.", "S09"),
+    Promise("TOOL-71", "How a tool server has done lately is told from the record of its calls; nothing is asked of it to learn that.", "S12"),
     Promise("DOOR-13", "A method for a role refuses everybody else through every entrance, on record.", "S06"),
     Promise("DOOR-14", "A passport that is bound to a key counts at the door only with a proof by that key for this very request.", "S11"),
     Promise("DOOR-15", "A caller who asks for an operation more often than it may be asked for is told when to come back.", "S06"),
@@ -394,6 +438,9 @@ PROMISES: tuple[Promise, ...] = (
     Promise("DOOR-18", "A gateway that is killed under load loses nobody a call: another one answers the retry, and goes on with what was left.", "S11"),
     Promise("DOOR-19", "A tenant's limits hold over all gateways together.", "S09"),
     Promise("DOOR-20", "A core beside a primary lists its tools and reads with them, under a name of its own; what it would write there is denied there.", "S07"),
+    Promise("BRIDGE-01", "A core lists what its primary offers for reading and asks it; each record names the other's execution, and asked again it is the same one.", "S07"),
+    Promise("BRIDGE-02", "Nothing is written to a primary through its bridge: what writes is denied at the core and, past it, at the primary.", "S07"),
+    Promise("BRIDGE-03", "While the primary is away its catalogue stays, says of when it is, and every call says why; a revoked key is refused at once.", "S07"),
     Promise("TEN-02", "The secret of an API key is in no record: only its hash is kept, and the key is shown to its maker once.", "S07"),
     Promise("TEN-03", "A suspended tenant and a revoked key are refused within a second, on every engine, with every passport given for them.", "S07"),
     Promise("TEN-04", "Whatever is wrong with a credential, a stranger is told the same.", "S07"),
@@ -420,6 +467,9 @@ PROMISES: tuple[Promise, ...] = (
     Promise("A2A-09", "Callers are told of each state of their tasks at the address they left, and at none on this machine or in a private network unless an operator allowed it.", "S12"),
     Promise("A2A-10", "An agent elsewhere is called through the gate as a flow with types, under the card that an operator accepted; a changed card is refused until accepted.", "S12"),
     Promise("A2A-11", "The protocol's own Python library talks to a published agent unmodified, and a published agent is called as an agent elsewhere.", "S12"),
+    Promise("A2A-12", "Over gRPC the protocol says what it says over the other bindings: the same tasks, the same errors, for the same callers.", "S12"),
+    Promise("A2A-13", "At the gRPC port nobody comes in who would not at the other one, and no message, stream or deadline costs more than its limit.", "S12"),
+    Promise("A2A-14", "An agent elsewhere whose card prefers gRPC is asked over it, under the same rules for addresses and credentials.", "S12"),
     # START: the first half hour
     Promise("START-01", "The README leads somebody new in at most five commands to an agent whose calls are seen, denied and within a budget; a test types them word for word.", "S20"),
     Promise("START-02", "A browser signs in by the printed link, once, by keyboard too, light and dark with enough contrast, and is told in words when the link is used up.", "S11"),
@@ -427,6 +477,10 @@ PROMISES: tuple[Promise, ...] = (
     # ATTACK: what means harm, at every entrance and from every tool server
     Promise("ATTACK-01", "A hostile request is refused at every entrance with the code that is written for it, and shows nothing of our insides or of anybody else's data.", "S11"),
     Promise("ATTACK-02", "Random requests, messages and frames at every entrance bring about no crash, no internal error and no word of what others own.", "S11"),
+    Promise("TEN-31", "What is started in the name of a tenant with caps on processor time, memory or processes is ended with a code when it goes over one, children included.", "S19"),
+    Promise("TEN-32", "The caps of a plan reach every program and every tool server that is started for a sandbox, and an operator sees them.", "S07"),
+    Promise("DOOR-31", "While processes are killed, paused and restarted and the database goes away, clients that ask again come to their answer within their deadline; no write happens twice.", "S18"),
+    Promise("DOOR-32", "A gateway whose database was lost says that it is not ready, refuses what comes in a way that is asked again, and serves once it is back.", "S18"),
     Promise("ATTACK-03", "A schema of a stranger is checked in bounded time or refused, whatever its references, patterns and values are.", "S12"),
     Promise("ATTACK-04", "A tool server that hangs, streams without end, answers twice, lies about lengths or becomes another one ends in a coded error for its own call and harms no other.", "S12"),
     Promise("ATTACK-05", "A caller's passport never reaches a tool server, and what several callers left for several servers never mixes under concurrency.", "S12"),
@@ -445,6 +499,17 @@ PROMISES: tuple[Promise, ...] = (
     Promise("REPO-09", "The public surface of omega is explicit, sorted and committed.", "S01"),
     Promise("REPO-10", "README names exactly two commands to begin with, and the Makefile has them.", "S20"),
     Promise("REPO-11", "An engine loads and makes what its runs use: an effector when its port is first asked for.", "S05"),
+    Promise("SSO-01", "Roles and groups of a user are what policies see at their next call; a key that acts as a user does what they may.", "S07"),
+    Promise("SSO-02", "A suspended or deleted user loses passports, sessions and keys within a second, and gets none of them back.", "S07"),
+    Promise("SSO-03", "Nobody manages a user or a group that has a role or a right which they have not themselves.", "S07"),
+    Promise("SSO-04", "An identity provider says over SCIM 2.0 who is in a tenant and in which groups; the public tester finds nothing to say.", "S07"),
+    Promise("SSO-05", "A key of SCIM reaches its own tenant alone, and in it nothing but the directory.", "S07"),
+    Promise("SSO-06", "A person signs in with an account of the tenant's OpenID provider; every check of the protocol that fails ends the attempt.", "S07"),
+    Promise("SSO-07", "A person signs in with a SAML assertion; only what a signature of the provider covers is read, once.", "S07"),
+    Promise("SSO-08", "A sign-in ends in the browser in which it began, and every one of them leaves leaves in the tenant's log.", "S07"),
+    Promise("SSO-09", "Nobody becomes somebody who has keys, secrets or second factors of a tenant by taking their name, and names inherit nothing.", "S07"),
+    Promise("SSO-10", "Rights that were taken from a user do not come back with what was looked up before.", "S07"),
+    Promise("SSO-11", "An account is linked to a user by a name that its provider vouches for alone, and to none who manages others.", "S07"),
 )
 
 # fmt: on

@@ -16,8 +16,8 @@ from omega import Context, flow, server, tool
 
 servers = [server("git", ["mcp-server-git"])]
 
-status = tool("git", "git_status")
-commit = tool("git", "git_commit")
+status = tool("git", "git_status", folder="repo_path")
+commit = tool("git", "git_commit", folder="repo_path")
 
 
 def absolute(path: str) -> str:

@@ -8,6 +8,7 @@ from omega.kernel.verdict import Permit, mint_permit
 
 EXECUTION = "exe_test"
 STEP = "step#0"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def permit_for(port: str, *, step: str = STEP, expires_in_s: float = 60.0) -> Permit:
@@ -21,4 +22,5 @@ def permit_for(port: str, *, step: str = STEP, expires_in_s: float = 60.0) -> Pe
         commitment=b"\0" * 32,
         ttl_s=expires_in_s,
         clock=time.monotonic,
+        trace=TRACE,
     )

@@ -18,6 +18,7 @@ from omega.chronicle.sequencer import LogSequencer
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.kernel.effects import Command, ListExecutions, ModelCall, ToolCall, WriteFiles
 from omega.kernel.ports import Clock, Entropy, Line, Sealer, Search, Sequencer, Signer
+from omega.kernel.sandbox import Sandbox
 from omega.testing.clock import FakeClock
 from omega.testing.conformance import (
     ClockConformance,
@@ -94,6 +95,7 @@ server.run()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.promise("GATE-03")
 class TestMcp(EffectorConformance):
     @pytest.fixture
@@ -104,7 +106,7 @@ class TestMcp(EffectorConformance):
 
         (tmp_path / "server.py").write_text(SERVER)
         argv = (sys.executable, str(tmp_path / "server.py"), str(tmp_path / "it"))
-        upstream = Upstream(name="server", transport=Transport.STDIO, argv=argv)
+        upstream = Upstream(name="server", transport=Transport.STDIO, argv=argv, sandbox=Sandbox(write=(str(tmp_path),)))
         pins: dict[str, ToolDescription] = {tool.name: tool for tool in asyncio.run(describe(upstream, launch))}
         effector = McpEffector({"server": upstream}.get, lambda server, tool: pins.get(tool), launch)
         return EffectorCase(effector, ToolCall(server="server", tool="tool", arguments={}), (tmp_path / "it").exists)

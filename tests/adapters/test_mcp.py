@@ -19,12 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.permits import EXECUTION, STEP, permit_for
+from adapters.permits import EXECUTION, STEP, TRACE, permit_for
 from omega.adapters.mcp import Limits, McpEffector, ToolDescription, Transport, Upstream, describe
+from omega.adapters.mcp.limits import REPORTED
+from omega.adapters.mcp.passing import PassedCall
 from omega.adapters.mcp.session import Session
 from omega.adapters.process import launch
 from omega.kernel.effects import Command, Effect, Receipt, ToolCall
 from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
+from omega.kernel.ids import span_of
+from omega.kernel.sandbox import Sandbox
 from servers.canned import answering
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
@@ -34,7 +38,8 @@ QUICK = Limits(backoff_s=0.01, exit_s=0.3)
 
 def raw(behaviour: str, folder: Path | str = "", **fields: Any) -> Upstream:
     argv = (sys.executable, "-I", "-S", str(SERVERS / "raw_mcp.py"), behaviour, str(folder))
-    return Upstream(name="raw", transport=Transport.STDIO, argv=argv, **fields)
+    grants = Sandbox(write=(str(folder),) if folder else ())
+    return Upstream(name="raw", transport=Transport.STDIO, argv=argv, sandbox=grants, **fields)
 
 
 def pin(name: str, **changes: Any) -> ToolDescription:
@@ -146,6 +151,8 @@ def test_one_session_serves_many_calls_and_is_told_who_asks(tmp_path: Path) -> N
     assert len(lines(tmp_path, "starts")) == 1
     meta = json.loads(lines(tmp_path, "calls")[0])["_meta"]
     assert meta["omega/execution"] == EXECUTION
+    assert meta["omega/tenant"] == "ten_test"
+    assert meta["traceparent"] == f"00-{TRACE}-{span_of(TRACE, EXECUTION, STEP)}-01"
     assert meta["omega/step"] == STEP
     assert meta["omega/idempotency-key"] == f"{EXECUTION}/{STEP}"
     assert nothing_left(tmp_path)
@@ -374,7 +381,7 @@ def test_server_that_hangs_in_a_call_is_ended_and_started_afresh(tmp_path: Path)
     async def scenario() -> None:
         async with bench(raw("hangs-once", tmp_path)) as it:
             start = time.monotonic()
-            error = await it.fails(timeout_s=0.7)
+            error = await it.fails(timeout_s=1.0)
             assert (error.code, "the call of echo" in error.cause, error.details["sent"]) == ("OMG-M003", True, True)
             assert time.monotonic() - start < 5
             assert nothing_left(tmp_path)
@@ -496,6 +503,22 @@ def test_error_of_a_tool_is_its_own_code_and_holds_no_secret() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.promise("TOOL-45")
+def test_error_of_a_passed_tool_is_bounded_and_holds_no_secret() -> None:
+    async def scenario() -> None:
+        for behaviour in ("tool-error", "long-tool-error"):
+            async with bench(raw(behaviour, env={"TOKEN": "env:T"}), secrets={"T": "tok-12345678"}.get) as it:
+                request = PassedCall(server="raw", tool="echo", arguments={"text": "x"}, timeout_s=10.0, more={})
+                told, _ = await it.effector.perform(permit_for("mcp"), request, execution=EXECUTION, step=STEP)
+                assert told["isError"] is True
+                words = json.dumps(told)
+                assert "tok-12345678" not in words and "token ***" in words
+                assert sum(len(block.get("text", "")) for block in told["content"]) <= REPORTED and len(words) < REPORTED * 2
+                assert "structuredContent" not in told
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("upstream", "part"),
     [
@@ -516,9 +539,11 @@ def test_server_that_cannot_be_started_is_coded(upstream: Upstream, part: str) -
 # Cancelling, and leaving nothing behind
 
 
+@pytest.mark.slow
 def test_cancelled_call_leaves_the_session_usable(tmp_path: Path) -> None:
     async def scenario() -> None:
-        upstream = Upstream(name="orderly", transport=Transport.STDIO, argv=(sys.executable, str(SERVERS / "sdk_mcp.py"), "stdio"))
+        argv = (sys.executable, str(SERVERS / "sdk_mcp.py"), "stdio")
+        upstream = Upstream(name="orderly", transport=Transport.STDIO, argv=argv, sandbox=Sandbox(write=(str(tmp_path),)))
         pins = {tool.name: tool for tool in await describe(upstream, launch)}
         async with bench(upstream, pins) as it:
             assert await it.call("add", a=1, b=2) == {"result": 3}
@@ -597,6 +622,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.promise("RUN-15")
 def test_engine_killed_outright_leaves_no_server(tmp_path: Path) -> None:
     program = ENGINE.format(tests=str(SERVERS.parent), source=str(SERVERS.parents[1] / "src"))
@@ -638,6 +664,7 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.promise("TOOL-01")
 def test_streamable_http_from_listing_to_crash_and_back(http_server: Any) -> None:
     upstream = http_server()
@@ -815,10 +842,11 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.promise("TOOL-01")
 def test_real_git_server(repository: Path) -> None:
     async def scenario() -> None:
-        upstream = Upstream(name="git", transport=Transport.STDIO, argv=("mcp-server-git",))
+        upstream = Upstream(name="git", transport=Transport.STDIO, argv=("mcp-server-git",), sandbox=Sandbox(read=(str(repository),)))
         tools = {tool.name: tool for tool in await describe(upstream, launch)}
         assert tools["git_log"].effect is Effect.READ
         assert tools["git_add"].effect is Effect.IDEMPOTENT

@@ -130,3 +130,26 @@ def test_callers_who_share_a_session_hear_of_what_they_share() -> None:
             await until(lambda: it.updates(BOB) > 0)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.promise("MCP-21")
+def test_a_record_that_changes_from_shared_to_a_persons_own_is_served_by_new_sessions() -> None:
+    """And back: neither kind of session serves the other kind of record, and the one that has become useless is closed."""
+
+    async def scenario() -> None:
+        async with watchers() as it:
+            shared, own = it.upstream, replace(it.upstream, headers={"X-Token": "user:token"})
+            first = await it.open(it.seats.seat(shared, None, *ADA))
+            busy = it.seats.seat(shared, None, *ADA)
+            busy.calls += 1
+            hers = await it.open(it.seats.seat(own, None, *ADA))
+            his = await it.open(it.seats.seat(own, None, *BOB))
+            assert len({first, hers, his}) == 3 and not first.over, "a call that is under way is not cut off"
+            busy.calls -= 1
+            assert await it.open(it.seats.seat(own, None, *ADA)) is hers
+            assert first.over, "nobody can use it any more"
+            again = await it.open(it.seats.seat(shared, None, *BOB))
+            assert again not in (first, hers, his) and hers.over and his.over
+            assert await it.open(it.seats.seat(shared, None, *ADA)) is again, "shared once more"
+
+    asyncio.run(scenario())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,6 +52,30 @@ async def call(omega: Omega, name: str, timeout_s: float = 20.0, principal: Call
     return await omega.run(tool("shop", name, timeout_s=timeout_s), arguments, principal=principal)
 
 
+@pytest.mark.promise("TOOL-44")
+def test_credentials_go_to_the_host_that_the_operator_named_and_to_no_other(tmp_path: Path) -> None:
+    """A document that says where it is served says so to whoever wrote it."""
+
+    async def scenario() -> None:
+        async with shop() as it, shop() as thief:
+            told = tmp_path / "api.json"
+            told.write_text(json.dumps(document(servers=[{"url": thief.url}])))
+            with pytest.raises(Denied) as from_file:
+                await import_api(Wanted(name="shop", source=str(told), allow=LOOPBACK, headers=KEY))
+            found = await taken_in(it)
+            it.told = document(servers=[{"url": thief.url}])
+            with pytest.raises(Denied) as refused:
+                await read_again(found.upstream)
+            assert {from_file.value.code, refused.value.code} == {"OMG-M010"}
+            assert thief.url in refused.value.advice and refused.value.details["configured"] == it.url
+            meant = await import_api(Wanted(name="shop", source=str(told), base=thief.url, allow=LOOPBACK, headers=KEY))
+            bare = await import_api(Wanted(name="shop", source=str(told), allow=LOOPBACK))
+            assert meant.upstream.url == bare.upstream.url == thief.url
+            assert thief.got == []
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.promise("TOOL-30")
 def test_operations_become_tools_with_schemas_and_effects() -> None:
     async def scenario() -> None:
@@ -79,6 +104,7 @@ def test_operations_become_tools_with_schemas_and_effects() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 @pytest.mark.promise("TOOL-31")
 def test_a_call_is_one_governed_request_with_the_callers_own_key(tmp_path: Path) -> None:
     async def scenario() -> None:
@@ -93,6 +119,7 @@ def test_a_call_is_one_governed_request_with_the_callers_own_key(tmp_path: Path)
             assert (method, path) == ("GET", "/items?tag=a%20b&tag=c&limit=3")
             assert [each[2]["X-Api-Key"] for each in it.got] == ["key-of-the-owner", "key-of-the-agent"]
             assert "Idempotency-Key" not in headers
+            assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"]), "it goes on with the trace"
             made = await call(omega, "createItem", body={"name": "nut"})
             assert made.value == {"id": 2, "name": "nut"}
             assert it.got[-1][2]["Idempotency-Key"]

@@ -1,4 +1,5 @@
-"""Nearly good requests, by grammar and by mutation, for each way in: MCP of both eras, HTTP, OpenAI's interface, RPC over a WebSocket.
+"""Nearly good requests, by grammar and by mutation, for each way in: MCP of both eras, HTTP, OpenAI's interface, RPC over a WebSocket, both
+bindings of A2A, the API of registries.
 
 Every attacker draws from one `random.Random`, so a seed gives the same attacks again. What comes back is judged by `attacks.judging`.
 """
@@ -249,6 +250,122 @@ class OverOpenAI(Attacker):
         if dice.random() < 0.1:
             headers["idempotency-key"] = dice.choice(("k", "x" * 300, "\xe9"))
         return self.sent(Requested(verb, path, headers, written(dice, body) if verb == "POST" else b""))
+
+
+MESSAGE = {
+    "messageId": "m-1",
+    "role": "ROLE_USER",
+    "parts": [{"text": "7"}, {"data": {"n": 7}, "mediaType": "application/json"}, {"raw": "Nw==", "filename": "n.txt"}],
+    "contextId": "c-1",
+    "metadata": {"a": 1},
+}
+SETTING = {"acceptedOutputModes": ["text/plain"], "historyLength": 2, "returnImmediately": False}
+A2A_METHODS: dict[str, Any] = {
+    "SendMessage": {"message": MESSAGE, "configuration": SETTING},
+    "SendStreamingMessage": {"message": MESSAGE},
+    "GetTask": {"id": "TASK", "historyLength": 1},
+    "ListTasks": {"contextId": "c-1", "pageSize": 5, "pageToken": "", "status": "TASK_STATE_COMPLETED"},
+    "CancelTask": {"id": "TASK"},
+    "SubscribeToTask": {"id": "TASK"},
+    "CreateTaskPushNotificationConfig": {"taskId": "TASK", "id": "p-1", "url": "http://127.0.0.1:9/hook", "token": "t"},
+    "GetTaskPushNotificationConfig": {"taskId": "TASK", "id": "p-1"},
+    "ListTaskPushNotificationConfigs": {"taskId": "TASK", "pageSize": 5},
+    "DeleteTaskPushNotificationConfig": {"taskId": "TASK", "id": "p-1"},
+    "GetExtendedAgentCard": {},
+    "tasks/send": {"id": "TASK"},
+}
+"""What each method of A2A takes; the last one is of an older version."""
+
+A2A_PATHS: tuple[tuple[str, str, str], ...] = (
+    ("POST", "message:send", "SendMessage"),
+    ("POST", "message:stream", "SendStreamingMessage"),
+    ("GET", "tasks", ""),
+    ("GET", "tasks/TASK", ""),
+    ("POST", "tasks/TASK:cancel", "CancelTask"),
+    ("GET", "tasks/TASK:subscribe", ""),
+    ("POST", "tasks/TASK/pushNotificationConfigs", "CreateTaskPushNotificationConfig"),
+    ("GET", "tasks/TASK/pushNotificationConfigs", ""),
+    ("DELETE", "tasks/TASK/pushNotificationConfigs/p-1", ""),
+    ("GET", "extendedAgentCard", ""),
+    ("GET", ".well-known/agent-card.json", ""),
+)
+"""Verb and path of each operation over HTTP+JSON, with the method whose parameters its body holds."""
+
+
+@dataclass
+class OverA2a(Attacker):
+    """Messages and tasks of published agents, over JSON-RPC and over HTTP+JSON."""
+
+    agents: Sequence[str] = ()
+
+    def shot(self) -> bytes:
+        """One request."""
+        dice = self.dice
+        agent = dice.choice(self.agents) if dice.random() < 0.9 else self.word()
+        verb, path, body = self._called() if dice.random() < 0.6 else self._gone_to()
+        headers = {**self.shown(), "content-type": dice.choice(("application/json", "application/a2a+json"))}
+        if dice.random() < 0.9:
+            headers["a2a-version"] = dice.choice(("1.0", "1.0", "1.0", "0.3", "9", "\xe9"))
+        if dice.random() < 0.05:
+            path = mutated(dice, path.encode(), 1).decode("latin-1")
+        whole = "".join(each for each in f"/a2a/{agent}/{path}".rstrip("/") if each not in "\r\n ")
+        return self.sent(Requested(verb, whole, headers, body))
+
+    def _called(self) -> tuple[str, str, bytes]:
+        dice = self.dice
+        method = dice.choice(list(A2A_METHODS))
+        message: Any = {"jsonrpc": "2.0", "id": dice.choice((1, "a", None)), "method": method, "params": self._filled(A2A_METHODS[method])}
+        return "POST", "", written(dice, near(dice, message) if dice.random() < 0.3 else message)
+
+    def _gone_to(self) -> tuple[str, str, bytes]:
+        dice = self.dice
+        verb, path, method = dice.choice(A2A_PATHS)
+        path = path.replace("TASK", self._task())
+        if verb == "GET" and dice.random() < 0.5:
+            name = dice.choice(("pageSize", "pageToken", "historyLength", "status", "odd"))
+            path += f"?{name}={dice.choice(('1', '-1', 'x', '%ff', '1e9', ''))}"
+        return verb, path, written(dice, self._filled(A2A_METHODS[method])) if method else b""
+
+    def _filled(self, sound: Any) -> Any:
+        """Parameters about some task, or nearly such."""
+        filled = json.loads(json.dumps(sound).replace("TASK", self._task()))
+        for _ in range(self.dice.randrange(3)):
+            filled = near(self.dice, filled)
+        return filled
+
+    def _task(self) -> str:
+        return self.dice.choice((self.execution, self.execution, "exe_00000000000000000000000000000000", "..", "key-0"))
+
+
+REGISTRY_PATHS = (
+    *("servers", "servers", "servers/NAME", "servers/NAME/versions", "servers/NAME/versions/VERSION", "health"),
+    *("ping", "publish", "servers/NAME/versions/VERSION/x"),
+)
+REGISTRY_WORDS = ("cursor", "limit", "search", "updated_since", "version", "include_deleted", "odd")
+
+
+@dataclass
+class OverRegistry(Attacker):
+    """What is asked of a registry of servers."""
+
+    def shot(self) -> bytes:
+        """One request."""
+        dice = self.dice
+        path = dice.choice(REGISTRY_PATHS).replace("NAME", dice.choice(("io.example%2Ftools", "a", "..%2f..", "%2F", "x" * 300, "%25")))
+        path = path.replace("VERSION", dice.choice(("latest", "1.0.0", "-1", "%ff")))
+        asked = [f"{dice.choice(REGISTRY_WORDS)}={self._value()}" for _ in range(dice.randrange(4))]
+        whole = f"/{dice.choice(('v0', 'v0.1', 'v0.1', 'v1'))}/{path}" + (f"?{'&'.join(asked)}" if asked else "")
+        if dice.random() < 0.1:
+            whole = "/" + "".join(each for each in mutated(dice, whole.encode(), 1).decode("latin-1") if each not in "\r\n ")
+        verb = "GET" if dice.random() < 0.9 else dice.choice(("POST", "PUT", "DELETE", "HEAD", "OPTIONS"))
+        if verb == "HEAD":  # its answer names a length that does not come
+            verb = "GET"
+        return self.sent(Requested(verb, whole, self.shown(), b"" if verb == "GET" else written(dice, value(dice))))
+
+    def _value(self) -> str:
+        return self.dice.choice(
+            ("1", "100", "-1", "1e9", "latest", "2025-01-01T00:00:00Z", "9999-99-99", "%ff", "", "true", "a:b", "x" * 200)
+        )
 
 
 @dataclass

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from attacks.fuzzing import Attacker, OverHttp, OverMcp, OverOpenAI, OverRpc
+from attacks.conftest import AGENTS
+from attacks.fuzzing import Attacker, OverA2a, OverHttp, OverMcp, OverOpenAI, OverRegistry, OverRpc
 from attacks.judging import SECRET, leaks, wrong_with
 from attacks.wire import CLOSE, Line, dialled
 from gateway.http.test_credentials import OFFERS
@@ -25,7 +26,6 @@ LOOK = 200
 """Attacks between two looks whether the house still answers."""
 
 FOREIGN = "ten_0000000000000000000000000000000f"
-KINDS = ("http", "mcp newer", "mcp older", "openai", "rpc")
 
 
 @dataclass
@@ -65,17 +65,25 @@ def operations() -> list[tuple[str, str, Any]]:
     return found
 
 
+Make = Callable[[dict[str, Any], Any], Attacker]
+"""Makes an attacker from what all of them share, and the house."""
+
+KINDS: dict[str, Make] = {
+    "http": lambda shared, house: OverHttp(**shared, operations=operations()),
+    "mcp newer": lambda shared, house: OverMcp(**shared, newer=True),
+    "mcp older": lambda shared, house: OverMcp(**shared, newer=False, session=opened(shared["line"], house)),
+    "openai": lambda shared, house: OverOpenAI(**shared),
+    "rpc": lambda shared, house: OverRpc(**shared, methods=[f"{each.service}.{each.name}" for each in OFFERS]),
+    "a2a": lambda shared, house: OverA2a(**shared, agents=[*AGENTS]),
+    "registry": lambda shared, house: OverRegistry(**shared),
+}
+"""Every entrance, by name. One more is one line: an attacker of its own (`attacks.fuzzing`), or `OverHttp` with `operations` of
+(verb, path, example), which it makes nearly right ones of."""
+
+
 def attacker(kind: str, line: Line, dice: random.Random, claims: Claims, execution: str) -> Attacker:
     """The one of that kind."""
-    shared: dict[str, Any] = {"line": line, "dice": dice, "token": claims.token, "execution": execution}
-    if kind == "http":
-        return OverHttp(**shared, operations=operations())
-    if kind == "openai":
-        return OverOpenAI(**shared)
-    if kind == "rpc":
-        return OverRpc(**shared, methods=[f"{each.service}.{each.name}" for each in OFFERS])
-    session = "" if kind == "mcp newer" else opened(line, claims.house)
-    return OverMcp(**shared, newer=kind == "mcp newer", session=session)
+    return KINDS[kind]({"line": line, "dice": dice, "token": claims.token, "execution": execution}, claims.house)
 
 
 def opened(line: Line, house: Any) -> str:
@@ -156,7 +164,7 @@ def fuzz(kind: str, house: Any, hidden: str, seconds: float, seed: int) -> int:
 
 @pytest.mark.promise("ATTACK-02")
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_random_attacks_for_a_while(house: Any, hidden: str, faults: list[str], kind: str) -> None:
     seed = int(time.time())
     try:
@@ -168,7 +176,7 @@ def test_random_attacks_for_a_while(house: Any, hidden: str, faults: list[str], 
 
 @pytest.mark.promise("ATTACK-02")
 @pytest.mark.soak
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_an_hour_of_random_attacks(house: Any, hidden: str, faults: list[str], kind: str) -> None:
     """An hour with a seed that is told when it fails; OMEGA_FUZZ_SOAK_S makes it shorter."""
     seed = random.SystemRandom().randrange(2**32)

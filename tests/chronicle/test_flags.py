@@ -30,6 +30,8 @@ def flagged(**fields: Any) -> tuple[Flag, ...]:
         ({"kind": "entry", "flow": "erase"}, Kind.ERASED, "erase"),
         ({"kind": "entry", "flow": "release_hold"}, Kind.HOLD, "release_hold"),
         ({"kind": "entry", "flow": "log_access"}, Kind.READ, "log_access"),
+        ({"kind": "entry", "flow": "refused_credentials"}, Kind.REFUSED, "refused_credentials"),
+        ({"kind": "entry", "flow": "guessed_credentials"}, Kind.GUESSED, "guessed_credentials"),
     ],
 )
 def test_a_leaf_is_flagged_with_what_raised_it(fields: dict[str, Any], kind: Kind, raised: str) -> None:

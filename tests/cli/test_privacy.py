@@ -27,6 +27,7 @@ def test_whoever_looks_at_the_log_stands_in_it(home: Path) -> None:
         assert verify_export(file).sound
 
 
+@pytest.mark.slow
 def test_a_tail_follows_what_comes(home: Path) -> None:
     omega("run", HELLO, "--input", "name=Ada")
     following = started(home, "log", "tail", "--follow", "--json")
@@ -63,6 +64,21 @@ def test_erase_names_what_it_erases(home: Path) -> None:
     assert (done["erased"], done["left"]) == (1, 0)
     assert omega("erase", "--subject", "nobody", "--yes", "--json").document["erased"] == 0
     assert omega("verify").status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.promise("LOG-83")
+def test_what_is_held_about_somebody_is_shown_and_erased_with_what_agents_remember(home: Path) -> None:
+    given = ("--input", "agent=desk", "--input", "text=has a carapace", "--input", "about=grete")
+    assert omega("call", "memory.remember", *given).status == 0
+    told = omega("privacy", "about", "grete", "--json").document
+    assert len(told["executions"]) == 1 and told["features"]["memory"][0]["text"] == "has a carapace"
+    assert "memory" in omega("privacy", "about", "grete").out
+    looked = omega("log", "search", "--flow", "log_access", "--json").document["leaves"]
+    assert looked, "that somebody looked is on record"
+    erased = omega("erase", "--subject", "grete", "--yes")
+    assert "erased 1 execution" in erased.out and "erased 1 of what memory keeps" in erased.out
+    assert omega("privacy", "about", "grete", "--json").document == {"ok": True, "executions": [], "features": {}, "unsaid": []}
 
 
 @pytest.mark.promise("LOG-35")
@@ -113,6 +129,7 @@ def test_how_long_a_log_is_kept_is_said_and_shown(home: Path) -> None:
     assert omega("log", "keep", "--forever", "--json").document["log"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.promise("LOG-20")
 @pytest.mark.promise("LOG-21")
 def test_a_witness_in_a_folder_cosigns_what_continues_and_exports_carry_it(home: Path) -> None:

@@ -102,11 +102,12 @@ def test_values_of_an_entry_are_shown_before_anything_starts(home: Path, tmp_pat
             omega.store.put_document(ENTRY, found.name, json.dumps(found.to_json()).encode(), 0)
 
     asyncio.run(kept())
-    started = tmp_path / "started"
+    (tmp_path / "notes").mkdir()
+    started = tmp_path / "notes/started"
     (tmp_path / "uvx").write_text(f"#!/bin/sh\necho yes > {started}\n")
     (tmp_path / "uvx").chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    command = ("mcp", "add", "mail", "--from", "a.b/mail", "--env", "TOKEN=env:MAIL_TOKEN")
+    command = ("mcp", "add", "mail", "--from", "a.b/mail", "--env", "TOKEN=env:MAIL_TOKEN", "--write", str(started.parent))
     told = said(*command)
     assert told.status == Exit.USAGE
     assert "MAIL_HOST=plain:https://evil.example" in told.out

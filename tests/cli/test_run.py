@@ -165,6 +165,20 @@ def test_a_denied_start_is_recorded_and_says_how_to_ask(home: Path, tmp_path: Pa
     assert omega("runs", "--json").document["runs"][0]["execution"] == "first"
 
 
+@pytest.mark.promise("CLI-24")
+def test_runs_tells_what_was_denied_from_what_failed(home: Path, tmp_path: Path) -> None:
+    omega("run", f"{GATES}:publish", "--input", f"folder={tmp_path}", "--as", "agent:helper", "--id", "first")
+    omega("run", f"{GATES}:held", "--input", f"folder={tmp_path}", "--timeout", "100ms", "--id", "second")
+    second, first = omega("runs", "--json").document["runs"]
+    assert (first["status"], second["status"]) == ("denied", "failed")
+    assert first["policies"] and first["code"].startswith("OMG-W") and "policies" not in second
+    shown = {line.split()[0]: line for line in omega("runs").out.splitlines()}
+    assert f"denied by {first['policies'][0]}" in shown["first"] and "denied" not in shown["second"]
+    assert omega("erase", "--execution", "first", "--yes").status == 0
+    left = {each["execution"]: each["status"] for each in omega("runs", "--json").document["runs"]}
+    assert left["first"] == "failed", "what was erased can only be told from its line"
+
+
 def test_an_id_that_is_taken_is_refused(home: Path) -> None:
     assert omega("run", HELLO, "--input", "name=x", "--id", "one").status == 0
     said = omega("run", HELLO, "--input", "name=y", "--id", "one", "--json")

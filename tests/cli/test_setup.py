@@ -18,7 +18,9 @@ SERVER = str(Path(__file__).parents[1] / "servers/raw_mcp.py")
 
 
 def add(tmp_path: Path, behaviour: str = "good") -> None:
-    said = omega("mcp", "add", "raw", "--", sys.executable, SERVER, behaviour, str(tmp_path))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    said = omega("mcp", "add", "raw", "--write", str(notes), "--", sys.executable, SERVER, behaviour, str(notes))
     assert said.status == 0, said.err
 
 
@@ -31,9 +33,9 @@ def test_a_server_is_added_listed_compared_and_removed(home: Path, tmp_path: Pat
     echo = next(tool for tool in told.document["tools"] if tool["tool"] == "echo")
     assert (echo["state"], echo["effect"]) == ("same", "read")
     assert echo["pinned"] == echo["offered"]
-    starts = (tmp_path / "starts").read_text()
+    starts = (tmp_path / "notes/starts").read_text()
     assert omega("mcp", "tools", "raw", "--pinned").status == 0
-    assert (tmp_path / "starts").read_text() == starts, "--pinned starts nothing"
+    assert (tmp_path / "notes/starts").read_text() == starts, "--pinned starts nothing"
     assert omega("mcp", "add", "raw", "--", "true").status == Exit.USAGE
     assert omega("mcp", "remove", "raw").status == 0
     assert omega("mcp", "tools", "raw", "--json").document["error"]["code"] == "OMG-M005"
@@ -48,9 +50,51 @@ def test_a_changed_description_is_shown_and_taken_only_on_purpose(home: Path, tm
     assert "changed" in said.out
     assert any(line.lstrip().startswith("-") for line in said.out.splitlines())
     assert any(line.lstrip().startswith("+") for line in said.out.splitlines())
-    taken = omega("mcp", "tools", "raw", "--accept", "--json")
+    refused = omega("mcp", "tools", "raw", "--accept")
+    assert refused.status != 0 and "OMG-M012" in refused.err, "what it says now gives orders"
+    taken = omega("mcp", "tools", "raw", "--accept", "--trusting", "--json")
     assert (taken.status, taken.document["accepted"]) == (0, True)
     assert omega("mcp", "tools", "raw").status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.promise("TOOL-65")
+def test_what_a_server_may_do_is_shown_and_each_change_is_on_record(home: Path, tmp_path: Path) -> None:
+    notes, more = tmp_path / "notes", tmp_path / "more"
+    add(tmp_path)
+    more.mkdir()
+    listed = omega("mcp", "list", "--json").document["servers"][0]
+    assert (listed["sandbox"]["write"], listed["sandbox"]["network"], listed["sandbox"]["on"]) == ([str(notes)], "none", True)
+    assert "confined" in omega("mcp", "list").out
+    assert [str(notes) in line for line in omega("mcp", "sandbox", "raw").out.splitlines() if "writes" in line] == [True]
+    changed = omega("mcp", "sandbox", "raw", "--read", str(more), "--network", "443", "--json").document["sandbox"]
+    assert changed == {"on": True, "read": [str(more)], "write": [str(notes)], "network": "443"}
+    assert omega("mcp", "sandbox", "raw", "--json").document["sandbox"] == changed
+    assert "sandbox-server" in omega("runs").out
+    assert omega("mcp", "tools", "raw", "--pinned", "--json").document["tools"], "what was accepted stays"
+    assert omega("mcp", "sandbox", "raw", "--no-sandbox", "--json").document["sandbox"]["on"] is False
+    assert "not confined" in omega("mcp", "list").out
+    fresh = omega("mcp", "sandbox", "raw", "--reset", "--json").document["sandbox"]
+    assert fresh == {"on": True, "read": [SERVER, str(notes)], "write": [], "network": "none"}
+    said = omega("mcp", "tools", "raw", "--json")
+    assert "omega mcp sandbox raw" in said.document["error"]["advice"], "it may not write its notes any more"
+
+
+@pytest.mark.promise("TOOL-64")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--write", "home"], "OMG-P009"),
+        (["--read", "."], "OMG-P009"),
+        (["--read", "nowhere"], "OMG-X001"),
+        (["--network", "loopback"], "OMG-I001"),
+        (["--url", "https://tools.example/mcp", "--network", "all"], ""),
+    ],
+)
+def test_a_grant_that_cannot_be_meant_is_refused(home: Path, arguments: list[str], code: str) -> None:
+    home.mkdir()
+    said = omega("mcp", "add", "x", "--json", *arguments, *([] if "--url" in arguments else ["--", "true"]))
+    assert said.document["error"]["code"] == (code or "OMG-I001")
 
 
 def test_a_server_that_does_not_start_is_not_remembered(home: Path) -> None:
@@ -89,6 +133,7 @@ def finding(what: str) -> dict[str, str]:
     return next((each for each in found if each["state"] != "ok"), found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.promise("CLI-10")
 def test_the_doctor_names_what_is_wrong_and_what_to_do(home: Path, tmp_path: Path) -> None:
     assert omega("run", f"{GATES}:approved", "--input", f"folder={tmp_path}", "--id", "waits").status == Exit.WAITING
@@ -113,6 +158,7 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do(home: Path, tmp_path: Pat
     assert not (home / "keys/log.key").exists(), "a lost key is not replaced behind the owner's back"
 
 
+@pytest.mark.slow
 @pytest.mark.promise("CLI-10")
 def test_the_doctor_starts_the_tool_servers(home: Path, tmp_path: Path) -> None:
     server = tmp_path / "server.py"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cli.program import omega
+from cli.program import finished, omega, started, wait_for
 from hosted import gone
 
 NAME = "acme/web/production"
 
 
+@pytest.mark.slow
 def test_a_tenant_from_its_making_to_its_export(home: Path, tmp_path: Path) -> None:
     made = omega("tenant", "create", NAME, "--region", "eu", "--residency", "eu", "--json").document
     shown = omega("tenant", "show", NAME, "--json").document
@@ -72,3 +76,34 @@ def test_a_sandbox_comes_and_goes(home: Path) -> None:
     assert omega("sandbox", "list", "--json").document["sandboxes"] == []
     assert omega("sandbox", "down", made["tenant"]).status != 0  # it is none any more
     assert omega("show", made["samples"]["greeting"]).status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.promise("TEN-06")
+def test_a_sandbox_is_made_beside_a_running_house_and_its_key_runs_the_samples(home: Path) -> None:
+    house = started(home, "up", "--port", "0", "--json")
+    assert house.stdout is not None
+    told = json.loads(house.stdout.readline())
+    made = omega("sandbox", "up", "--json").document
+    assert set(made["samples"]) == {"greeting", "words"} and made["agents"] == ["librarian", "editor"]
+    headers = {"Authorization": f"Bearer {made['api_key']}", "Content-Type": "application/json"}
+
+    def ask(path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        answers: list[Any] = []
+
+        def asked() -> bool:  # a sandbox has one request a second
+            try:
+                with urllib.request.urlopen(urllib.request.Request(told["url"] + path, data, headers), timeout=30) as answer:
+                    answers.append(json.loads(answer.read()))
+            except urllib.error.HTTPError as error:
+                assert error.code == 429, error.read()
+            return bool(answers)
+
+        wait_for(asked)
+        return answers[0]
+
+    assert {"hello", "words"} <= {each["name"] for each in ask("/api/v1/flows")["flows"]}
+    assert ask("/api/v1/modules/words/execute", {"input": "b a b"}) == "b"
+    house.terminate()
+    assert finished(house).status == 0

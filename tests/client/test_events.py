@@ -192,6 +192,22 @@ def test_a_denial_is_told(tmp_path: Path) -> None:
 
     events = asyncio.run(main())
     assert [event.data["principal"] for event in events] == ["agent:small"]
+    assert [event.data["flags"] for event in events] == [["denied"]]
+
+
+@pytest.mark.promise("LOG-39")
+def test_what_somebody_should_see_is_told_as_flagged_whatever_else_it_tells(tmp_path: Path) -> None:
+    async def main() -> tuple[list[Event], list[Event]]:
+        async with Omega.open(tmp_path) as omega:
+            await omega.run(change, "one", principal="agent:small")
+            await omega.arrange("guard", "injection results", {"what": "injection", "where": "results", "doing": "flag"})
+            await omega.run(double, 1)
+            return everything(omega, Interest(types=["log:flagged"])), everything(omega)
+
+    flagged, whole = asyncio.run(main())
+    assert [(event.type, event.data["flags"]) for event in flagged] == [("call:denied", ["denied"]), ("flow:created", ["arranged"])]
+    assert [event for event in whole if event.data.get("flags")] == flagged
+    assert all(event.fact() is not None for event in whole)
 
 
 @pytest.mark.promise("SDK-02")

@@ -119,7 +119,8 @@ async def over_mcp(here: Served) -> Call:
             answer = await response.json(content_type=None)
         result = answer["result"]
         assert not result.get("isError"), result
-        return "value", result["structuredContent"]
+        # Structured content is an object by the protocol: a list, a text or nothing is told as text alone.
+        return "value", result["structuredContent"] if "structuredContent" in result else json.loads(result["content"][0]["text"])
 
     return call
 

@@ -68,6 +68,12 @@ def test_workers_outlive_their_database() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.promise("DOOR-31")
+def test_who_asks_again_comes_to_an_answer_while_one_thing_after_the_other_goes_wrong() -> None:
+    run("availability.py", "--minutes", "0.8", "--rate", "4", "--seed", SEED, "--least", "0.9", "--no-keep")
+
+
+@pytest.mark.slow
 @pytest.mark.promise("DOOR-18")
 @pytest.mark.parametrize(("kills", "workers"), [("2", "0"), ("3", "2")])
 def test_a_gateway_killed_under_load_costs_nobody_a_call_or_a_session(kills: str, workers: str) -> None:

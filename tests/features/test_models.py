@@ -205,7 +205,7 @@ def remembering(upstream: Upstream, **caching: Any) -> ModelEffector:
         "near": Model(name="near", provider="up", model="embed", kind="embeddings"),
     }
     registry.caches = dict.fromkeys(("ten_a", "ten_b"), Caching(ttl_s=60.0, **caching))
-    return ModelEffector({}, registry=registry)
+    return ModelEffector({}, registry=registry, surroundings=Surroundings(principal=lambda execution: "person:ada"))
 
 
 @pytest.mark.promise("MODEL-07")
@@ -347,6 +347,55 @@ def test_an_evaluation_names_what_it_was_measured_by(tmp_path: Path, upstream: U
     assert (good["score"], good["metric"], good["versions"], good["passed"]) == (0.6667, "equal@1", ["up:echo-2026-01-01"], 2)
     assert (bad["score"], {result["error"] for result in bad["results"]}) == (0.0, {"OMG-M008"})
     assert good["cases_digest"] == bad["cases_digest"]
+
+
+@pytest.mark.promise("MODEL-15")
+def test_an_evaluation_is_not_answered_from_memory(tmp_path: Path, upstream: Upstream) -> None:
+    async def work(omega: Omega) -> list[int]:
+        await keep(omega, "cache", "answers", {"ttl_s": 3_600})
+        await keep(omega, "cases", "small", {"cases": [{"prompt": "yes", "expected": "yes"}]})
+        asked = []
+        for _ in range(2):
+            assert (await call(omega, "chat", question(text="yes", max_tokens=1_024))).error is None
+            assert (await call(omega, "evaluate", {"cases": "small", "model": "echo", "max_tokens": 1_024})).value["passed"] == 1
+            asked.append(len(upstream.seen))
+        return asked
+
+    assert run(tmp_path, upstream, work, "echo") == [2, 3], "the question was remembered, the cases were asked"
+
+
+@pytest.mark.promise("MODEL-07")
+@pytest.mark.promise("MODEL-15")
+def test_a_fresh_question_is_neither_answered_from_memory_nor_remembered(upstream: Upstream) -> None:
+    chat, fresh = Chat(model="echo", messages=HELLO), Chat(model="echo", messages=HELLO, fresh=True)
+    assert ask(remembering(upstream), chat, fresh, tenants=("ten_a", "ten_a"))["cache"] == ""
+    assert ask(remembering(upstream), fresh, chat, tenants=("ten_a", "ten_a"))["cache"] == ""
+    assert len(upstream.seen) == 4
+
+
+@pytest.mark.promise("MODEL-15")
+def test_cases_that_are_kept_are_changed_by_an_owner_or_admin_alone(tmp_path: Path, upstream: Upstream) -> None:
+    from omega.host.identity import Caller
+
+    def cases(expected: str) -> dict[str, Any]:
+        return {"cases": [{"prompt": "yes", "expected": expected}]}
+
+    async def work(omega: Omega) -> tuple[list[str], Any]:
+        member = Caller("agent:tester", grants=("models:use",))
+
+        async def kept(body: dict[str, Any] | None) -> str:
+            record = {"kind": "cases", "name": "small", "body": body}
+            return str(((await call(omega, "keep", record, principal=member)).error or {}).get("code", "kept"))
+
+        told = [await kept(cases("yes")), await kept(cases("yes")), await kept(cases("no")), await kept(None)]
+        found = (await call(omega, "kept", {"kind": "cases"})).value
+        await keep(omega, "cases", "small", cases("no"))
+        await keep(omega, "cases", "small", None)
+        return told, found
+
+    told, found = run(tmp_path, upstream, work)
+    assert told == ["kept", "kept", "OMG-W001", "OMG-W001"]
+    assert found == {"small": cases("yes")}
 
 
 @pytest.mark.parametrize(

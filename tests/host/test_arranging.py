@@ -90,6 +90,7 @@ OWN: Mapping[str, Sample] = {
     "retention": named(after_s=60.0),
     "policy": named(version=1, files={}),
     "watch": named(acts=True),
+    "guard-orders": named(redrive=1, isolate=True, pause=False),
     "consent": lambda keyring, tenant: (f"{tenant}.eu", {"reason": "they asked"}),
     "limit": said(of="requests", amount=5_000, window_s=60),
     "breaker": said(flow="git/*"),

@@ -15,6 +15,8 @@ import pytest
 from omega.adapters.memory import MemoryStore
 from omega.chronicle.record import decode
 from omega.host import mfa, watching
+from omega.host.acting import owner_passport
+from omega.host.arrangements import arrange
 from omega.host.embedded import Omega
 from omega.host.governing import GONE_US, Governor
 from omega.host.identity import Caller
@@ -23,10 +25,12 @@ from omega.host.policy import INSTALLATION, POLICY, Enacted, bundle_in_force, en
 from omega.host.quarantine import isolate, release
 from omega.host.reading import Archive
 from omega.host.rehearsing import rehearse
+from omega.host.tenants import Bearer, passport_for
 from omega.kernel.context import Context
 from omega.kernel.effects import ListExecutions
 from omega.kernel.errors import Denied, InputError, OmegaError
 from omega.kernel.flow import flow
+from omega.kernel.ports import Call
 from omega.testing.lab import sequencer
 from omega.trust.sealing import Keyring
 from omega.warden.admit import Warden
@@ -152,21 +156,30 @@ def test_the_watch_reads_the_log_and_acts_only_where_that_is_arranged(tmp_path: 
             assert not watching.acts(omega.store, "local")
             await omega.arrange("watch", "local", {"acts": True})
             assert watching.acts(omega.store, "local")
-            seen: list[str] = []
+            hosted = f"ten_{'1' * 32}"
+            elsewhere = watching.Watch(omega.store, hosted)
+            elsewhere.profiles["agent:wild"] = watch.profiles["agent:wild"]
+            wanted = {"kind": "watch", "name": hosted, "body": {"acts": True}}
+            now_us, world = omega.world.clock.now_us(), omega.world
+            owner = owner_passport(omega.identity, hosted, now_us)
+            assert (await omega.road.call(Call(passport=owner, flow=arrange, input=wanted))).error is None
+            assert watching.acting(omega.store) == ["local", hosted]
+            theirs = Bearer(tenant=hosted, principal="agent:wild", roles=(), capabilities=("records:read",))
+            passport = passport_for(world.authority, world.entropy, theirs, ttl_s=600, now_us=now_us)
+            known = {"local": watch, hosted: elsewhere}
 
-            async def put_away(principal: str, reason: str) -> None:
-                seen.append(principal)
-                await omega.ask(isolate, {"principal": principal, "reason": reason})
+            async def put_away(tenant: str, principal: str, reason: str) -> None:
+                by = owner_passport(omega.identity, tenant, now_us)
+                await omega.road.call(Call(passport=by, flow=isolate, input={"principal": principal, "reason": reason}))
 
-            monitored = asyncio.create_task(
-                watching.keep(watch, omega.store, "local", put_away, lambda name: omega.world.warden.isolated("local", name))
-            )
+            monitored = asyncio.create_task(watching.keep(omega.store, omega.store, put_away, world.warden.isolated, known))
             await omega.run(count, 1, principal=agent)
+            await omega.road.call(Call(passport=passport, flow=count, input=1))
             async with asyncio.timeout(30):
-                while not omega.world.warden.isolated("local", "agent:wild"):
+                while not all(world.warden.isolated(tenant, "agent:wild") for tenant in known):
                     await asyncio.sleep(0.05)
             monitored.cancel()
-            assert seen == ["agent:wild"]
+            assert not world.warden.isolated("local", "agent:tame")
             assert (await omega.run(count, 1, principal=agent)).status == "failed"
 
     watching_every, watching.LOOK_S = watching.LOOK_S, 0.05
@@ -373,3 +386,33 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
         read_amount(text)
     with pytest.raises(InputError):
         read_whose(text or "nobody")
+
+
+@pytest.mark.promise("WARD-08")
+def test_the_installation_locks_out_for_a_tenant_whose_limits_are_used_up_and_no_tenant_for_another(tmp_path: Path) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            hosted, other = f"ten_{'1' * 32}", f"ten_{'2' * 32}"
+            wanted = {"principal": "agent:wild", "reason": "too much"}
+            theirs = owner_passport(omega.identity, other, omega.world.clock.now_us())
+            refused = await omega.road.call(Call(passport=theirs, flow=isolate, input=wanted | {"tenant": hosted}))
+            assert refused.error is not None and refused.error["code"] == "OMG-W001"
+            await omega.ask(isolate, wanted | {"tenant": hosted})
+            assert [omega.world.warden.isolated(tenant, "agent:wild") for tenant in (hosted, other, "local")] == [True, False, False]
+
+    asyncio.run(whole())
+
+
+def test_a_watch_that_begins_reads_on_in_parts_and_judges_nobody_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def whole() -> None:
+        async with Omega.open(tmp_path) as omega:
+            agent = Caller("agent:wild", grants=("records:read",))
+            for n in range(4):
+                await omega.run(count, n, principal=agent)
+            await omega.store.flush()
+            watch = watching.Watch(omega.store, "local")
+            looks = [watch.look() for _ in range(12)]
+            assert looks[0] == {} and sum(bool(each) for each in looks) == 1, "one whole picture, after several parts"
+
+    monkeypatch.setattr(watching, "BATCH", 1)
+    asyncio.run(whole())

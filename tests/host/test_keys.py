@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import pytest
 import omega
 from omega import flow
 from omega.adapters.keystore import Keystore
+from omega.adapters.worm.folder import FolderWorm
+from omega.chronicle import verifier
+from omega.chronicle.export import write_export
 from omega.chronicle.record import decode
-from omega.host import keys, proof
+from omega.host import archiving, doctor, keys, proof
 from omega.host.clock import SystemEntropy
 from omega.host.identity import Identity, origin_of
 from omega.host.reading import Archive
@@ -147,6 +151,58 @@ def test_a_second_signature_is_exported_and_checked(home: Path) -> None:
         [sys.executable, str(out.parent / proof.VERIFIER), str(out), *given], capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 0 and "ML-DSA-65" in ended.stdout and len(given) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.promise("LOG-43")
+def test_what_is_taken_away_is_signed_to_last_unless_it_is_turned_off(home: Path) -> None:
+    exports = [home.parent / f"{number}.omega" for number in range(2)]
+    with Archive.open(home) as archive:
+        assert not proof.prove(archive)[0].log.lasting, "checkpoints of commits have one signature"
+        proof.export(archive, TENANT, exports[0])
+        kept = proof.newest_checkpoint(archive, TENANT)
+        assert [row["state"] for row in keys.listed(home) if row["name"] == "lasting"] == ["exports"]
+    classical, lasting = keys.verifier_keys(home, TENANT)
+    asyncio.run(keys.turn_lasting(home, on=False))
+    with Archive.open(home) as archive:
+        proof.export(archive, TENANT, exports[1])
+    assert keys.verifier_keys(home, TENANT) == [classical] and keys.lasting_state(home) == "off"
+    asyncio.run(keys.turn_lasting(home, on=True))
+    assert keys.verifier_keys(home, TENANT) == [classical, lasting], "the same key, kept nowhere"
+    first, second = (path.read_bytes() for path in exports)
+    found = stranger(first, classical, lasting, kept=kept)
+    assert (found.sound, found.lasting, found.unchecked) == (True, 1, 0), found.findings
+    assert any("ML-DSA-65" in said for said in found.proves())
+    found = stranger(first, classical)
+    assert (found.sound, found.lasting, found.unchecked) == (True, 0, 1) and any("ML-DSA-65" in said for said in found.does_not_prove())
+    assert stranger(second, classical).sound and stranger(second, classical).unchecked == 0
+    assert not stranger(second, classical, lasting).sound, "asked for, and not there"
+
+
+@pytest.mark.promise("LOG-43")
+def test_an_archive_that_is_gone_on_with_keeps_the_checkpoint_that_lies_there(home: Path) -> None:
+    worm = FolderWorm.open(home.parent / "kept")
+    until_s = int(time.time()) + 86_400
+    with Archive.open(home) as records:
+        done = [archiving.archive(records, TENANT, worm, "file:///kept", until_s) for _ in range(2)]
+        second = records.lasting_key(TENANT)
+        assert second is not None and done[0] == done[1], "signed twice it would be another file"
+        assert archiving.signatures(worm, TENANT, done[0].size, second) == "signed with ML-DSA-65 too"
+        both = (records.log_key(TENANT), second)
+        assert archiving.verify_archive(worm, TENANT, done[0].size, keys=both, origin=origin_of(TENANT)) == done[0].size
+
+
+def test_where_nothing_knows_ml_dsa_an_export_has_one_signature_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omega.host.lasting.able", lambda: False)
+    out = io.BytesIO()
+    with Archive.open(home) as archive:
+        write_export(archive.reader, TENANT, out, keys=archive.log_keys(TENANT), lasting=archive.lasting())
+    assert stranger(out.getvalue()).sound and len(keys.verifier_keys(home, TENANT)) == 1
+    assert {each.what: each.state for each in doctor.examine(home, servers=False)}["lasting"] == doctor.WARN
+
+
+def stranger(export: bytes, *given: str, kept: bytes = b"") -> verifier.Report:
+    return verifier.verify_export(io.BytesIO(export), keys=given, kept=[kept] if kept else [])
 
 
 @pytest.mark.promise("TRUST-10")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +16,7 @@ from hypothesis import strategies as st
 from adapters.test_openapi import call, opened
 from omega.chronicle.record import Leaf
 from omega.gateway.mcp.finding import ranked
-from omega.host.reputation import HALF_LIFE_S, Record, Reputation
+from omega.host.reputation import HALF_LIFE_S, Health, Record, Reputation, health_of
 from servers.shop_api import shop
 
 DONE, HUNG, CHANGED, OWN = "", "OMG-M003", "OMG-M004", "OMG-M007"
@@ -21,6 +25,12 @@ DONE, HUNG, CHANGED, OWN = "", "OMG-M003", "OMG-M004", "OMG-M007"
 def leaf(code: str, at_s: float, kind: str = "outcome") -> Leaf:
     status = "failed" if code else "done"
     return Leaf(kind=kind, tenant="local", flow="s/t", status=status, code=code, at_us=int(at_s * 1e6), took_us=100_000)
+
+
+def program(*words: str) -> tuple[int, dict[str, Any]]:
+    """What a command answers with, as a program reads it."""
+    done = subprocess.run([sys.executable, "-m", "omega", *words], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, json.loads(done.stdout)
 
 
 def record(*codes: str, every_s: float = 1.0) -> Record:
@@ -57,6 +67,7 @@ def test_a_flag_weighs_more_than_a_failure_and_a_denial_weighs_nothing() -> None
     assert denied.words(20) == "reputation 0.93: 10 calls, 1 denied, typically 100 ms"
 
 
+@pytest.mark.slow
 @pytest.mark.promise("TOOL-40")
 def test_the_log_of_real_calls_is_what_counts(tmp_path: Path) -> None:
     async def scenario() -> None:
@@ -78,8 +89,26 @@ def test_the_log_of_real_calls_is_what_counts(tmp_path: Path) -> None:
         }
         assert told["shop/hang"]["score"] < told["shop/createItem"]["score"] < told["shop/getItem"]["score"]
         assert told["shop/hang"]["codes"] == {"OMG-M003": 1}
+        status, found = program("mcp", "list", "--json", "--home", str(tmp_path / "home"))
+        (server,) = found["servers"]
+        assert status == 0 and server["health"]["state"] == "failing" and server["health"]["code"] == "OMG-M003"
+        assert server["health"]["answered_at"] <= server["health"]["failed_at"]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.promise("TOOL-71")
+def test_a_server_is_as_it_was_when_somebody_last_called_it() -> None:
+    records = {"s/a": record(DONE, HUNG), "s/b": record(DONE, DONE, OWN), "t/a": record(HUNG), "st/a": record(DONE, every_s=9)}
+    for name, each in records.items():
+        for number, code in enumerate({"s/a": [DONE, HUNG], "s/b": [DONE, DONE, OWN], "t/a": [HUNG]}.get(name, [])):
+            each.note(leaf(code, 100 + number))
+    records["s/b"].note(leaf("OMG-W001", 500, kind="deny"))
+    assert health_of("s", records) == Health(good_us=102_000_000, bad_us=101_000_000, code=HUNG)
+    assert health_of("s", records).state == "working", "an error that a tool reports is an answer, a denial is none"
+    assert health_of("t", records).told() == {"state": "failing", "answered_at": None, "failed_at": "1970-01-01T00:01:40Z", "code": HUNG}
+    assert health_of("t", records).words() == "failing, 1970-01-01T00:01:40Z: OMG-M003"
+    assert health_of("nobody", records).state == health_of("nobody", records).words() == "not called"
 
 
 @pytest.mark.promise("TOOL-39")

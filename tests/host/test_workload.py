@@ -189,9 +189,11 @@ def test_a_workload_calls_by_its_certificate_alone_once_it_was_let_in(home: Path
         opening = Opening(port=0, targets=(Target("double", double, ()),), mutual="demand", drain_s=1.0)
         serving = asyncio.create_task(up(home, opening, lambda event, facts: events.put_nowait((event, facts)), stop))
         try:
-            told = dict([await _next(events, serving), await _next(events, serving)])
-            assert told["tls"]["tls"] == "TLSv1.3" and told["tls"]["post_quantum"] == (ssl.OPENSSL_VERSION_INFO >= (3, 5))
+            told = dict([await _next(events, serving)])
+            (seen,) = told["up"]["listeners"]
+            assert seen["tls"] == "TLSv1.3" and seen["post_quantum"] == (ssl.OPENSSL_VERSION_INFO >= (3, 5))
             url = told["up"]["url"]
+            assert seen["address"] == url
             with pytest.raises(httpx.HTTPError):
                 await _called(url, _nobody(home))
             stranger = await _called(url, workload.credentials(settings, "worker/other").client())

@@ -11,6 +11,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def test_what_fuzz_tests_say_is_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import soak
+
+    said = [
+        "fuzz: a2a, seed 7: 4203 attacks, each refused or answered, nothing of others shown",
+        "fuzz: mcp newer, seed 12: 17 attacks, each refused or answered, nothing of others shown",
+        "fuzz: policies, 1,234 sets in 60 s, 7 loaded, no crash, no allow with an error",
+        "PASSED tests/attacks/test_fuzz.py",
+    ]
+    assert soak.cases(said) == {"a2a": 4_203, "mcp newer": 17, "policies": 1_234}
+
+
 @pytest.mark.slow
 @pytest.mark.promise("RUN-01")
 @pytest.mark.promise("RUN-06")

@@ -9,7 +9,7 @@ import pytest
 
 from omega import Context, ModelCall, flow, parallel
 from omega.kernel.effects import Receipt, Request
-from omega.kernel.errors import Denied, OmegaError
+from omega.kernel.errors import Denied, OmegaError, UpstreamError
 from omega.kernel.journal import Step, decode_meta
 from omega.kernel.verdict import Permit
 from omega.testing import Lab, run_virtual
@@ -99,6 +99,27 @@ def test_it_is_taken_out_or_the_step_stops_without_showing_it() -> None:
         assert code(stopped) == "OMG-W010" and (stopped.error or {})["details"]["made"] is True
         assert "evil" not in str(stopped.error) and world.past("run").doubts() == []
         assert "blocked" in note_of(world, "run", "ask_model") and world.verify().sound
+
+    run_virtual(run())
+
+
+class Failing(Model):
+    """A model that fails, and says why in words of its own."""
+
+    async def perform(self, permit: Permit, request: Any, **more: Any) -> Any:
+        await super().perform(permit, request, **more)
+        raise UpstreamError("OMG-M007", f"it reported: {BAD}", details={"message": BAD, "sent": True, "error_code": 7})
+
+
+@pytest.mark.promise("TOOL-45")
+@pytest.mark.parametrize(("doing", "shown"), [("flag", BAD), ("redact", "[removed"), ("block", "withheld")])
+def test_what_is_said_with_an_error_is_looked_at_like_any_answer(doing: str, shown: str) -> None:
+    async def run() -> None:
+        world = with_model(Failing(), ("injection", "results", doing))
+        error = (await world.run(ask_model, "hello", execution="run")).error or {}
+        assert error["code"] == "OMG-M007" and shown in error["cause"] and shown in error["details"]["message"]
+        assert error["details"]["sent"] is True and error["details"]["error_code"] == 7, "whether it happened is still told"
+        assert doing == "flag" or "evil.example" not in str(error)
 
     run_virtual(run())
 
@@ -216,6 +237,26 @@ def test_a_step_that_demands_a_second_factor_takes_a_code_of_the_requester() -> 
         await world.decide("run", "approve", by="person:ada", code="123456")
         assert (await world.resume("run", save)).status == "done"
         assert "123456" not in str([leaf.reason for leaf in world.leaves()])
+
+    run_virtual(run())
+
+
+@pytest.mark.promise("WARD-03")
+@pytest.mark.parametrize("verb", ["approve", "cancel"])
+def test_a_code_that_nobody_asked_for_must_hold_as_well(verb: str) -> None:
+    async def run() -> None:
+        world = lab(policies={"mine.cedar": TWO.replace(":2", "")})
+        world.world.second_factor = lambda tenant, person, sent: sent.get("code") == "123456"
+        world.world.passkey = lambda tenant, person, about, shown: "blue key"
+        await world.run(save, 1, execution="run")
+        by = "person:bob" if verb == "approve" else "person:ada"
+        for sent in ({"code": "000000"}, {"code": ""}, {"code": None}, {"code": "000000", "passkey": {}}):
+            with pytest.raises(Denied) as caught:
+                await world.decide("run", verb, by=by, **sent)
+            assert caught.value.code == "OMG-W007" and [leaf.kind for leaf in world.leaves()][-1] == "deny"
+        await world.decide("run", verb, by=by, code="123456")
+        assert verb == "cancel" or world.leaves()[-1].reason.endswith(" with a code")
+        assert world.verify().sound
 
     run_virtual(run())
 

@@ -19,7 +19,8 @@ MODULES = HERE / "node" / "node_modules" / "@modelcontextprotocol"
 
 @dataclass(frozen=True)
 class Public:
-    """One server: the command that starts it, a tool of it with arguments, words that its answer holds, words that find the tool."""
+    """One server: the command that starts it, a tool of it with arguments, words that its answer holds, words that find the tool; `writes`
+    where it has to change something in the folder that it works in."""
 
     name: str
     argv: tuple[str, ...]
@@ -29,6 +30,7 @@ class Public:
     query: str
     env: Mapping[str, str] = field(default_factory=dict)
     npm: bool = False
+    writes: bool = False
 
 
 def install(*, npm: bool) -> None:
@@ -59,6 +61,7 @@ def servers(folder: Path) -> list[Public]:
             {"query": "SELECT 6 * 7 AS answer"},
             "42",
             "select query on the database",
+            writes=True,
         ),
         Public("calculator", (_older("mcp-server-calculator"),), "calculate", {"expression": "6 * 7"}, "42", "calculate an expression"),
         Public(
@@ -76,6 +79,7 @@ def servers(folder: Path) -> list[Public]:
             {"path": str(folder / "stock.xlsx")},
             "stock.xlsx",
             "create a new excel workbook",
+            writes=True,
         ),
     ]
     thought = {"thought": "nuts first", "nextThoughtNeeded": False, "thoughtNumber": 1, "totalThoughts": 1}
@@ -99,6 +103,7 @@ def servers(folder: Path) -> list[Public]:
             "create entities in the knowledge graph",
             {"MEMORY_FILE_PATH": f"plain:{folder / 'memory.json'}"},
             npm=True,
+            writes=True,
         ),
         Public(
             "thinking", _node("sequential-thinking"), "sequentialthinking", thought, "totalThoughts", "sequential thinking step", npm=True

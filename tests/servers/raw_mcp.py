@@ -162,6 +162,12 @@ def reply(server: Server, request: dict[str, Any]) -> None:
         result = {**text("no such branch, token " + os.environ.get("TOKEN", "none")), "isError": True}
         send({"id": request["id"], "result": result})
         return
+    if method == "tools/call" and BEHAVIOUR == "long-tool-error":
+        words = "x" * 100_000 + " token " + os.environ.get("TOKEN", "none")
+        picture = {"type": "image", "data": "A" * 50_000, "mimeType": "image/png"}
+        result = {"content": [*text(words)["content"], picture], "structuredContent": {"all": words}, "isError": True}
+        send({"id": request["id"], "result": result})
+        return
     if method == "tools/call" and BEHAVIOUR == "refuses":
         send({"id": request["id"], "error": {"code": -32602, "message": "no"}})
         return

@@ -1,10 +1,12 @@
-"""An agent on the protocol's own Python library, for tests that need an agent elsewhere: `python sdk_a2a.py PORT rpc|rest`.
+"""An agent on the protocol's own Python library, for tests that need an agent elsewhere: `python sdk_a2a.py PORT rpc|rest|grpc`.
 
 It repeats what it is told, and asks back when it is told `ask`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 
 import uvicorn
@@ -41,14 +43,17 @@ class Echo(AgentExecutor):
 
 
 def main(port: int, kind: str) -> None:
-    """Serve; the card names the one binding that is wanted: `rpc` or `rest`."""
+    """Serve; the card names the one binding that is wanted: `rpc`, `rest` or, before both, `grpc`."""
     url = f"http://127.0.0.1:{port}"
-    address, binding = (url, "JSONRPC") if kind == "rpc" else (f"{url}/rest", "HTTP+JSON")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        beside = f"127.0.0.1:{listening.getsockname()[1]}"
+    interfaces = {"rpc": (url, "JSONRPC"), "rest": (f"{url}/rest", "HTTP+JSON"), "grpc": (beside, "GRPC")}
+    chosen = [interfaces[kind]] if kind != "grpc" else [interfaces["grpc"], interfaces["rpc"]]
     card = AgentCard(
         name="Echo",
         description="repeats what it is told",
         version="1.0.0",
-        supported_interfaces=[AgentInterface(url=address, protocol_binding=binding, protocol_version="1.0")],
+        supported_interfaces=[AgentInterface(url=at, protocol_binding=binding, protocol_version="1.0") for at, binding in chosen],
         capabilities=AgentCapabilities(streaming=True),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
@@ -60,7 +65,22 @@ def main(port: int, kind: str) -> None:
         *create_jsonrpc_routes(request_handler=handler, rpc_url="/"),
         *create_rest_routes(request_handler=handler, path_prefix="/rest"),
     ]
-    uvicorn.run(Starlette(routes=routes), host="127.0.0.1", port=port, log_level="error")
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=port, log_level="error"))
+    asyncio.run(serve(server, handler, beside if kind == "grpc" else ""))
+
+
+async def serve(server: uvicorn.Server, handler: DefaultRequestHandler, beside: str) -> None:
+    """Over HTTP, and over gRPC where an address is given."""
+    if beside:
+        import grpc
+        from a2a.server.request_handlers import GrpcHandler
+        from a2a.types import a2a_pb2_grpc
+
+        calls = grpc.aio.server()
+        a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(handler), calls)
+        calls.add_insecure_port(beside)
+        await calls.start()
+    await server.serve()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A well-behaved tool server on the official SDK, over stdio or streamable HTTP.
+"""A well-behaved tool server on the official SDK, over stdio, streamable HTTP or the older HTTP with SSE.
 
 python sdk_mcp.py stdio
 python sdk_mcp.py http PORT
+python sdk_mcp.py sse PORT
 """
 
 from __future__ import annotations
@@ -63,5 +64,7 @@ async def grow(ctx: Context) -> str:
 if __name__ == "__main__":
     if sys.argv[1] == "http":
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
+    elif sys.argv[1] == "sse":
+        server.run("sse", host="127.0.0.1", port=int(sys.argv[2]))
     else:
         server.run("stdio")

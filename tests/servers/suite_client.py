@@ -3,7 +3,8 @@
     MCP_CONFORMANCE_SCENARIO=... MCP_CONFORMANCE_PROTOCOL_VERSION=... python suite_client.py URL
 
 One and the same thing for every scenario: meet the server, call every tool that it lists, read every resource, get every prompt. A person
-stands behind it who fills in every form with its defaults. `MCP_CONFORMANCE_CONTEXT` may say which tools are called with what.
+stands behind it who fills in every form with its defaults and allows every client. `MCP_CONFORMANCE_CONTEXT` may say which tools are called
+with what, and as which client we are known.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from contextlib import suppress
 from typing import Any
 
 from omega.adapters.mcp import Limits, ToolDescription
+from omega.adapters.mcp.obtaining import About, Obtaining
 from omega.adapters.mcp.schema import check_arguments
 from omega.adapters.mcp.streamable import HttpSession
+from omega.adapters.net.reach import networks
+from omega.adapters.net.web import Web
 from omega.kernel.errors import InputError, UpstreamError
 
 TIMEOUT_S = 15.0
 ROUNDS = 5
 SAMPLES = {"integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
+REDIRECT = "http://127.0.0.1:3999/callback"
+DOCUMENT = "https://conformance-test.local/client-metadata.json"
+"""Where the suite wants our metadata to lie."""
+
 CAPABILITIES = {"elicitation": {}, "sampling": {}, "roots": {}}
 
 
@@ -90,14 +98,38 @@ async def everything_of(session: HttpSession) -> None:
             await session.ask("prompts/get", {"name": each["name"]}, TIMEOUT_S, guest=person)
 
 
+async def issuer_of(web: Web, url: str) -> str:
+    """Who gives the tokens of the server: a person would know it; the suite does not say, so it is looked up."""
+    origin, _, path = url.partition("://")[2].partition("/")
+    for place in (f"/{path.rstrip('/')}", ""):
+        where = f"{url.partition('://')[0]}://{origin}/.well-known/oauth-protected-resource{place}"
+        answer = await web.ask("GET", where, headers={"Accept": "application/json"}, timeout_s=TIMEOUT_S)
+        if answer.status == 200:
+            return str(json.loads(answer.body)["authorization_servers"][0])
+    raise LookupError("the server does not say who gives its tokens")
+
+
 async def main(url: str) -> None:
     older = os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION", "") < "2026"
-    session = HttpSession("suite", url, {}, Limits(), (), older=older)
-    await session.start(TIMEOUT_S)
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+    web = Web(networks(("127.0.0.0/8", "::1/128")))
+    secret = context.get("client_secret", "")
+    issuer = await issuer_of(web, url) if secret else ""
+    about = About(redirect=REDIRECT, document=DOCUMENT, id=context.get("client_id", ""), secret=secret, issuer=issuer)
+
+    async def consent(where: str) -> str:
+        answer = await web.ask("GET", where, headers={}, timeout_s=TIMEOUT_S)
+        return answer.headers["location"]
+
+    signing = os.environ.get("MCP_CONFORMANCE_SCENARIO", "").startswith("auth/")
+    tokens = Obtaining("suite", url, web, about, consent) if signing else None
+    session = HttpSession("suite", url, {}, Limits(), (), older=older, tokens=tokens)
     try:
+        await session.start(TIMEOUT_S)
         await everything_of(session)
     finally:
         await session.close()
+        await web.close()
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from omega.kernel.budget import NOTHING, Spent
 from omega.kernel.errors import InputError
 from omega.kernel.verdict import Decision, Gate
+from omega.warden import quotas
 from omega.warden.admit import Warden
 from omega.warden.policies import Bundle
-from omega.warden.quotas import EACH, MAX_COUNTERS, MAX_QUOTAS, Ledger, Measure, Quota, Unpriced, Use
+from omega.warden.quotas import EACH, MAX_QUOTAS, Ledger, Measure, Quota, Unpriced, Use
 from warden.asks import NOW, PERMIT_ALL, agent, caller, touch
 
 BUNDLE = Bundle.load({"all.cedar": PERMIT_ALL})
@@ -160,13 +161,47 @@ def test_nothing_is_ever_set_aside_for_good(moves) -> None:
     assert ledger.take(replace(step(7), estimate=Spent(tokens=50))) is None
 
 
-def test_names_that_callers_make_up_fill_no_memory() -> None:
+def by(tenant, number, now=NOW):
+    return touch(agent(f"{tenant}-{number}", tenant=tenant), "git/git_log", step=f"{tenant}#{number}", now=now)
+
+
+@pytest.mark.promise("WARD-05")
+def test_who_makes_up_names_fills_a_bound_of_their_own(monkeypatch) -> None:
+    """One tenant with many callers is refused at its bound; the other's counts are neither forgotten nor refused."""
+    monkeypatch.setattr(quotas, "MAX_OWN", 100)
     ledger = Ledger()
-    ledger.adopt([quota(amount=1, flow=EACH)])
-    for number in range(MAX_COUNTERS):
-        ledger._counters["q", "local", "", str(number)] = ledger._find(("q", "x", "", ""), quota(), NOW)
-    assert ledger.take(step(1, flow="new/one")) is not None
-    assert len(ledger._counters) <= MAX_COUNTERS + 1
+    ledger.adopt([quota(amount=2, principal=EACH, tenant=whose, name=f"q{whose}") for whose in (EACH, "")])  # two counters a caller
+    assert ledger.take(by("ours", 1)) is None
+    ledger.settle(by("ours", 1), NOTHING)
+    taken = [ledger.take(by("theirs", number)) is None for number in range(60)]
+    assert taken == [True] * 50 + [False] * 10
+    assert ledger.take(by("ours", 2)) is None
+    assert ledger.take(by("ours", 1)) is None
+    assert ledger.take(replace(by("ours", 1), step="again")) is not None, "what was counted is still counted"
+    assert len(ledger._counters) <= 104
+
+
+@pytest.mark.promise("WARD-05")
+def test_a_tenant_has_some_counters_whatever_others_take(monkeypatch) -> None:
+    monkeypatch.setattr(quotas, "MAX_COUNTERS", 100)
+    monkeypatch.setattr(quotas, "SURE", 3)
+    ledger = Ledger()
+    ledger.adopt([quota(amount=1, principal=EACH)])
+    assert [ledger.take(by("theirs", number)) is None for number in range(101)] == [True] * 100 + [False]
+    assert [ledger.take(by("ours", number)) is None for number in range(4)] == [True] * 3 + [False]
+
+
+def test_counters_that_count_nothing_any_more_make_room(monkeypatch) -> None:
+    monkeypatch.setattr(quotas, "MAX_OWN", 4)
+    ledger = Ledger()
+    ledger.adopt([quota(amount=5, principal=EACH), quota("concurrency", 5, 0, principal=EACH, name="once")])
+    assert ledger.take(by("ours", 1)) is None
+    assert ledger.take(by("ours", 2)) is None
+    ledger.settle(by("ours", 2), NOTHING)
+    assert ledger.take(by("ours", 3)) is not None, "the minute is not over, and what counts is not forgotten"
+    assert ledger.take(by("ours", 3, NOW + 60)) is None
+    under_way = [(used[0].name, *used[2:]) for used in ledger.standing(NOW + 60)]
+    assert under_way == [(name, f"agent:ours-{number}", "", 0, 1) for name in ("once", "q") for number in (1, 3)]
 
 
 def test_all_quotas_hold_however_many_there_are() -> None:

@@ -16,7 +16,7 @@ from omega.chronicle.pruned import hash_of, is_pruned, line_of
 from omega.chronicle.verifier import END, MAGIC, MAX_CHECKPOINTS, STATEMENT, Log, Report, Row, check
 from omega.kernel.errors import IntegrityError
 from omega.kernel.ports import Reader, Signer
-from omega.trust.checkpoint import VerifierKey, parse, signed_note
+from omega.trust.checkpoint import VerifierKey, also_signed, parse, signed_note
 from omega.trust.merkle import Range
 
 BATCH = 4096
@@ -38,7 +38,7 @@ class Exporter:
     at_s: int
 
 
-def write_export(
+def write_export(  # noqa: PLR0913 - what goes into an export has this many sides, each named
     reader: Reader,
     tenant: str,
     out: BinaryIO,
@@ -47,16 +47,24 @@ def write_export(
     executions: Iterable[str] = (),
     witnessed: Sequence[bytes] = (),
     exporter: Exporter | None = None,
+    lasting: Signer | None = None,
+    upto: int | None = None,
 ) -> int:
-    """Write the log of `tenant` as it stands now, with the journals (without payloads) of `executions`; gives the number of leaves.
+    """Write the log of `tenant` as it stands now, or as it stood when it had `upto` leaves, with the journals (without payloads) of
+    `executions`; gives the number of leaves.
 
     `keys` are the public keys of the log (`LogSequencer.key`), `out` an open binary file, `witnessed` cosigned checkpoints of this log, to
-    stand beside its own. An `exporter` signs header, log and journals as a whole. Works beside a live engine: what is
+    stand beside its own. An `exporter` signs header, log and journals as a whole; `lasting` signs the newest checkpoint too (ML-DSA-65),
+    and its key is among those of the export. Works beside a live engine: what is
     appended meanwhile is left out. Raises IntegrityError (OMG-C001) when a stored leaf cannot be one.
     """
-    own = reader.checkpoints(tenant)
+    own = [point for point in reader.checkpoints(tenant) if upto is None or point[0] <= upto]
     size = own[-1][0] if own else 0
-    points = _with_witnessed(own, witnessed)
+    points = [point for point in _with_witnessed(own, witnessed) if upto is None or point[0] <= upto]
+    if lasting is not None and points:
+        # Those of this size that a witness has seen get it too: once a second signature has begun, a checkpoint without it is a finding.
+        points = [(at, also_signed(note, lasting) if at >= size else note) for at, note in points]
+        keys = [*keys, *({VerifierKey.of(_origin(points, keys), lasting.public)} - set(keys))]
     journals = [execution for execution in executions if reader.rows(execution)]
     pruned = _pruned(reader, tenant, size)
     header: dict[str, Any] = {

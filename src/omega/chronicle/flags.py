@@ -28,9 +28,11 @@ class Kind(StrEnum):
     READ = "log read"
     KEYS = "log key changed"
     DEAD = "given up"
+    REFUSED = "credentials refused"
+    GUESSED = "credentials guessed"
 
 
-ALARMING = frozenset({Kind.DENIED, Kind.POLICY_ERROR, Kind.GUARD, Kind.IN_DOUBT, Kind.KEYS, Kind.DEAD})
+ALARMING = frozenset({Kind.DENIED, Kind.POLICY_ERROR, Kind.GUARD, Kind.IN_DOUBT, Kind.KEYS, Kind.DEAD, Kind.GUESSED})
 """Kinds that somebody should look at now; the others are there to be found."""
 
 _FLOWS = {
@@ -41,6 +43,13 @@ _FLOWS = {
     "dissolve": Kind.ARRANGED,
     "read_log": Kind.READ,
     "log_access": Kind.READ,
+    "log.search": Kind.READ,
+    "log.flags": Kind.READ,
+    "log.checkpoint": Kind.READ,
+    "log.proof": Kind.READ,
+    "log.export": Kind.READ,
+    "refused_credentials": Kind.REFUSED,
+    "guessed_credentials": Kind.GUESSED,
 }
 _CODES = {
     "OMG-W002": Kind.POLICY_ERROR,

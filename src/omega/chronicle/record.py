@@ -44,9 +44,9 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry. Fields stand in the order of their names, because that is the order of the stored keys.
 
     `address` and `agent` are where a call came from: its peer's address and what that called itself, as the entrance saw them.
-    `at_us` is Unix microseconds, `took_us` a duration; `input`, `output` and the values of `fields` are salted commitments in
-    hex, `digest` and `bundle` plain digests in hex; `cost_micros` is money in millionths; `policies` the ids that decided; `note` a
-    signed text.
+    `at_us` is Unix microseconds, `took_us` a duration; `bytes_out` and `bytes_in` are what a touch sent and got; `input`, `output` and the
+    values of `fields` are salted commitments in hex, `digest` and `bundle` plain digests in hex; `cost_micros` is money in millionths;
+    `policies` the ids that decided; `note` a signed text.
     """
 
     actors: tuple[str, ...] = ()
@@ -54,6 +54,8 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: str = ""
     at_us: int = 0
     bundle: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
     code: str = ""
     cost_micros: int = 0
     decision: str = ""

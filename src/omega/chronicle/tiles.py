@@ -19,7 +19,7 @@ from hashlib import sha256
 
 from omega.chronicle.pruned import hash_of, is_pruned
 from omega.kernel.errors import IntegrityError
-from omega.kernel.ports import Reader
+from omega.kernel.ports import Reader, Signer
 from omega.trust import checkpoint
 from omega.trust.checkpoint import Checkpoint, VerifierKey
 from omega.trust.merkle import EMPTY_ROOT, HASH_SIZE, Range, leaf_hash, node_hash
@@ -44,10 +44,11 @@ def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
     return f"tile/{level}/{'/'.join(groups)}{partial}"
 
 
-def export_tiles(reader: Reader, tenant: str, write: Callable[[str, bytes], None], *, since: int = 0) -> int:
+def export_tiles(reader: Reader, tenant: str, write: Callable[[str, bytes], None], *, since: int = 0, lasting: Signer | None = None) -> int:
     """Write the log of `tenant` as tiles through `write(path, body)`; gives the number of leaves.
 
-    With `since`, the size at an earlier export into the same place, files that cannot have changed are left out.
+    With `since`, the size at an earlier export into the same place, files that cannot have changed are left out. `lasting` signs the
+    checkpoint too (ML-DSA-65).
     Raises IntegrityError (OMG-C001) when the leaves are not those of the newest checkpoint, or leaf by leaf cannot be such.
     """
     points = reader.checkpoints(tenant)
@@ -67,7 +68,7 @@ def export_tiles(reader: Reader, tenant: str, write: Callable[[str, bytes], None
         raise IntegrityError("OMG-C001", f"the leaves of {tenant} are not those of its newest checkpoint")
     for level in levels:
         level.close(write)
-    write("checkpoint", note)
+    write("checkpoint", note if lasting is None else checkpoint.also_signed(note, lasting))
     return size
 
 

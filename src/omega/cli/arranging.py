@@ -10,11 +10,12 @@ import click
 from omega.cli.commands import common
 from omega.cli.output import Answer, Session, ago, fields, seconds, table
 from omega.host.arrangements import arranged
-from omega.host.asking import forget, keep
+from omega.host.asking import ask, forget, keep
 from omega.host.inputs import read_duration
 from omega.host.queues import QUEUE, Depth, Queue, arranged_queues, depths, queue_name, read_rate, spoken_rate
 from omega.host.reading import Archive
 from omega.host.retention import RETENTION, retentions
+from omega.host.retiring import retire
 from omega.host.settings import TENANT
 from omega.kernel.errors import InputError
 from omega.kernel.queueing import Limits
@@ -132,13 +133,19 @@ def remove_queue(session: Session, name: str) -> Answer:
 @click.command()
 @click.option("--after", metavar="TIME", help='"30d", "12h": payloads of what ended are destroyed then; digests and leaves stay')
 @click.option("--forever", is_flag=True, help="destroy nothing")
+@click.option(
+    "--drop", metavar="TIME", help='"90d": drop, now, whole parts of the journal on PostgreSQL in which everything ended so long ago'
+)
 @click.option("--tenant", metavar="NAME", default=TENANT, show_default=True, help="of whom")
 @common
 @click.pass_obj
-def retain(session: Session, after: str | None, forever: bool, tenant: str) -> Answer:
+def retain(session: Session, after: str | None, forever: bool, drop: str | None, tenant: str) -> Answer:
     """Say how long payloads are kept, or show it. Workers carry it out."""
-    if after is not None and forever:
-        raise InputError("OMG-X001", "say either --after TIME or --forever", advice="omega retain --help")
+    if sum((after is not None, forever, drop is not None)) > 1:
+        raise InputError("OMG-X001", "say one of --after TIME, --forever and --drop TIME", advice="omega retain --help")
+    if drop is not None:
+        done = asyncio.run(ask(session.home, retire, _days(drop)))
+        return Answer(done, [f"{done['gone']:,} executions are gone, with their keys; their leaves stay"])
     if after is not None:
         after_s = _days(after)
         asyncio.run(keep(session.home, RETENTION, tenant, {"after_s": after_s}))

@@ -14,6 +14,7 @@ from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, plain
 from omega.host.answering import read_answer
 from omega.host.bulk import carry_out
+from omega.host.confirming import page_for
 from omega.host.deciding import Decided, decide
 from omega.host.inputs import read_value
 from omega.kernel.errors import InputError, from_record
@@ -29,7 +30,15 @@ PAST_TENSE = {"approve": "approved", "answer": "answered", "resolve": "resolved"
 @common
 @click.pass_obj
 def approve(session: Session, execution: str, step: str, code: str) -> Answer:
-    """Approve a step that waits for a person. STEP may be left out when only one waits."""
+    """Approve a step that waits for a person. STEP may be left out when only one waits.
+
+    A step that takes a passkey is approved in a browser: the address of its page is printed.
+    """
+    page = None if code else page_for(session.home, execution, step)
+    if page is not None:
+        document = {"execution": execution, "step": step, "verb": "approve", "recorded": False, "page": page}
+        where = f"approve it with a passkey  {plain(page)}" if page else "approve it with a passkey: start omega up, then do this again"
+        return Answer(document, [where, f"to sign in there  omega mfa page {execution}"], Exit.WAITING)
     return _decide(session, execution, "approve", {"step": step} | ({"code": code} if code else {}), resumable=True)
 
 

@@ -10,6 +10,7 @@ import click
 
 from omega.cli.commands import common
 from omega.cli.output import Answer, Session, paint, plain, table
+from omega.defence.guard.acting import MOST_REDRIVES, Orders
 from omega.host import guarding as verbs
 from omega.host.inputs import read_duration
 from omega.kernel.errors import InputError
@@ -36,14 +37,32 @@ def guard() -> None:
 @click.pass_obj
 def status(session: Session) -> Answer:
     """Show which workers live, what stands still that should not, and what to do about it."""
-    found = verbs.look(session.home)
+    found, orders = verbs.look(session.home), verbs.orders(session.home)
     lines = [f"open {found.open}   dead {found.dead}"]
+    lines += [_spoken(orders)] if orders.any else []
     lines += [
         f"{paint('ok' if each.alive else 'fail', 5)} {plain(each.name)}   holds {each.holds}   silent {each.silent_s:.0f} s"
         for each in found.workers
     ]
     lines += [f"{paint('warn', 5)} {plain(each.about)}   {plain(each.what)}   do  {plain(each.do)}" for each in found.advice]
-    return Answer(found.model_dump(), lines)
+    return Answer({**found.model_dump(), "acts": orders.model_dump()}, lines)
+
+
+@guard.command("act")
+@click.argument("state", type=click.Choice(["on", "off"]))
+@click.option("--redrive", metavar="N", type=click.IntRange(1, MOST_REDRIVES), default=None, help="try again what was given up, N times")
+@click.option("--isolate", is_flag=True, help="put an agent into quarantine that alone burns an error budget")
+@click.option("--pause", is_flag=True, help="pause a schedule or a queue in which everything fails")
+@common
+@click.pass_obj
+def act(session: Session, state: str, redrive: int | None, *, isolate: bool, pause: bool) -> Answer:
+    """Say what the guard may do by itself when it sweeps. It only advises unless this is on."""
+    orders = Orders(redrive=redrive or 0, isolate=isolate, pause=pause)
+    if (state == "on") is not orders.any:
+        cause = "say what the guard may do" if state == "on" else "what is off has no options"
+        raise InputError("OMG-X001", cause, advice="omega guard act on --redrive 3 --isolate --pause, or omega guard act off")
+    asyncio.run(verbs.arrange_acts(session.home, orders))
+    return Answer({"acts": orders.model_dump()}, [_spoken(orders)])
 
 
 @guard.command("slo")
@@ -98,6 +117,14 @@ def channel(session: Session, name: str, *, slack: str, webhook: str, mail: str,
     kind, text = given[0]
     asyncio.run(verbs.arrange_channel(session.home, name, verbs.address(kind, text, sender, receivers)))
     return Answer({"name": name, "kind": kind}, [f"kept   {name}   {kind}", f"do  omega call guard.sweep --input channels={name}"])
+
+
+def _spoken(orders: Orders) -> str:
+    """What the guard may do, in a line."""
+    may = [f"redrives up to {orders.redrive} times"] if orders.redrive else []
+    may += ["puts agents into quarantine"] if orders.isolate else []
+    may += ["pauses schedules and queues"] if orders.pause else []
+    return f"by itself the guard {', '.join(may)}" if may else "the guard advises, and does nothing by itself"
 
 
 def _seconds(text: str) -> float:

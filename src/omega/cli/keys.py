@@ -94,6 +94,27 @@ def add_lasting(session: Session) -> Answer:
     )
 
 
+@keys.command("lasting")
+@click.argument("state", type=click.Choice(["on", "off"]), required=False)
+@common
+@click.pass_obj
+def turn_lasting(session: Session, state: str | None) -> Answer:
+    """Show whether exports, archives and kept checkpoints are signed with ML-DSA-65 too; `off` and `on` change it, on record."""
+    if state is not None:
+        asyncio.run(verbs.turn_lasting(session.home, on=state == "on"))
+    found = verbs.lasting_state(session.home)
+    return Answer({"lasting": found}, [f"lasting   {_LASTING[found]}"])
+
+
+_LASTING = {
+    "on": "on: exports, archives and kept checkpoints are signed with ML-DSA-65 too",
+    "off": "off: exports and archives have one signature",
+    "each": "on: every checkpoint is signed with ML-DSA-65 too (omega keys add-lasting)",
+    "unable": "off: this release of cryptography knows no ML-DSA-65",
+}
+"""What is said of each state."""
+
+
 @keys.command("seal")
 @click.argument("file", type=click.Path(path_type=Path))
 @common

@@ -1,4 +1,4 @@
-"""`quarantine` and `mfa`: who is locked out, and how people prove once more that they are who they say."""
+"""`quarantine`: who is locked out, and who is let in again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from omega.cli.commands import common
 from omega.cli.output import Answer, Session, ago, table
 from omega.host.asking import ask, keep
 from omega.host.identity import Caller
-from omega.host.mfa import FACTOR, SECRET_BYTES, address, enrolment, name_of
 from omega.host.quarantine import isolate, isolated, release
 from omega.host.reading import Archive
 from omega.host.settings import TENANT
@@ -48,7 +47,7 @@ def list_quarantined(session: Session) -> Answer:
 @click.pass_obj
 def add(session: Session, whom: str, reason: str, principal: str) -> Answer:
     """Lock an agent out at once, whatever it does and in whose name."""
-    done = asyncio.run(ask(session.home, isolate, {"principal": whom, "reason": reason}, _caller(principal)))
+    done = asyncio.run(ask(session.home, isolate, {"principal": whom, "reason": reason}, caller_of(principal)))
     return Answer(done, [f"{whom}   locked out", f"to release  omega quarantine release {whom}   (two different people)"])
 
 
@@ -59,7 +58,7 @@ def add(session: Session, whom: str, reason: str, principal: str) -> Answer:
 @click.pass_obj
 def let_in(session: Session, whom: str, principal: str) -> Answer:
     """Release an agent: it is in again once two different people have."""
-    done = asyncio.run(ask(session.home, release, whom, _caller(principal)))
+    done = asyncio.run(ask(session.home, release, whom, caller_of(principal)))
     said = "released" if done["released"] else f"released by {', '.join(done['by'])}; another person has to as well"
     return Answer(done, [f"{whom}   {said}"])
 
@@ -74,26 +73,6 @@ def watch(session: Session, state: str) -> Answer:
     return Answer({"acts": state == "on"}, [f"the watch {'acts' if state == 'on' else 'looks, and does nothing'}"])
 
 
-@click.group()
-def mfa() -> None:
-    """Enrol a second factor for steps that demand one."""
-
-
-@mfa.command("enrol")
-@click.option("--person", default="", metavar="person:NAME", help="whose; else the owner's")
-@common
-@click.pass_obj
-def enrol(session: Session, person: str) -> Answer:
-    """Make a new secret for an authenticator app (TOTP); it is shown this once, and replaces an earlier one."""
-    with Archive.open(session.home) as archive:
-        whose = person or f"person:{archive.settings.person}"
-        name = name_of(TENANT, whose)
-        secret = archive.world.entropy.take(SECRET_BYTES)
-        body = enrolment(secret, archive.identity.keyring, name)
-    asyncio.run(keep(session.home, FACTOR, name, body))
-    shown = address(secret, whose.partition(":")[2], "omega")
-    return Answer({"person": whose, "address": shown}, [shown, "add it to an authenticator app; it is not shown again"])
-
-
-def _caller(principal: str) -> Caller:
+def caller_of(principal: str) -> Caller:
+    """Who is meant: the person named, as an owner, else the owner."""
     return Caller(principal, groups=("owner",)) if principal else Caller()

@@ -14,7 +14,7 @@ import click
 from omega.adapters.worm import open_worm
 from omega.cli.commands import common
 from omega.cli.output import Answer, Session, table
-from omega.host.archiving import ARCHIVE, archive, last, verify_archive
+from omega.host.archiving import ARCHIVE, archive, last, signatures, verify_archive
 from omega.host.asking import ask, forget, keep
 from omega.host.inputs import read_duration
 from omega.host.logbook import note_access, read_log
@@ -123,7 +123,7 @@ def archive_log(session: Session, place: str, span: str, check: bool, tenant: st
     """Add what is new of the log to an archive that is written once, and read it back."""
     worm = open_worm(place)
     with Archive.open(session.home) as records:
-        keys, origin = records.log_keys(tenant), records.log_key(tenant).name
+        keys, origin, second = records.log_keys(tenant), records.log_key(tenant).name, records.lasting_key(tenant)
         until_s = records.world.clock.now_us() // 1_000_000 + int(read_span(span))
         done = last(records.reader, tenant, place) if check else archive(records, tenant, worm, place, until_s)
     if not done.size:
@@ -131,8 +131,10 @@ def archive_log(session: Session, place: str, span: str, check: bool, tenant: st
     if not check:
         asyncio.run(keep(session.home, ARCHIVE, tenant, done.record()))
     leaves = verify_archive(worm, tenant, done.size, keys=keys, origin=origin)
+    signed = signatures(worm, tenant, done.size, second)
     until = datetime.fromtimestamp(done.until_s, UTC).strftime("%Y-%m-%d")
-    return Answer({"tenant": tenant, **done.record(), "read_back": leaves}, [f"{tenant}   {leaves} leaves read back   kept until {until}"])
+    line = f"{tenant}   {leaves} leaves read back   kept until {until}   {signed}"
+    return Answer({"tenant": tenant, **done.record(), "read_back": leaves, "signed": signed}, [line])
 
 
 def read_span(text: str) -> float:

@@ -12,6 +12,7 @@ from omega.cli.commands import common
 from omega.cli.output import Answer, Session, count, fields, table
 from omega.host.arrangements import all_arranged
 from omega.host.asking import ask, forget, keep
+from omega.host.disclosing import told_about
 from omega.host.erasing import erase as erase_flow
 from omega.host.holds import HOLD, release_hold
 from omega.host.identity import Caller
@@ -104,6 +105,19 @@ def consent(session: Session, to: str, reason: str | None, withdraw: bool, tenan
     return Answer({"tenant": tenant, "to": to, "consent": reason}, [f"{tenant}   may go to {to}: {reason}"])
 
 
+@privacy.command()
+@click.argument("subject", metavar="NAME")
+@common
+@click.pass_obj
+def about(session: Session, subject: str) -> Answer:
+    """Show everything that is held about a person, account or thing, for them to have. That it was looked is on record."""
+    found = asyncio.run(told_about(session.home, subject))
+    rows = [["executions", str(len(found["executions"]))]] + [[name, str(len(each))] for name, each in found["features"].items()]
+    lines = table(rows, indent="")
+    lines += [f"not searched: {name} has tables and does not say how people are found in them" for name in found["unsaid"]]
+    return Answer(found, [*lines, "with --json: what it is"])
+
+
 @click.command()
 @click.option("--subject", metavar="NAME", help="everything that is about this person, account or thing")
 @click.option("--execution", "executions", multiple=True, metavar="ID", help="this execution with its forks and children; repeat it")
@@ -126,6 +140,9 @@ def erase(session: Session, subject: str | None, executions: tuple[str, ...], be
         wanted = {"ended_before_us": read_moment(before, now_us)}
     done = asyncio.run(ask(session.home, erase_flow, wanted))
     lines = [f"erased {count(done['erased'], 'execution')}"]
+    lines += [f"erased {each['erased']:,} of what {name} keeps" for name, each in done["features"].items() if each["erased"]]
+    lines += [f"left {each['left']:,} of what {name} keeps: to be revoked first" for name, each in done["features"].items() if each["left"]]
+    lines += [f"not searched: {name} has tables and does not say how people are found in them" for name in done["unsaid"]]
     lines += [f"left {count(done['left'], 'execution')} that did not end yet: {', '.join(done['waiting'])}"] if done["left"] else []
     return Answer(done, lines)
 

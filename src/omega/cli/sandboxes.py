@@ -36,6 +36,7 @@ def sandbox_up(session: Session, name: str, hours: float) -> Answer:
         f"{found['tenant']}   until {moment(found['expires_us'])}",
         f"api key   {found['api_key']}   (shown this once)",
         *(f"sample    {sample}   {execution}" for sample, execution in found["samples"].items()),
+        *(f"agent     {name}" for name in found["agents"]),
         f"do  omega show {next(iter(found['samples'].values()))}",
     ]
     return Answer(found, lines)

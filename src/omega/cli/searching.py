@@ -11,7 +11,7 @@ import click
 
 from omega.cli.commands import common
 from omega.cli.output import Answer, Session, ago, seconds, table
-from omega.host.account import summary
+from omega.host.account import standing, summary
 from omega.host.reading import Archive
 from omega.host.searching import FIELDS, read_search, read_where
 from omega.kernel.errors import InputError
@@ -68,7 +68,7 @@ def runs(session: Session, /, after: str, limit: int, today: bool, **given: Any)
         now = archive.world.clock.now_us()
         search = replace(search_of(given, now), older_than=after, limit=limit)
         found = archive.reader.search(search)
-        told = [summary(line, in_hands=archive.in_hands(line)) for line in found]
+        told = [standing(archive, line) for line in found]
     statuses = f" with status {' or '.join(search.status)}" if search.status else ""
     lines = rows_of(found, told, now) or [f"nothing is recorded{statuses}"]
     if len(found) == limit:
@@ -110,10 +110,16 @@ def rows_of(found: Sequence[Line], told: Sequence[dict[str, Any]], now: int) -> 
     """Executions as a table."""
     rows = []
     for line, each in zip(found, told, strict=True):
-        state = "interrupted" if each["interrupted"] else line.status
+        state = "interrupted" if each["interrupted"] else _state(each)
         took = f"took {seconds(each['took_s'])}" if Status(line.status).ended else _due(line, now)
         rows.append([line.execution, f"{line.flow} {line.version}", state, line.principal, ago(line.started_us, now), took])
     return table(rows, indent="", right=(5,))
+
+
+def _state(told: dict[str, Any]) -> str:
+    """The status, and for what was denied by which policy, or with which code where no policy was asked."""
+    why = ", ".join(told.get("policies", ())) or told.get("code", "")
+    return f"{told['status']} by {why}" if why else str(told["status"])
 
 
 def _due(line: Line, now: int) -> str:

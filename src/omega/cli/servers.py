@@ -7,17 +7,22 @@ from typing import Any
 
 import click
 
-from omega.adapters.mcp import Upstream
+from omega.adapters.mcp import Transport, Upstream
 from omega.cli.bulk import asked
 from omega.cli.commands import common
 from omega.cli.connect import serve
 from omega.cli.exits import Exit
+from omega.cli.obtaining import sign_in_elsewhere
 from omega.cli.output import Answer, Session, clip, count, plain, table
 from omega.cli.registry import registry, search_tools, show_reputation
+from omega.cli.sandboxing import granting, sandbox
 from omega.cli.virtual import credential, virtual
 from omega.host.openapi import Wanted
 from omega.host.reading import Archive
+from omega.host.reputation import LATELY, Reputation, health_of
+from omega.host.sandboxing import Grants
 from omega.host.toolbox import Compared, accept, add, add_api, compare, listed_upstream, new_upstream, reached, references, remove
+from omega.kernel.sandbox import NOTHING
 
 DEFAULT_TIMEOUT_S = 30.0
 MAX_DESCRIPTION = 60
@@ -28,7 +33,7 @@ def mcp() -> None:
     """Add, list, compare and remove tool servers; say what clients see of them; serve over standard input."""
 
 
-for command in (virtual, credential, serve, registry, search_tools, show_reputation):
+for command in (virtual, credential, sign_in_elsewhere, serve, registry, sandbox, search_tools, show_reputation):
     mcp.add_command(command)
 
 
@@ -36,6 +41,7 @@ for command in (virtual, credential, serve, registry, search_tools, show_reputat
 @click.argument("name")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--url", default="", metavar="URL", help="a server that speaks streamable HTTP")
+@click.option("--sse", is_flag=True, help="with --url: it speaks the older HTTP with SSE")
 @click.option("--from", "listed", default="", metavar="SERVER[@VERSION]", help="a server that a followed registry lists")
 @click.option("--env", multiple=True, metavar="KEY=env:NAME", help="a variable for the server, by reference; may be repeated")
 @click.option(
@@ -44,7 +50,10 @@ for command in (virtual, credential, serve, registry, search_tools, show_reputat
 @click.option(
     "--timeout", "timeout_s", type=float, default=DEFAULT_TIMEOUT_S, show_default=True, metavar="SECONDS", help="patience with its start"
 )
+@granting
+@click.option("--no-sandbox", "free", is_flag=True, help="let it do on this machine whatever you may")
 @click.option("--yes", is_flag=True, help="with --from: do not ask about values that the entry sets")
+@click.option("--trusting", is_flag=True, help="accept descriptions that read like orders to a model")
 @common
 @click.pass_obj
 def add_server(  # noqa: PLR0913 - one for each option
@@ -53,28 +62,37 @@ def add_server(  # noqa: PLR0913 - one for each option
     name: str,
     command: tuple[str, ...],
     url: str,
+    sse: bool,
     listed: str,
     env: tuple[str, ...],
     headers: tuple[str, ...],
     timeout_s: float,
+    read: tuple[str, ...],
+    write: tuple[str, ...],
+    network: str | None,
+    free: bool,
     yes: bool,
+    trusting: bool,
 ) -> Answer:
-    """Add a tool server: start it, and pin the descriptions of its tools.
+    """Add a tool server: start it, and pin the descriptions of its tools. A COMMAND is confined: it may do what you grant it here.
 
     omega mcp add NAME -- COMMAND ...    or    omega mcp add NAME --url URL    or    omega mcp add NAME --from SERVER [-- ARGUMENT ...]
     """
     values: dict[str, str] = {}
+    grants = Grants(read=read, write=write, network=network, on=False if free else None)
     if listed and not url:
-        upstream, values = listed_upstream(session.home, name, listed, env=env, headers=headers, arguments=command, timeout_s=timeout_s)
+        upstream, values = listed_upstream(
+            session.home, name, listed, env=env, headers=headers, arguments=command, grants=grants, timeout_s=timeout_s
+        )
     else:
-        upstream = new_upstream(name, command, url, env=env, headers=headers, timeout_s=timeout_s)
+        upstream = new_upstream(session.home, name, command, url, env=env, headers=headers, grants=grants, timeout_s=timeout_s, sse=sse)
     preview = [f"{listed}   {plain(reached(upstream))}", *_set_by(values)]
     if values and not yes and (session.json or not asked(preview, f"add {name} with {count(len(values), 'value')} that the entry sets?")):
         said = ["nothing was added", *_set_by(values), "if these values are right: --yes"]
         return Answer({"server": _record(upstream), "set": values, "added": False}, said, Exit.USAGE)
-    tools = asyncio.run(add(session.home, upstream))
+    tools = asyncio.run(add(session.home, upstream, trusting=trusting))
     rows = [[tool.name, tool.effect.value, _short(tool.description)] for tool in sorted(tools, key=lambda tool: tool.name)]
-    lines = [f"{name}   {count(len(tools), 'tool')} pinned   {plain(reached(upstream))}", *_set_by(values), *table(rows)]
+    lines = [f"{name}   {count(len(tools), 'tool')} pinned   {plain(reached(upstream))}", *_set_by(values), *table(rows), *_may(upstream)]
     document = {
         "server": _record(upstream),
         "tools": [
@@ -97,6 +115,7 @@ def add_server(  # noqa: PLR0913 - one for each option
 @click.option(
     "--timeout", "timeout_s", type=float, default=DEFAULT_TIMEOUT_S, show_default=True, metavar="SECONDS", help="patience with the document"
 )
+@click.option("--trusting", is_flag=True, help="accept descriptions that read like orders to a model")
 @common
 @click.pass_obj
 def add_openapi(  # noqa: PLR0913 - one for each option
@@ -110,6 +129,7 @@ def add_openapi(  # noqa: PLR0913 - one for each option
     only: tuple[str, ...],
     loose: bool,
     timeout_s: float,
+    trusting: bool,
 ) -> Answer:
     """Make tools of the operations in an OpenAPI document (3.0 or 3.1): a file, or an address."""
     wanted = Wanted(
@@ -122,7 +142,7 @@ def add_openapi(  # noqa: PLR0913 - one for each option
         outputs=not loose,
         timeout_s=timeout_s,
     )
-    found = asyncio.run(add_api(session.home, wanted))
+    found = asyncio.run(add_api(session.home, wanted, trusting=trusting))
     rows = [[tool.name, tool.effect.value, _short(tool.description or tool.title)] for tool in found.tools]
     lines = [f"{name}   {count(len(found.tools), 'tool')} pinned   {plain(reached(found.upstream))}", *table(rows)]
     lines += [f"  left out   {plain(label)}: {plain(reason)}" for label, reason in found.left_out]
@@ -141,25 +161,32 @@ def add_openapi(  # noqa: PLR0913 - one for each option
 @common
 @click.pass_obj
 def list_servers(session: Session) -> Answer:
-    """List the tool servers that are known."""
+    """List the tool servers that are known, and how each has done lately, by the log: nothing is asked of them."""
     with Archive.open(session.home) as archive:
         found = sorted(archive.catalogue.upstreams.values(), key=lambda upstream: upstream.name)
         counts = {upstream.name: len(archive.catalogue.tools_of(upstream.name)) for upstream in found}
-    rows = [[upstream.name, upstream.transport.value, count(counts[upstream.name], "tool"), reached(upstream)] for upstream in found]
+        known = Reputation(archive.reader, archive.settings.tenant, archive.world.clock.now_us, behind=LATELY).read() if found else {}
+    health = {each.name: health_of(each.name, known) for each in found}
+    rows = [
+        [each.name, each.transport.value, count(counts[each.name], "tool"), health[each.name].words(), _confined(each), reached(each)]
+        for each in found
+    ]
     lines = table(rows, indent="") or ["no tool servers are known: omega mcp add NAME -- COMMAND ..."]
-    return Answer({"servers": [_record(upstream) | {"tools": counts[upstream.name]} for upstream in found]}, lines)
+    told = [_record(each) | {"tools": counts[each.name], "health": health[each.name].told()} for each in found]
+    return Answer({"servers": told}, lines)
 
 
 @mcp.command()
 @click.argument("name")
 @click.option("--accept", "accepting", is_flag=True, help="pin what the server offers now, after showing the difference")
 @click.option("--pinned", is_flag=True, help="show what is pinned; start nothing")
+@click.option("--trusting", is_flag=True, help="accept descriptions that read like orders to a model")
 @common
 @click.pass_obj
-def tools(session: Session, name: str, accepting: bool, pinned: bool) -> Answer:
+def tools(session: Session, *, name: str, accepting: bool, pinned: bool, trusting: bool) -> Answer:
     """Show the pinned tools of a server with their effects, and compare them with what it offers now."""
     if accepting:
-        found = asyncio.run(accept(session.home, name))
+        found = asyncio.run(accept(session.home, name, trusting=trusting))
     else:
         with Archive.open(session.home) as archive:
             found = asyncio.run(compare(archive, name, look=not pinned))
@@ -189,7 +216,21 @@ def remove_server(session: Session, name: str) -> Answer:
 
 def _record(upstream: Upstream) -> dict[str, Any]:
     """The record of a server, without the operations of an interface: they may be many, and its tools say the same."""
-    return {key: value for key, value in upstream.to_json().items() if key != "api"}
+    stdio = {"sandbox": upstream.sandbox.to_json()} if upstream.transport is Transport.STDIO else {}
+    return {key: value for key, value in upstream.to_json().items() if key != "api"} | stdio
+
+
+def _may(upstream: Upstream) -> list[str]:
+    """What a server may do on this machine, in a line; nothing of one that is elsewhere."""
+    return [f"  {plain(upstream.sandbox.told)}"] if upstream.transport is Transport.STDIO else []
+
+
+def _confined(upstream: Upstream) -> str:
+    """Whether a server is confined, in a word or two; empty for one that is elsewhere."""
+    if upstream.transport is not Transport.STDIO:
+        return ""
+    sandbox = upstream.sandbox
+    return f"confined{', network' if sandbox.network != NOTHING else ''}" if sandbox.on else "not confined"
 
 
 def _set_by(values: dict[str, str]) -> list[str]:

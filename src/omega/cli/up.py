@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -17,8 +20,9 @@ from omega.cli.output import Answer, Session, paint, plain, say
 from omega.host.inputs import read_duration
 from omega.host.queues import queue_name
 from omega.host.serving import Stop
+from omega.host.settings import Settings
 from omega.host.targets import served_targets
-from omega.host.up import ALL, HOST, PORT, ROLES, Opening
+from omega.host.up import ALL, HOST, LOOPBACK, PORT, ROLES, Opening
 from omega.host.up import up as opened
 from omega.kernel.errors import InputError
 from omega.kernel.queueing import DEFAULT
@@ -41,6 +45,7 @@ WIDTH = 9
 @click.option("--key", default="", metavar="FILE", help="the certificate's key, where it is a file of its own")
 @click.option("--client-authorities", "authorities", default="", metavar="FILE", help="accept client certificates that these signed")
 @click.option("--mutual-tls", "mutual", type=click.Choice(["ask", "demand"]), help="HTTPS with this installation's authority")
+@click.option("--a2a-grpc", "a2a_grpc", type=click.IntRange(0, MAX_PORT), metavar="PORT", help="agents of others over gRPC; 0: a free one")
 @click.option("--role", type=click.Choice(ROLES), default=ALL, show_default=True, help="on a database that several processes share")
 @click.option("--lease", default="10s", show_default=True, metavar="TIME", help="after this long without a sign of life others go on")
 @click.option("--drain", default="30s", show_default=True, metavar="TIME", help="once told to stop, let what is inside go on for so long")
@@ -66,10 +71,22 @@ def up(session: Session, /, targets: tuple[str, ...], queues: tuple[str, ...], d
         mutual=given.pop("mutual") or "",
         **given,
     )
+    demand_mode(Settings.load(session.home), opening)
+    logging.basicConfig(
+        level=Settings.load(session.home).log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     teller = Teller(session)
     with asyncio.Runner(loop_factory=_loop) as runner:
         runner.run(until_stopped(session, opening, teller))
     return Answer({"event": "stopped"}, [paint("stopped")], Exit.DONE, compact=True)
+
+
+def demand_mode(settings: Settings, opening: Opening) -> None:
+    """Raises InputError (OMG-X001) where production would be served in the clear."""
+    here = f"[{opening.host}]" in LOOPBACK or opening.host.lower() in LOOPBACK
+    if settings.mode == "production" and not (here or opening.certificate or opening.mutual or opening.proxies):
+        advice = "add --certificate FILE, --mutual-tls ask, or --trust-proxy ADDRESS of the proxy that ends TLS"
+        raise InputError("OMG-X001", f"in production nothing is served at {opening.host} without TLS", advice=advice)
 
 
 class Teller:
@@ -89,11 +106,25 @@ class Teller:
             if "sign_in" in facts:  # a worker has no entrances
                 say(f"{paint('sign in', WIDTH)}{plain(facts['sign_in'])}")
                 say(f"{paint('look', WIDTH)}{plain(facts['url'])}/api/docs")
+            if "a2a_grpc" in facts:
+                say(f"{paint('a2a', WIDTH)}gRPC at port {facts['a2a_grpc']}")
+            for each in facts.get("listeners", ()):
+                say(f"{paint('tls', WIDTH)}{plain(_listener(each))}")
             if facts.get("recovered"):
                 say(f"{paint('resumed', WIDTH)}{facts['recovered']} that an earlier process left running")
         else:
             said = "   ".join(f"{name} {value}" for name, value in facts.items() if value not in ("", None))
             say(f"{paint(event, WIDTH)}{plain(said)}")
+
+
+def _listener(seen: Mapping[str, Any]) -> str:
+    """What a listener was seen to do in TLS, in words."""
+    if not seen["tls"]:
+        return f"none at {seen['address']}: what goes there is in the clear"
+    group = seen["group"] or "key agreement not told by this Python"
+    lasting = "post-quantum" if seen["post_quantum"] else "not post-quantum"
+    ends = datetime.fromtimestamp(seen["ends_s"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{seen['tls']} {seen['cipher']} at {seen['address']}, {group} ({lasting}), certificate until {ends}"
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -14,8 +14,8 @@ from typing import Final
 
 from omega.kernel.errors import OmegaError
 
-PASSING: Final = frozenset({"OMG-G005", "OMG-G007", "OMG-G008", "OMG-R016", "OMG-S001", "OMG-S004"})
-"""Codes that say: not now, and nothing was done."""
+PASSING: Final = frozenset({"OMG-G005", "OMG-G007", "OMG-G008", "OMG-R009", "OMG-R016", "OMG-S001", "OMG-S004", "OMG-S006"})
+"""Codes that say: not now; or that another process has the execution by now, whose outcome the same key finds."""
 
 STATUSES: Final = frozenset({408, 425, 429, 502, 503, 504})
 """Statuses of something between client and installation that say the same (RFC 9110; 425 is RFC 8470)."""

@@ -164,6 +164,229 @@ class AgentsSwarm(TypedDict):
     said: _List[AgentsDone]
 
 
+class DirectoryChangeGroup(TypedDict):
+    """A group. `name` is made from its first display name and stays: policies see it as `group:NAME`. Times are Unix microseconds."""
+
+    group: str
+    name: str
+    display_name: str
+    external_id: str
+    roles: _List[str]
+    capabilities: _List[str]
+    members: _List[DirectoryGroupMember]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectoryGroupMember(TypedDict):
+    """A user in a group."""
+
+    user: str
+    user_name: str
+    display_name: str
+
+
+class DirectoryAboutGroup(TypedDict):
+    """What is said about a group. Its members get its roles and capabilities."""
+
+    display_name: str
+    external_id: str
+    roles: _List[Literal['owner', 'admin', 'operator', 'member', 'viewer']]
+    capabilities: _List[str]
+
+
+class DirectoryChangeUser(TypedDict):
+    """A user. `principal` is who calls and never changes; `roles` are their own, without those of groups. Times are Unix microseconds."""
+
+    user: str
+    principal: str
+    user_name: str
+    display_name: str
+    given_name: str
+    family_name: str
+    external_id: str
+    emails: _List[DirectoryEmail]
+    active: bool
+    roles: _List[str]
+    groups: _List[DirectoryMembership]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectoryEmail(TypedDict):
+    """An address of a user."""
+
+    value: str
+    type: str
+    primary: bool
+
+
+class DirectoryMembership(TypedDict):
+    """A group that somebody is in."""
+
+    group: str
+    name: str
+    display_name: str
+
+
+class DirectoryAbout(TypedDict):
+    """What is said about a user. `external_id` is what whoever provisions calls them."""
+
+    user_name: str
+    display_name: str
+    given_name: str
+    family_name: str
+    external_id: str
+    emails: _List[DirectoryEmail]
+    active: bool
+    roles: _List[Literal['owner', 'admin', 'operator', 'member', 'viewer']]
+
+
+class DirectoryCreateGroup(TypedDict):
+    """A group. `name` is made from its first display name and stays: policies see it as `group:NAME`. Times are Unix microseconds."""
+
+    group: str
+    name: str
+    display_name: str
+    external_id: str
+    roles: _List[str]
+    capabilities: _List[str]
+    members: _List[DirectoryGroupMember]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectoryCreateUser(TypedDict):
+    """A user. `principal` is who calls and never changes; `roles` are their own, without those of groups. Times are Unix microseconds."""
+
+    user: str
+    principal: str
+    user_name: str
+    display_name: str
+    given_name: str
+    family_name: str
+    external_id: str
+    emails: _List[DirectoryEmail]
+    active: bool
+    roles: _List[str]
+    groups: _List[DirectoryMembership]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectoryDeleteGroup(TypedDict):
+    """What is left of what was deleted: its id."""
+
+    id: str
+
+
+class DirectoryDeleteUser(TypedDict):
+    """What is left of what was deleted: its id."""
+
+    id: str
+
+
+class DirectoryGroup(TypedDict):
+    """A group. `name` is made from its first display name and stays: policies see it as `group:NAME`. Times are Unix microseconds."""
+
+    group: str
+    name: str
+    display_name: str
+    external_id: str
+    roles: _List[str]
+    capabilities: _List[str]
+    members: _List[DirectoryGroupMember]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectoryGroups(TypedDict):
+    """Some groups, by name, and how many there are in all."""
+
+    total: int
+    groups: _List[DirectoryGroup]
+
+
+class DirectoryFilter(TypedDict):
+    """Which are meant: all of some filters, any of them, none that one means, or one comparison of an attribute with a value."""
+
+    all: _List[DirectoryFilter]
+    any: _List[DirectoryFilter]
+    none: _List[DirectoryFilter]
+    attribute: str
+    op: Literal['eq', 'ne', 'sw', 'co', 'ew', 'pr']
+    value: str
+
+
+class DirectoryResumeUser(TypedDict):
+    """A user. `principal` is who calls and never changes; `roles` are their own, without those of groups. Times are Unix microseconds."""
+
+    user: str
+    principal: str
+    user_name: str
+    display_name: str
+    given_name: str
+    family_name: str
+    external_id: str
+    emails: _List[DirectoryEmail]
+    active: bool
+    roles: _List[str]
+    groups: _List[DirectoryMembership]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectorySuspendUser(TypedDict):
+    """A user. `principal` is who calls and never changes; `roles` are their own, without those of groups. Times are Unix microseconds."""
+
+    user: str
+    principal: str
+    user_name: str
+    display_name: str
+    given_name: str
+    family_name: str
+    external_id: str
+    emails: _List[DirectoryEmail]
+    active: bool
+    roles: _List[str]
+    groups: _List[DirectoryMembership]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectoryUser(TypedDict):
+    """A user. `principal` is who calls and never changes; `roles` are their own, without those of groups. Times are Unix microseconds."""
+
+    user: str
+    principal: str
+    user_name: str
+    display_name: str
+    given_name: str
+    family_name: str
+    external_id: str
+    emails: _List[DirectoryEmail]
+    active: bool
+    roles: _List[str]
+    groups: _List[DirectoryMembership]
+    created_us: int
+    changed_us: int
+    version: int
+
+
+class DirectoryUsers(TypedDict):
+    """Some users, by name, and how many there are in all."""
+
+    total: int
+    users: _List[DirectoryUser]
+
+
 class EventsPublish(TypedDict):
     """What was published."""
 
@@ -236,12 +459,14 @@ class GuardTodo(TypedDict):
 
 
 class GuardSweep(TypedDict):
-    """What a sweep found: all alerts that stand, those that are new since the last sweep, and who was told of them."""
+    """What a sweep found: all alerts that stand, those that are new since the last sweep, and who was told of them. `did` is what the guard did by itself, `undone` what was due and was refused or failed."""
 
     standing: _List[GuardAlert]
     new: _List[GuardAlert]
     told: _List[str]
     untold: _List[str]
+    did: _List[str]
+    undone: _List[str]
 
 
 class InsightsSummary(TypedDict):
@@ -266,6 +491,57 @@ class InsightsFlowSummary(TypedDict):
     open: int
     median_s: float
     longest_s: float
+
+
+class LogCheckpoint(TypedDict):
+    """The newest signed checkpoint: what the log is, as a note to be kept elsewhere."""
+
+    tenant: str
+    size: int
+    note: str
+    keys: _List[str]
+
+
+class LogExport(TypedDict):
+    """One part of an export. The parts one after the other are the file that `verify.py` checks."""
+
+    export: str
+    leaves: int
+    position: int
+    next: int
+    total: int
+    sha256: str
+    data: str
+    consent: str
+
+
+class LogFlags(TypedDict):
+    """Leaves, newest first, each with its index and its flags; and the index to go on `before`, 0 at the beginning of the log."""
+
+    leaves: _List[dict[str, Any]]
+    before: int
+
+
+class LogProof(TypedDict):
+    """Proofs of RFC 9162 (section 2.1) over the log of `size` leaves; hashes and the leaf are base64."""
+
+    size: int
+    root: str
+    checkpoint: str
+    index: int
+    leaf: str
+    leaf_hash: str
+    inclusion: _List[str]
+    old: int
+    old_root: str
+    consistency: _List[str]
+
+
+class LogSearch(TypedDict):
+    """Leaves, newest first, each with its index and its flags; and the index to go on `before`, 0 at the beginning of the log."""
+
+    leaves: _List[dict[str, Any]]
+    before: int
 
 
 class MemoryForget(TypedDict):
@@ -730,6 +1006,83 @@ class AgentsService:
         return found
 
 
+class DirectoryService:
+    """The service directory: users, groups and membership, as the gate sees them."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def change_group(self, *, group: str, about: DirectoryAboutGroup | None = None, add: _List[str] | None = None, remove: _List[str] | None = None, version: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryChangeGroup:
+        """Change what is said about a group, and who is in it. Who is taken out loses what it gave at their next
+        call.
+        """
+        found: DirectoryChangeGroup = await self._calls.call("directory.change_group", _given(group=group, about=about, add=add, remove=remove, version=version), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def change_user(self, *, user: str, about: DirectoryAbout, version: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryChangeUser:
+        """Set what is said about a user. One who is made inactive is refused within a second: passports,
+        sessions and keys of theirs.
+        """
+        found: DirectoryChangeUser = await self._calls.call("directory.change_user", _given(user=user, about=about, version=version), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def create_group(self, *, display_name: str, external_id: str | None = None, roles: _List[Literal['owner', 'admin', 'operator', 'member', 'viewer']] | None = None, capabilities: _List[str] | None = None, members: _List[str] | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryCreateGroup:
+        """Make a group. Its members get its roles and capabilities; policies see it as `group:NAME`."""
+        found: DirectoryCreateGroup = await self._calls.call("directory.create_group", _given(display_name=display_name, external_id=external_id, roles=roles, capabilities=capabilities, members=members), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def create_user(self, *, user_name: str, display_name: str | None = None, given_name: str | None = None, family_name: str | None = None, external_id: str | None = None, emails: _List[DirectoryEmail] | None = None, active: bool | None = None, roles: _List[Literal['owner', 'admin', 'operator', 'member', 'viewer']] | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryCreateUser:
+        """Make a user. Who they are to the gate follows from their name, and stays when the name changes. Whom
+        there are keys, secrets or.
+        """
+        found: DirectoryCreateUser = await self._calls.call("directory.create_user", _given(user_name=user_name, display_name=display_name, given_name=given_name, family_name=family_name, external_id=external_id, emails=emails, active=active, roles=roles), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def delete_group(self, *, group: str, version: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryDeleteGroup:
+        """Remove a group. Who was in it loses what it gave at their next call."""
+        found: DirectoryDeleteGroup = await self._calls.call("directory.delete_group", _given(group=group, version=version), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def delete_user(self, *, user: str, version: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryDeleteUser:
+        """Remove a user. What was given to them is refused within a second; API keys that act as them, their
+        secrets for tool servers and.
+        """
+        found: DirectoryDeleteUser = await self._calls.call("directory.delete_user", _given(user=user, version=version), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def group(self, *, group: str, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryGroup:
+        """One group, with its members."""
+        found: DirectoryGroup = await self._calls.call("directory.group", _given(group=group), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def groups(self, *, filter: DirectoryFilter | None = None, start: int | None = None, count: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryGroups:
+        """The groups of this tenant by name, with their members, as far as a filter means them."""
+        found: DirectoryGroups = await self._calls.call("directory.groups", _given(filter=filter, start=start, count=count), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def resume_user(self, *, user: str, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryResumeUser:
+        """Let a suspended user in again. What they held before counts no more: they sign in anew."""
+        found: DirectoryResumeUser = await self._calls.call("directory.resume_user", _given(user=user), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def suspend_user(self, *, user: str, idempotency_key: str = "", timeout_s: float | None = None) -> DirectorySuspendUser:
+        """Refuse a user within a second, at the door and at the next touch of what runs. They stay where they
+        are in every group.
+        """
+        found: DirectorySuspendUser = await self._calls.call("directory.suspend_user", _given(user=user), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def user(self, *, user: str, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryUser:
+        """One user, with the groups they are in."""
+        found: DirectoryUser = await self._calls.call("directory.user", _given(user=user), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def users(self, *, filter: DirectoryFilter | None = None, start: int | None = None, count: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryUsers:
+        """The users of this tenant by name, as far as a filter means them."""
+        found: DirectoryUsers = await self._calls.call("directory.users", _given(filter=filter, start=start, count=count), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+
 class EventsService:
     """The service events: what happened, in order, from any position on."""
 
@@ -773,7 +1126,9 @@ class GuardService:
         return found
 
     async def sweep(self, *, target: float | None = None, days: float | None = None, within_s: float | None = None, channels: _List[str] | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> GuardSweep:
-        """Look once, and tell every channel what is new since the sweep before."""
+        """Look once, do what is arranged, and tell every channel what is new since the sweep before and what was
+        done.
+        """
         found: GuardSweep = await self._calls.call("guard.sweep", _given(target=target, days=days, within_s=within_s, channels=channels), key=idempotency_key, timeout_s=timeout_s)
         return found
 
@@ -787,6 +1142,40 @@ class InsightsService:
     async def summary(self, *, hours: float | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> InsightsSummary:
         """What ran in the last hours: how many executions, how they ended, how long each flow takes."""
         found: InsightsSummary = await self._calls.call("insights.summary", _given(hours=hours), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+
+class LogService:
+    """The service log: your own log: search, flags, checkpoints, proofs, signed exports."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def checkpoint(self, *, lasting: bool | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> LogCheckpoint:
+        """The newest signed checkpoint of your log, to be kept elsewhere, and the public keys to check it with."""
+        found: LogCheckpoint = await self._calls.call("log.checkpoint", _given(lasting=lasting), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def export(self, *, export: str | None = None, position: int | None = None, most: int | None = None, to: str | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> LogExport:
+        """A part of the signed export of your log; go on at `next` until it is `total`, also after an
+        interruption.
+        """
+        found: LogExport = await self._calls.call("log.export", _given(export=export, position=position, most=most, to=to), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def flags(self, *, alarming: bool | None = None, before: int | None = None, limit: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> LogFlags:
+        """The leaves of your log that are flagged, with what raised each flag, the newest first."""
+        found: LogFlags = await self._calls.call("log.flags", _given(alarming=alarming, before=before, limit=limit), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def proof(self, *, index: int | None = None, size: int | None = None, old: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> LogProof:
+        """That a leaf is in your log, and that your log continues what it was at an earlier size."""
+        found: LogProof = await self._calls.call("log.proof", _given(index=index, size=size, old=old), key=idempotency_key, timeout_s=timeout_s)
+        return found
+
+    async def search(self, *, kind: str | None = None, principal: str | None = None, flow: str | None = None, execution: str | None = None, decision: str | None = None, text: str | None = None, since_us: int | None = None, until_us: int | None = None, before: int | None = None, limit: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> LogSearch:
+        """The leaves of your log that match, the newest first."""
+        found: LogSearch = await self._calls.call("log.search", _given(kind=kind, principal=principal, flow=flow, execution=execution, decision=decision, text=text, since_us=since_us, until_us=until_us, before=before, limit=limit), key=idempotency_key, timeout_s=timeout_s)
         return found
 
 
@@ -807,7 +1196,9 @@ class MemoryService:
         return found
 
     async def remember(self, *, agent: str, conversation: str | None = None, shared: bool | None = None, said: Literal['task', 'answer', 'note'] | None = None, text: str, about: str | None = None, days: float | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> MemoryRemember:
-        """Remember something for an agent, until it expires."""
+        """Remember something for an agent, until it expires. An agent keeps what it shares with everybody as its
+        own, not as another's.
+        """
         found: MemoryRemember = await self._calls.call("memory.remember", _given(agent=agent, conversation=conversation, shared=shared, said=said, text=text, about=about, days=days), key=idempotency_key, timeout_s=timeout_s)
         return found
 
@@ -984,6 +1375,11 @@ class Services:
         return AgentsService(self)
 
     @property
+    def directory(self: Calls) -> DirectoryService:
+        """Users, groups and membership, as the gate sees them."""
+        return DirectoryService(self)
+
+    @property
     def events(self: Calls) -> EventsService:
         """What happened, in order, from any position on."""
         return EventsService(self)
@@ -997,6 +1393,11 @@ class Services:
     def insights(self: Calls) -> InsightsService:
         """What ran, how it ended, how long it took and what it cost."""
         return InsightsService(self)
+
+    @property
+    def log(self: Calls) -> LogService:
+        """Your own log: search, flags, checkpoints, proofs, signed exports."""
+        return LogService(self)
 
     @property
     def memory(self: Calls) -> MemoryService:

@@ -7,12 +7,16 @@
     call:denied        CallDenied              the record: the gate said no
     tool:accepted      ToolAccepted            the record: descriptions of tools were accepted
     user:action        UserAction              the record: a person approved, resolved, cancelled or administered
+    log:flagged        LogFlagged              the record: something to look at that none of the above tells
     agent:asked        AgentAsked              the roster, when an agent at a host of its own has work
     agent:completed    AgentCompleted          the roster, when one of its agents has done its work
     node:joined        NodeJoined              an engine that takes work from records that several share
     node:left          NodeLeft                the same, when it stops; one that is killed says nothing
     model:loaded       ModelLoaded             the service of models, when a model is kept under a name
     workspace:changed  WorkspaceChanged        whoever keeps the workspace, by `publish`
+
+Those of the record say in `flags` why somebody who watches over an installation wants to see them (`denied`, `guard`, `in doubt`, ...; see
+docs/privacy.md), and whoever asks for `log:flagged` gets every event that has flags, whatever its type.
 
 Those of the record are read from the sealed log, so nothing can happen without its event and no event can be told of what did not
 happen; nobody may publish them. Those of the roster, the nodes and the models the house alone publishes: whoever follows them acts on them
@@ -82,6 +86,7 @@ class FlowCreated(Fact):
     flow: str
     effect: str = ""
     principal: str = ""
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,7 @@ class FlowError(Fact):
     code: str = ""
     cost_micros: int = 0
     tokens: int = 0
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +130,7 @@ class CallDenied(Fact):
     principal: str = ""
     code: str = ""
     policies: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +183,22 @@ class UserAction(Fact):
     principal: str = ""
     status: str = ""
     reason: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFlagged(Fact):
+    """Something happened in an execution that somebody should see: `flags` say what about, `raised` what raised the first of them."""
+
+    type: ClassVar[str] = "log:flagged"
+    derived: ClassVar[bool] = True
+    execution: str
+    flags: tuple[str, ...]
+    raised: str = ""
+    step: str = ""
+    flow: str = ""
+    principal: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +251,7 @@ FACTS: Final[Mapping[str, type[Fact]]] = {
         FlowCreated,
         FlowError,
         FlowExecuted,
+        LogFlagged,
         ModelLoaded,
         NodeJoined,
         NodeLeft,
@@ -306,7 +330,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interest:
-    """Which events somebody wants: of these types (`flow:*`, `*`), about these keys; empty for all. Raises InputError (OMG-I001)."""
+    """Which events somebody wants: of these types (`flow:*`, `*`; `log:flagged` for all that have flags), about these keys; empty for all.
+    Raises InputError (OMG-I001)."""
 
     types: Sequence[str] = ()
     keys: Sequence[str] = ()
@@ -318,7 +343,15 @@ class Interest:
 
     def wants(self, event: Event) -> bool:
         """Whether `event` is one of them."""
-        return (not self.keys or event.key in self.keys) and (not self.types or any(_fits(each, event.type) for each in self.types))
+        kinds = (event.type, LogFlagged.type) if event.data.get("flags") and _is_derived(event.type) else (event.type,)
+        return (not self.keys or event.key in self.keys) and (
+            not self.types or any(_fits(each, kind) for each in self.types for kind in kinds)
+        )
+
+
+def _is_derived(kind: str) -> bool:
+    known = FACTS.get(kind)
+    return known is not None and known.derived
 
 
 def _fits(pattern: str, kind: str) -> bool:

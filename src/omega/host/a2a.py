@@ -48,6 +48,7 @@ class Shown(Protocol):
     """What is asked of the house."""
 
     omega: Omega
+    a2a_grpc: int
 
     def offers(self) -> Sequence[Offer]: ...
 
@@ -132,6 +133,10 @@ class AgentDesk:
         return None
 
     # -- cards
+
+    def grpc_port(self) -> int:
+        """The port at which the gRPC binding answers; 0 where it does not."""
+        return self._house.a2a_grpc
 
     def sign(self, card: Mapping[str, Any], base: str) -> dict[str, Any]:
         """`card`, signed with the key that signs passports: its public part is at the address that the signature names."""

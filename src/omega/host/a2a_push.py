@@ -227,7 +227,7 @@ def demand_room(shelf: Documents, tenant: str, principal: str, task: str = "") -
     names = [name for name, _ in shelf.documents(PUSH, _place(tenant))]
     for prefix, most, whose in limits:
         if sum(name.startswith(prefix) for name in names) >= most:
-            advice = "forget some that are not needed; those of a task that has ended are kept for a day"
+            advice = "forget some that are not needed; those of a task that has ended are kept for some days"
             raise InputError("OMG-I001", f"at most {most:,} configurations {whose} are kept", advice=advice)
 
 

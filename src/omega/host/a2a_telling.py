@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 DELIVERY: Final = "a2a-push"
 """The label that names the configuration on each delivery."""
 
-KEPT_S: Final = 86_400.0
-"""How long (seconds) the configurations of a task that has ended are kept."""
+KEPT_S: Final = sum(WAITS_S) * (1 + JITTER) + 86_400.0
+"""How long (seconds) the configurations of a task that has ended are kept: until the last attempt to tell of its end, and a day."""
 
 MAX_RECOVERED: Final = 1_000
 """Most deliveries that a start looks at for those that an earlier process left."""
@@ -258,7 +258,7 @@ class Teller:
 async def telling(omega: Omega) -> AsyncIterator[Teller]:
     """Tell callers of their tasks for as long as this is open."""
     teller = Teller(omega)
-    running = asyncio.create_task(teller.run())
+    running = asyncio.create_task(omega.chores.keep("a2a notices", teller.run))
     try:
         yield teller
     finally:

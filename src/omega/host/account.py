@@ -7,12 +7,12 @@ and opened only when they are asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from omega.host.reading import Archive
-from omega.kernel.errors import IntegrityError
+from omega.kernel.errors import Denied, IntegrityError, OmegaError
 from omega.kernel.journal import Kind, Note, Row, Status, Step, decode_meta, name_of
 from omega.kernel.past import Past, Recorded
 from omega.kernel.people import question_of
@@ -20,7 +20,10 @@ from omega.kernel.ports import Line
 from omega.kernel.trail import shown
 from omega.runtime.book import Book
 from omega.runtime.children import CHILD
-from omega.runtime.recovery import load
+from omega.runtime.recovery import load, read_outcome
+
+DENIED = "denied"
+"""How an execution stands in a list that ended because the gate refused it; its line says `failed`."""
 
 ERASED = "erased: its key was destroyed"
 _CHOICES = {Kind.VALUE: "value", Kind.TIMER: "timer", Kind.CHOSE: "choice"}
@@ -54,6 +57,25 @@ def summary(line: Line, *, in_hands: bool) -> dict[str, Any]:
         "labels": dict(line.labels),
         "origin": line.origin,
     }
+
+
+def standing(archive: Archive, line: Line) -> dict[str, Any]:
+    """One execution in a list as a person reads it: what the gate refused is `denied`, by the `policies` that said no, and has not failed.
+
+    The end of a failed one is opened to tell; one that was erased stays what its line says.
+    """
+    told = summary(line, in_hands=archive.in_hands(line))
+    if line.status != Status.FAILED:
+        return told
+    try:
+        error = read_outcome(archive.world, line.execution).error
+    except OmegaError:
+        return told
+    if error is None or error.get("family") != Denied.family:
+        return told
+    details = error.get("details")
+    policies = details.get("policies") if isinstance(details, Mapping) else None
+    return told | {"status": DENIED, "code": str(error.get("code", "")), "policies": list(policies or ())}
 
 
 def account(archive: Archive, execution: str, *, values: bool = False) -> dict[str, Any]:

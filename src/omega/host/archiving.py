@@ -16,7 +16,7 @@ from omega.chronicle.tiles import export_tiles, read_tiles
 from omega.host.arrangements import Documents, arranged
 from omega.host.reading import Archive
 from omega.kernel.errors import InputError
-from omega.trust.checkpoint import VerifierKey
+from omega.trust.checkpoint import VerifierKey, parse
 
 ARCHIVE = "archive"
 """The kind of the documents; the name of each is its tenant."""
@@ -63,10 +63,11 @@ def archive(records: Archive, tenant: str, worm: Worm, place: str, until_s: int)
     size = points[-1][0]
 
     def write(path: str, body: bytes) -> None:
-        name = path if path != "checkpoint" else f"checkpoint/{size}"
-        worm.put(f"{tenant}/{name}", body, until_s)
+        if path == "checkpoint":
+            path, body = f"checkpoint/{size}", _as_it_lies(worm, f"{tenant}/checkpoint/{size}", body)
+        worm.put(f"{tenant}/{path}", body, until_s)
 
-    export_tiles(records.reader, tenant, write, since=before.size)
+    export_tiles(records.reader, tenant, write, since=before.size, lasting=records.lasting())
     return Archived(place, size, until_s)
 
 
@@ -76,6 +77,26 @@ def verify_archive(worm: Worm, tenant: str, size: int, *, keys: tuple[VerifierKe
     Raises IntegrityError (OMG-C001, OMG-C007), InputError (OMG-I003) for what is not there.
     """
     return sum(len(leaves) for leaves in read_tiles(_reading(worm, tenant, size), keys=keys, origin=origin))
+
+
+def signatures(worm: Worm, tenant: str, size: int, lasting: VerifierKey | None) -> str:
+    """Which signatures the checkpoint of an archive was found to have, in words; `lasting` is the key of the second one.
+
+    Raises IntegrityError (OMG-C001) for one that claims to be of that key and is not.
+    """
+    second = lasting is not None and parse(_reading(worm, tenant, size)("checkpoint")).signed_by([lasting])
+    return "signed with ML-DSA-65 too" if second else "one signature, no ML-DSA-65"
+
+
+def _as_it_lies(worm: Worm, name: str, note: bytes) -> bytes:
+    """The checkpoint that lies there already, where it says the same: signing it twice gives other bytes, and nothing is written over."""
+    try:
+        found = worm.get(name)
+        return found if parse(found).body == parse(note).body else note
+    except InputError as error:
+        if error.code != "OMG-I003":
+            raise
+        return note
 
 
 def _reading(worm: Worm, tenant: str, size: int) -> Callable[[str], bytes]:

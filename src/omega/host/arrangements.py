@@ -7,7 +7,7 @@ here can be changed beside it. What a document of a kind may say is that kind's 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
@@ -80,13 +80,15 @@ class ArrangementsEffector:
         shelf: Shelf,
         readings: Mapping[str, Reading],
         now_us: Callable[[], int],
-        lasting: Collection[str] = frozenset(),
+        lasting: Mapping[str, str] = MappingProxyType({}),
         owners: Mapping[str, Owner] = MappingProxyType({}),
+        beside: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
-        """Arrangements of the kinds in `lasting` are neither changed nor dropped here: they have a way of their own to end. `owners` says
-        whose an arrangement is, by kind (none: the installation's): a hosted tenant arranges, replaces and drops its own alone."""
+        """Arrangements of the kinds in `lasting` are neither changed nor dropped here: they have the way to end that it names. `owners`
+        says whose an arrangement is, by kind (none: the installation's): a hosted tenant arranges, replaces and drops its own alone.
+        `beside` names, by kind, the kinds of documents that go with one of it."""
         self._shelf, self._readings, self._now_us = shelf, readings, now_us
-        self._lasting, self._owners = lasting, owners
+        self._lasting, self._owners, self._beside = lasting, owners, beside
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Gives what is kept now (None after a drop).
@@ -99,7 +101,7 @@ class ArrangementsEffector:
             self._demand_own(permit, request)
         if isinstance(request, (Keep, Drop)) and request.kind in self._lasting and self._shelf.document(request.kind, request.name):
             cause = f"the {request.kind} on {request.name[:MAX_NAME]} stands until it is released"
-            raise Denied("OMG-W007", cause, advice="omega hold --help")
+            raise Denied("OMG-W007", cause, advice=self._lasting[request.kind])
         if isinstance(request, Keep):
             body = self._reading(request.kind)(checked_name(request.name), request.body)
             if permit.tenant != TENANT:
@@ -110,6 +112,8 @@ class ArrangementsEffector:
             self._reading(request.kind)
             if not self._shelf.drop_document(request.kind, request.name):
                 raise InputError("OMG-I003", f"there is no {request.kind} {request.name[:MAX_NAME]}")
+            for kind in self._beside.get(request.kind, ()):
+                self._shelf.drop_document(kind, request.name)
             return None, Receipt()
         raise InputError("OMG-I001", f"arrangements are kept and dropped, there is no {type(request).__name__}")
 

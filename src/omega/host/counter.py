@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from omega.host.arrangements import arrange, dissolve
+from omega.host.enrolling import enrol_code, reset_factors
 from omega.host.erasing import erase
 from omega.host.holds import release_hold
 from omega.host.logbook import note_access, read_log
 from omega.host.orders import ANSWER, ORDER, Order
+from omega.host.primary import ask_primary, read_primary
 from omega.host.quarantine import isolate, release
 from omega.host.registry import accept_listing, drop_registry, read_registry
+from omega.host.retiring import retire
 from omega.host.storage import EngineStore
 from omega.host.targets import Target, load_target
-from omega.host.tools import accept_tools, forget_tools
+from omega.host.tools import accept_tools, forget_tools, sandbox_server
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError, OmegaError
 from omega.kernel.ports import Outcome
@@ -26,16 +29,22 @@ _FLOWS = (
     accept_listing,
     accept_tools,
     arrange,
+    ask_primary,
     dissolve,
     drop_registry,
+    enrol_code,
     erase,
     forget_tools,
     isolate,
     note_access,
     read_log,
+    read_primary,
     read_registry,
     release,
     release_hold,
+    reset_factors,
+    retire,
+    sandbox_server,
 )
 
 OWN: Mapping[str, AnyFlow] = {f"omega:{flow.name}": flow for flow in _FLOWS}

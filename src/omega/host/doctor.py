@@ -20,22 +20,28 @@ from typing import Any
 
 from omega.adapters.mcp import Upstream, describe
 from omega.adapters.models.provider import Missing, configured
-from omega.adapters.process import launch
+from omega.adapters.process import Caps, landlock
+from omega.adapters.process.launch import unconfinable
+from omega.adapters.process.shield import CAPS_OPTION, CONFINE_OPTION
 from omega.adapters.sqlite.folder import REMOTE_KINDS, file_system
 from omega.adapters.sqlite.schema import OLDEST_SQLITE
 from omega.host.additions import installed_effectors
+from omega.host.confining import confined
 from omega.host.discover import survey
 from omega.host.explaining import examine_files
+from omega.host.lasting import standing as standing_of_lasting
 from omega.host.limits import MOST, crowded
 from omega.host.presence import command_of, holder, last_pid
 from omega.host.proof import prove
 from omega.host.queues import arranged_queues, depths
 from omega.host.reading import Archive
+from omega.host.sandboxing import launcher
 from omega.host.settings import Settings
 from omega.host.storage import KEYS
 from omega.host.workload import established, looked_at, standing
 from omega.kernel.errors import OmegaError
 from omega.kernel.journal import FORMAT, Status
+from omega.kernel.sandbox import PLAIN
 
 OLDEST_PYTHON = (3, 11)
 LOW_SPACE = 256 << 20
@@ -95,6 +101,7 @@ def examine(home: str | os.PathLike[str] | None, *, servers: bool = True) -> Ite
     yield from _programs()
     yield from _services()
     yield from _guarded("effectors", _effectors)
+    yield _sandbox()
     yield from _guarded("processes", lambda: _orphans(settings.home))
     if settings.store.shared or (settings.home / "omega.db").is_file():
         yield from _data(home, servers=servers)
@@ -110,12 +117,23 @@ def _data(home: str | os.PathLike[str] | None, *, servers: bool) -> Iterator[Fin
         yield Finding(OK, "data", f"format {FORMAT} in {archive.settings.place}, keys readable by you alone")
         if archive.settings.store.shared:
             yield from _guarded("keys", lambda: _keys(archive))
+        yield from _guarded("lasting", lambda: _lasting(archive))
         yield from _guarded("log", lambda: _logs(archive))
         yield from _guarded("runs", lambda: _runs(archive))
         yield from _guarded("queues", lambda: _queues(archive))
         yield from _guarded("limits", lambda: _crowds(archive))
+        yield from _guarded("caps", lambda: _capped(archive))
         if servers:
-            yield from asyncio.run(_servers(list(archive.catalogue.upstreams.values())))
+            yield from asyncio.run(_servers(list(archive.catalogue.upstreams.values()), archive.settings))
+
+
+def _lasting(archive: Archive) -> Iterator[Finding]:
+    """Whether what is kept long has a second signature that lasts."""
+    found = standing_of_lasting(archive.identity.keys, archive.reader)
+    if found.state == "unable":
+        yield Finding(WARN, "lasting", found.text, "install a newer release of cryptography")
+    else:
+        yield Finding(OK, "lasting", found.text)
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:
@@ -229,6 +247,18 @@ def _services() -> Iterator[Finding]:
         yield Finding(FAIL, "services", f"{name}: {error.code} {error.cause}", error.advice)
 
 
+def _sandbox() -> Finding:
+    """Whether this kernel holds tool servers to what they were granted."""
+    reason = unconfinable(PLAIN)
+    if reason:
+        text = f"tool servers cannot be confined: {reason}"
+        return Finding(WARN, "sandbox", text, "use Linux 6.2 or later; else each needs --no-sandbox")
+    version = landlock.abi()
+    lacking = [what for what, since in (("signals", landlock.SIGNALS_ABI), ("single ports", landlock.NETWORK_ABI)) if version < since]
+    text = f"tool servers are confined by Landlock {version}" + (f", which does not hold {' and '.join(lacking)}" if lacking else "")
+    return Finding(OK, "sandbox", text)
+
+
 def _effectors() -> Iterator[Finding]:
     ports = [each.port for each in installed_effectors()]
     if ports:
@@ -247,7 +277,8 @@ def _orphans(home: Path) -> Iterator[Finding]:
         place = next((index for index, word in enumerate(words) if word.endswith("adapters/process/shield.py")), -1)
         engine = words[place + 1] if place >= 0 and len(words) > place + 1 else ""
         if engine == str(last) and not Path(f"/proc/{engine}").exists():
-            stuck.append((entry.name, " ".join(words[place + 2 :])[:MAX_COMMAND]))
+            started = [word for word in words[place + 2 :] if not word.startswith((CAPS_OPTION, CONFINE_OPTION))]
+            stuck.append((entry.name, " ".join(started)[:MAX_COMMAND]))
     for pid, command in stuck:
         text = f"process {pid} outlived its engine {last} of {home}: {command}"
         yield Finding(WARN, "processes", text, f"it ends by itself within seconds, else: kill {pid}")
@@ -302,6 +333,23 @@ def _crowds(archive: Archive) -> Iterator[Finding]:
             yield Finding(WARN, "limits", text, f"keep {most:,} at most: omega {kind} list")
 
 
+def _capped(archive: Archive) -> Iterator[Finding]:
+    """Tenants whose programs are held to caps, and whether this machine can hold them."""
+    found = confined(archive.reader)
+    if not found:
+        return
+    if sys.platform != "linux":
+        yield Finding(FAIL, "caps", f"{len(found)} tenants have caps, which are kept on Linux alone", "run their programs on Linux")
+        return
+    shown = [f"{tenant} {_caps_in_words(caps)}" for tenant, caps in sorted(found.items())]
+    yield Finding(OK, "caps", f"each program, with all it starts: {_some(shown)}")
+
+
+def _caps_in_words(caps: Caps) -> str:
+    parts = ((caps.cpu_s, "s of processor"), (caps.memory_mb, "MB"), (caps.processes, "processes"))
+    return ", ".join(f"{most:,} {what}" for most, what in parts if most)
+
+
 def _driver() -> Finding:
     """What connects to PostgreSQL."""
     try:
@@ -326,13 +374,13 @@ def _keys(archive: Archive) -> Iterator[Finding]:
         yield Finding(FAIL, "keys", text, "copy the folder `keys` from the OMEGA_HOME of a worker that works")
 
 
-async def _servers(upstreams: list[Upstream]) -> list[Finding]:
-    return list(await asyncio.gather(*(_server(upstream) for upstream in upstreams)))
+async def _servers(upstreams: list[Upstream], settings: Settings) -> list[Finding]:
+    return list(await asyncio.gather(*(_server(upstream, settings) for upstream in upstreams)))
 
 
-async def _server(upstream: Upstream) -> Finding:
+async def _server(upstream: Upstream, settings: Settings) -> Finding:
     try:
-        tools = await describe(upstream, launch)
+        tools = await describe(upstream, launcher(settings))
     except OmegaError as error:
         return Finding(FAIL, "server", f"{upstream.name}: {error.code} {error.cause}", error.advice.replace("NAME", upstream.name))
     return Finding(OK, "server", f"{upstream.name} starts and offers {len(tools)} tools")

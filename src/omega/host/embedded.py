@@ -15,14 +15,18 @@ import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from omega.adapters.blobs import open_blobs
 from omega.host import counter, watching
+from omega.host.acting import owner_passport
 from omega.host.additions import installed_effectors
 from omega.host.arrangements import arrange, dissolve
+from omega.host.chores import Chore, Chores
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.erasing import erase
 from omega.host.expiry import watch_expiry
@@ -40,7 +44,7 @@ from omega.host.targets import Target
 from omega.host.tenants import REVOKED, follow_revoked
 from omega.host.tools import Catalogue, accept_tools, forget_tools, unpinned
 from omega.host.wallet import Wallet
-from omega.host.wiring import Effectors, House, built_in, given, hosting
+from omega.host.wiring import Effectors, House, built_in, given, hosting, watchful
 from omega.kernel.budget import Budget
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import OmegaError, StorageError, from_record
@@ -111,6 +115,7 @@ class Omega:
         self.road = EngineRoad(self.engine)
         self._effectors = effectors
         self.governor = governor
+        self.chores = Chores()
         self.levels = Levels(world, store, patience_us=PATIENCE_US if settings.store.shared else 0)
         self._wallet = Wallet(lambda caller, now_us: identity.passport(caller, now_us=now_us))
 
@@ -150,7 +155,7 @@ class Omega:
         except OmegaError:
             omega.store.close()
             raise
-        chores = [asyncio.create_task(chore) for chore in omega._chores()]
+        chores = [asyncio.create_task(omega.chores.keep(name, chore)) for name, chore in omega._chores()]
         try:
             yield omega
         finally:
@@ -194,7 +199,7 @@ class Omega:
                 now_us=clock.now_us,
                 blobs=blobs,
             )
-            effectors = Effectors(built_in(house), hosting(house), *given(more))
+            effectors = Effectors(built_in(house), hosting(house), watchful(house, lambda: world), *given(more))
         except OmegaError:
             store.close()
             raise
@@ -342,9 +347,16 @@ class Omega:
         return self.world.streams.watch(self.scope(str(principal)).tenant, execution, buffer=buffer)
 
     async def prepare(self, flow: AnyFlow, servers: Sequence[Server] = ()) -> AnyFlow:
-        """`flow` with its tools bound; a server declared beside it is looked at, and its descriptions accepted, the first time."""
-        for upstream in unpinned(self.catalogue, servers):
-            await self.accept(upstream, await self.describe(upstream))
+        """`flow` with its tools bound; a server declared beside it is looked at, and its descriptions accepted, the first time.
+
+        Raises InputError (OMG-M012) where a description reads like an order: nothing of that server is accepted then.
+        """
+        for upstream in unpinned(self.catalogue, servers, self.settings):
+            from omega.host.suspicion import demand_plain
+
+            tools = await self.describe(upstream)
+            demand_plain(tools, advice=f"read it; if it is right all the same: omega mcp add {upstream.name} --trusting ..., then again")
+            await self.accept(upstream, tools)
         return self.catalogue.bound(flow)
 
     # -- deciding
@@ -357,14 +369,14 @@ class Omega:
         """Decide for the person of `scope`, by letter where another engine has the execution in hand: see `omega.runtime.letters`."""
         return await decide_anywhere(self.engine, execution, verb, body, scope)
 
-    def _chores(self) -> Iterable[Coroutine[Any, Any, None]]:
+    def _chores(self) -> Iterable[tuple[str, Chore]]:
         """What an open engine does beside its executions."""
-        yield self._read_letters()
-        yield self._keep_leases()
-        yield self._watch_usage()
-        yield watch_expiry(self)
-        yield self.levels.keep()
-        yield self._follow() if self.settings.store.shared else self._wait_for_orders()
+        yield "letters", self._read_letters
+        yield "leases", self._keep_leases
+        yield "usage", self._watch_usage
+        yield "expiry", partial(watch_expiry, self)
+        yield "levels", self.levels.keep
+        yield "orders", self._follow if self.settings.store.shared else self._wait_for_orders
 
     async def _read_letters(self) -> None:
         while True:
@@ -410,14 +422,16 @@ class Omega:
                 await self._tell_the_time()
 
     async def _watch_usage(self) -> None:
-        """Put an agent that goes rogue into quarantine, where that is arranged."""
-        tenant = self.settings.tenant
-        watch = watching.Watch(self.store, tenant)
+        """Put an agent that goes rogue into quarantine, where its tenant has arranged that."""
 
-        async def put_away(principal: str, reason: str) -> None:
-            await self.ask(isolate, {"principal": principal, "reason": reason})
+        async def put_away(tenant: str, principal: str, reason: str) -> None:
+            passport = owner_passport(self.identity, tenant, self.world.clock.now_us())
+            wanted = {"principal": principal, "reason": reason}
+            done = await self._unwatched(Call(passport=passport, flow=isolate, input=wanted))
+            if done.error is not None:  # the tenant's limits are used up, by the very rogue maybe: not those of the installation
+                await self.ask(isolate, wanted | {"tenant": tenant})
 
-        await watching.keep(watch, self.store, tenant, put_away, lambda name: self.world.warden.isolated(tenant, name))
+        await watching.keep(self.store, self.store, put_away, self.world.warden.isolated)
 
     async def _tell_the_time(self) -> None:
         """Engines that share their records share a clock too: that of the records. Raises StorageError (OMG-S004)."""
@@ -429,10 +443,10 @@ class Omega:
     async def describe(self, upstream: Upstream) -> list[ToolDescription]:
         """What a server offers now. Raises UpstreamError with an M code."""
         from omega.adapters.mcp import describe
-        from omega.adapters.process import launch
         from omega.host.openapi import OPENERS
+        from omega.host.sandboxing import launcher
 
-        return await describe(upstream, launch, openers=OPENERS)
+        return await describe(upstream, launcher(self.settings), openers=OPENERS)
 
     async def accept(self, upstream: Upstream, tools: Sequence[ToolDescription]) -> None:
         """Accept a server and the descriptions of its tools, in place of what was accepted before: an execution of its own, on record."""
@@ -465,34 +479,39 @@ class Omega:
         """Search the log of this tenant (see `omega.chronicle.search.Query`), on record. Raises InputError (OMG-I001), Denied."""
         return dict(await self._quietly(read_log, dict(wanted)))
 
-    async def ask(self, flow: AnyFlow, value: Any, caller: Caller | str = "") -> Any:
-        """What a flow of the host's own gives, run down the road for `caller`, untold to whoever watches. Raises its error."""
-        return await self._quietly(flow, value, caller)
+    async def ask(self, flow: AnyFlow, value: Any, caller: Caller | str = "", *, origin: Mapping[str, str] | None = None) -> Any:
+        """What a flow of the host's own gives, run down the road for `caller`, untold to whoever watches; `origin` is where what it tells
+        of came from. Raises its error."""
+        return await self._quietly(flow, value, caller, origin)
 
-    async def _quietly(self, flow: AnyFlow, value: Any, caller: Caller | str = "") -> Any:
+    async def _quietly(self, flow: AnyFlow, value: Any, caller: Caller | str = "", origin: Mapping[str, str] | None = None) -> Any:
         """Run a flow of the host's own, down the road, without telling whoever watches the flow that they asked for; gives its value."""
-        outcome = await self._unwatched(Call(passport=self.passport(caller), flow=flow, input=value))
+        outcome = await self._unwatched(Call(passport=self.passport(caller), flow=flow, input=value, origin=origin or {}))
         if outcome.error is not None:
             raise from_record(outcome.error)
         return outcome.value
 
     async def _unwatched(self, call: Call) -> Outcome:
-        watch, self.world.watch = self.world.watch, unwatched
+        token = _QUIETLY.set(True)  # the execution's own task goes on in this context
         try:
             return await self.road.call(call)
         finally:
-            self.world.watch = watch
+            _QUIETLY.reset(token)
+
+
+_QUIETLY: ContextVar[bool] = ContextVar("quietly", default=False)
+"""Whether what runs in this context is the host's own, of which whoever watches is told nothing."""
 
 
 def _harmless(watch: Watch) -> Watch:
-    """`watch`, asked no more once it raises: a broken terminal must not end what it shows."""
+    """`watch`, asked no more once it raises: a broken terminal must not end what it shows. It hears nothing of what runs quietly."""
     if watch is unwatched:
         return watch
     listening = True
 
     def told(moment: Moment) -> None:
         nonlocal listening
-        if listening:
+        if listening and not _QUIETLY.get():
             try:
                 watch(moment)
             except Exception:  # noqa: BLE001 - whatever the watcher raises is its own business

@@ -1,7 +1,8 @@
 """Erasure: payloads and keys of what ended are destroyed down the road, so that the log itself holds the receipt; a legal hold blocks it.
 
 What is erased is said by age (everything that ended before a moment), by execution, or by subject (`omega.host.subjects`): then every
-execution that is about it, with its forks and children. An erasure is an execution like any other: its leaves say who asked for it, that
+execution that is about it, with its forks and children, and what features keep about it in tables of their own (`omega.host.personal`);
+what an erased execution has kept there goes with it. An erasure is an execution like any other: its leaves say who asked for it, that
 the gate allowed it, when it was done and how it ended. That is the receipt, sealed and never erased with what it is about; it names a
 subject by its mark alone. Rows, digests and leaves of the erased executions stay; every proof still verifies, and says nothing, because all
 digests in them are salted under the keys that are gone.
@@ -9,20 +10,23 @@ digests in them are salted under the keys that are gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar
 
 from omega.host.holds import demand_no_hold
+from omega.host.personal import PersonalData, merged
 from omega.host.storage import Archives
-from omega.host.subjects import PREFIX
+from omega.host.subjects import about
 from omega.kernel.context import Context
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.errors import InputError
 from omega.kernel.flow import flow
-from omega.kernel.ports import Search, Store
+from omega.kernel.ports import Store, Turn
 from omega.kernel.verdict import Permit
+from omega.trust.sealing import Keyring
 
 AT_ONCE = 100
 """Executions erased in one commit, so that nobody waits long for the next one."""
@@ -35,8 +39,6 @@ MAX_NAMED = 10_000
 
 MAX_LEFT = 100
 """Executions that the receipt names among those which could not be erased yet; it counts all of them."""
-
-MARK_LETTERS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,12 @@ class ErasureEffector:
 
     port = Erase.port
 
-    def __init__(self, store: Store, archives: Archives, now_us: Callable[[], int]) -> None:
-        self._store, self._archives, self._now_us = store, archives, now_us
+    def __init__(self, store: Store, archives: Archives, personal: PersonalData, keyring: Keyring, now_us: Callable[[], int]) -> None:
+        self._store, self._archives, self._personal, self._keyring, self._now_us = store, archives, personal, keyring, now_us
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
-        """Gives how many executions were `erased`, how many had to be `left` because they have not ended (and the first of them), and when.
+        """Gives how many executions were `erased`, how many had to be `left` because they have not ended (and the first of them), when;
+        what each feature erased of its own (`features`), and which of them cannot be searched for anybody (`unsaid`).
 
         Raises Denied (OMG-C004) while a hold stands, InputError (OMG-I001) for another request or one that makes no sense.
         """
@@ -83,7 +86,12 @@ class ErasureEffector:
             raise InputError("OMG-I001", f"{count:,} executions are named; an erasure takes {MAX_NAMED:,}: ask again for the rest")
         if not all(isinstance(name, str) for name in request.executions):
             raise InputError("OMG-I001", "executions are named by their ids")
-        return await self._by_name(permit.tenant, iter(request.executions or self._about(permit.tenant, request.mark))), Receipt()
+        turn = Turn(tenant=permit.tenant, execution=execution, step=step, epoch=permit.epoch, at_us=self._now_us())
+        return await self._by_name(turn, request), Receipt()
+
+    async def aclose(self) -> None:
+        """Let go of the tables of features."""
+        await self._personal.aclose()
 
     async def _by_age(self, tenant: str, before_us: int) -> dict[str, Any]:
         if not 0 < before_us <= self._now_us():
@@ -95,32 +103,32 @@ class ErasureEffector:
             erased += done
             if done < AT_ONCE:
                 break
-        return {"erased": erased, "left": 0, "waiting": [], "done_us": self._now_us()}
+        return {"erased": erased, "left": 0, "waiting": [], "done_us": self._now_us(), "features": {}, "unsaid": []}
 
-    async def _by_name(self, tenant: str, names: Iterator[str]) -> dict[str, Any]:
-        """Erase one after the other, past those that have to be left: nothing older is kept because something newer still runs."""
+    async def _by_name(self, turn: Turn, request: Erase) -> dict[str, Any]:
+        """Erase one after the other, past those that have to be left: nothing older is kept because something newer still runs.
+
+        What features keep goes first, while an execution can still be found by its mark: a crash in between leaves nothing behind that
+        the erasure would not find when it goes on.
+        """
         gone: set[str] = set()
         left: set[str] = set()
+        kept: list[dict[str, dict[str, int]]] = []
+        names = iter(request.executions or about(self._archives, turn.tenant, request.mark))
+        demand_no_hold(self._archives, turn.tenant)
+        if request.mark:
+            kept.append(await self._personal.erase_subject(turn, request.mark, partial(self._keyring.subject, turn.tenant)))
         while len(gone) < MAX_ERASED and (some := list(islice(names, AT_ONCE))):
-            demand_no_hold(self._archives, tenant)
-            erased = await self._store.erase(tenant, some)
+            demand_no_hold(self._archives, turn.tenant)
+            kept.append(await self._personal.erase_made(turn, some))
+            erased = await self._store.erase(turn.tenant, some)
+            kept.append(await self._personal.erase_made(turn, sorted(set(erased.gone) - set(some))))
             gone.update(erased.gone)
             left.update(erased.left)
-        demand_no_hold(self._archives, tenant)
+        demand_no_hold(self._archives, turn.tenant)
         waiting = sorted(left - gone)
-        return {"erased": len(gone), "left": len(waiting), "waiting": waiting[:MAX_LEFT], "done_us": self._now_us()}
-
-    def _about(self, tenant: str, mark: str) -> Iterator[str]:
-        """The executions whose line carries the mark."""
-        if len(mark) != MARK_LETTERS or not mark.isalnum():
-            raise InputError("OMG-I001", "a subject is named by its mark")
-        older = ""
-        while True:
-            page = self._archives.search(Search(tenant=tenant, labels={PREFIX + mark: "1"}, older_than=older, limit=AT_ONCE))
-            yield from (line.execution for line in page)
-            if len(page) < AT_ONCE:
-                return
-            older = page[-1].execution
+        done = {"erased": len(gone), "left": len(waiting), "waiting": waiting[:MAX_LEFT], "done_us": self._now_us()}
+        return done | {"features": merged(kept), "unsaid": self._personal.unsaid()}
 
 
 @flow(name="erase", effect="idempotent", needs="erasure:use")

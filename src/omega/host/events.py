@@ -12,6 +12,9 @@ There is no second way to write an event. Those of the record are what its leave
     pin                               tool:accepted
     approve, resolve, admin, handover user:action       (and a cancel that is still to be undone)
     outcome        of events.publish  what was published, if the effector's mark on it is sound
+    any other      with flags         log:flagged
+
+What somebody should see (`omega.chronicle.flags`) is named in the `flags` of the event.
 
 Leaves hold names and digests alone, so the last one alone looks into the journal. The mark is a MAC under a key of the tenant over event
 and place: a flow that only calls itself `events.publish` cannot make one, and so cannot tell of anything without the right to publish.
@@ -24,9 +27,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from omega.chronicle.flags import flags_of
 from omega.chronicle.record import Leaf, decode
 from omega.contracts.events import (
     CallDenied,
@@ -36,6 +40,7 @@ from omega.contracts.events import (
     FlowError,
     FlowExecuted,
     Interest,
+    LogFlagged,
     ToolAccepted,
     UserAction,
     checked,
@@ -135,7 +140,7 @@ class Feed:
             return None
         if leaf.kind == "outcome" and leaf.status == Status.DONE and leaf.flow == PUBLISH:
             return journals.published(leaf, tenant, position)
-        fact = _fact(leaf, journals)
+        fact = _flagged(leaf, _fact(leaf, journals))
         if fact is None:
             return None
         return Event(type=fact.type, tenant=tenant, position=position, key=fact.key or leaf.principal, at_us=leaf.at_us, data=plain(fact))
@@ -152,7 +157,7 @@ def _fact(leaf: Leaf, journals: _Journals) -> Fact | None:
         return ToolAccepted(execution=execution, principal=principal, reason=leaf.reason)
     if _ends(leaf):
         flow = journals.flow(execution)
-        spent = {"cost_micros": leaf.cost_micros, "tokens": leaf.tokens}
+        spent: dict[str, Any] = {"cost_micros": leaf.cost_micros, "tokens": leaf.tokens}
         if leaf.status == Status.DONE:
             return FlowExecuted(execution=execution, flow=flow, principal=principal, **spent)
         return FlowError(execution=execution, flow=flow, principal=principal, status=leaf.status, code=leaf.code, **spent)
@@ -161,6 +166,18 @@ def _fact(leaf: Leaf, journals: _Journals) -> Fact | None:
             execution=execution, action=leaf.kind, step=leaf.step, principal=principal, status=leaf.status, reason=leaf.reason
         )
     return None
+
+
+def _flagged(leaf: Leaf, fact: Fact | None) -> Fact | None:
+    """`fact` with the flags of `leaf`; where the leaf tells nothing else, the flags themselves."""
+    flags = flags_of(leaf)
+    if not flags:
+        return fact
+    names = tuple(str(flag.kind) for flag in flags)
+    if fact is None:
+        about = {"step": leaf.step, "flow": leaf.flow, "principal": leaf.principal, "code": leaf.code}
+        return LogFlagged(execution=leaf.execution, flags=names, raised=flags[0].raised, **about)
+    return replace(fact, flags=names) if isinstance(fact, (CallDenied, FlowCreated, FlowError, UserAction)) else fact
 
 
 def _ends(leaf: Leaf) -> bool:

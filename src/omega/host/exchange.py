@@ -29,7 +29,8 @@ from urllib.parse import unquote_plus
 
 from omega.host.arrangements import Shelf, arranged
 from omega.host.identity import ISSUER
-from omega.host.tenants import API_KEY, KEY_USED, Bearer, SandboxKey, demand_active, is_sandbox, passport_for
+from omega.host.tenants import API_KEY, KEY_USED, Bearer, SandboxKey, above, demand_active, is_sandbox, passport_for
+from omega.host.users import ROOT, Users
 from omega.kernel.errors import Denied, InputError
 from omega.kernel.ids import PASSPORT, new_id
 from omega.kernel.ports import Entropy
@@ -95,12 +96,23 @@ def key_text(key: str, secret: str) -> str:
 class Exchange:
     """Exchanges credentials of one installation. `later` writes behind; nothing here waits for a disk, but to read a key's document."""
 
-    def __init__(self, shelf: Shelf, authority: Authority, entropy: Entropy, now_us: Callable[[], int], later: Later) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        authority: Authority,
+        entropy: Entropy,
+        now_us: Callable[[], int],
+        later: Later,
+        users: Users | None = None,
+    ) -> None:
+        """With `users`, a key that acts as one of them does what they may do now."""
         self._shelf, self._authority, self._entropy, self._now_us, self._later = shelf, authority, entropy, now_us, later
+        self._users = users
         key = SandboxKey()
         self._sandboxes = Authority(key, issuer=ISSUER, audience=ISSUER)
         authority.welcome(key.public, lambda tenant: is_sandbox(shelf, tenant))
         self._held: dict[str, tuple[int, str]] = {}
+        self._marks: dict[str, bytes] = {}
         self._noted: dict[str, int] = {}
 
     # -- API keys
@@ -111,14 +123,59 @@ class Exchange:
         digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         held = self._held.get(digest)
         if held is not None and 0 <= now_us - held[0] < REUSE_US:
-            with suppress(Denied):  # withdrawn, or its tenant suspended: then it is looked at anew, and refused
-                self._authority.verify(held[1], now=now_us / 1_000_000)
+            with suppress(Denied):  # withdrawn, its tenant suspended, its user changed: then it is looked at anew
+                self._demand_same(self._authority.verify(held[1], now=now_us / 1_000_000), digest)
                 return held[1]
         key, body = self._demand(text, now_us)
         passport = self._issued(key, body, (), now_us)
         if len(self._held) >= MAX_HELD:
             self._held.clear()
+            self._marks.clear()
         self._held[digest] = (now_us, passport)
+        self._marks[digest] = self._users.mark(body["tenant"], body["principal"]) if self._users is not None else b""
+        return passport
+
+    def _demand_same(self, scope: Scope, digest: str) -> None:
+        """Raise Denied (OMG-T001) where the user whom a key acts as has been changed since its passport was given."""
+        if self._users is not None and self._users.mark(scope.tenant, scope.principal) != self._marks.get(digest, b""):
+            raise _refused("invalid_client")
+
+    # -- people in browsers
+
+    def bearer_of_key(self, text: str) -> tuple[Bearer, int]:
+        """Whoever shows the API key `text`, and when the key ends (Unix microseconds). Raises Denied (OMG-T001)."""
+        now_us = self._now_us()
+        key, body = self._demand(text, now_us)
+        return self._bearer(key, body, now_us), int(body["expires_us"])
+
+    def current(self, bearer: Bearer) -> Bearer:
+        """The bearer with the rights that they have now: what their API key lost since, they lost too. Raises Denied (OMG-T001) for one
+        whose tenant or key counts no more."""
+        now_us = self._now_us()
+        demand_active(self._shelf, bearer.tenant, now_us)
+        if above(bearer):
+            self._authority.check_id(above(bearer))
+        key = bearer.root.rpartition("/")[2]
+        if key.startswith(ROOT) and self._users is not None:
+            return self._users.bearer(bearer.tenant, bearer.principal, bearer.region)
+        if not key.startswith("key_"):
+            return bearer
+        body = arranged(self._shelf, API_KEY, key)
+        if body is None or now_us >= body["expires_us"] or body["principal"] != bearer.principal:
+            raise _refused("invalid_grant")
+        return self._bearer(key, body, now_us)
+
+    def passport_of_person(self, bearer: Bearer) -> str:
+        """A passport of somebody who signed in, kept at hand for a minute. Raises Denied (OMG-T001)."""
+        bearer, now_us = self.current(bearer), self._now_us()
+        name = f"person {bearer!r}"
+        held = self._held.get(name)
+        if held is not None and 0 <= now_us - held[0] < REUSE_US:
+            return held[1]
+        passport = passport_for(self.issuer(bearer.tenant), self._entropy, bearer, ttl_s=KEY_TTL_S, now_us=now_us)
+        if len(self._held) >= MAX_HELD:
+            self._held.clear()
+        self._held[name] = (now_us, passport)
         return passport
 
     def _demand(self, text: str, now_us: int) -> tuple[str, Mapping[str, Any]]:
@@ -137,26 +194,32 @@ class Exchange:
 
     def _issued(self, key: str, body: Mapping[str, Any], wanted: Collection[str], now_us: int) -> str:
         left_s = max(1, (body["expires_us"] - now_us) // 1_000_000)
-        held = tuple(body["capabilities"])
         standing = demand_active(self._shelf, body["tenant"], now_us)
         if standing["expires_us"]:
             left_s = max(1, min(left_s, (standing["expires_us"] - now_us) // 1_000_000))
+        bearer = self._bearer(key, body, now_us)
+        passport = passport_for(self.issuer(body["tenant"]), self._entropy, bearer, ttl_s=min(KEY_TTL_S, left_s), now_us=now_us)
+        return self._narrowed(passport, wanted, now_us) if wanted else passport
+
+    def _bearer(self, key: str, body: Mapping[str, Any], now_us: int) -> Bearer:
         bearer = Bearer(
             tenant=body["tenant"],
             principal=body["principal"],
             roles=tuple(body["roles"]),
-            capabilities=held,
-            region=standing["region"],
+            capabilities=tuple(body["capabilities"]),
+            region=demand_active(self._shelf, body["tenant"], now_us)["region"],
             root=key,
         )
-        passport = passport_for(self._issuer(body["tenant"]), self._entropy, bearer, ttl_s=min(KEY_TTL_S, left_s), now_us=now_us)
-        return self._narrowed(passport, wanted, now_us) if wanted else passport
+        try:
+            return bearer if self._users is None else self._users.limited(bearer)
+        except Denied as error:
+            raise _refused("invalid_client") from error
 
     def _narrowed(self, passport: str, wanted: Collection[str], now_us: int) -> str:
         """The same caller with `wanted` alone. Raises Denied (OMG-T002) for what is not held."""
         scope = self._authority.verify(passport, now=now_us / 1_000_000)
         _demand_held(scope, wanted)
-        return self._issuer(scope.tenant).issue(
+        return self.issuer(scope.tenant).issue(
             tenant=scope.tenant,
             principal=scope.principal,
             groups=scope.groups,
@@ -196,9 +259,7 @@ class Exchange:
             if scope.actors or f"/{NARROWED}" in scope.passport:  # it ends with what it was cut from, at the latest
                 raise _refused("invalid_grant")
             left_s = min(KEY_TTL_S, self._left_s(scope, now_us))
-            passport = self._issuer(scope.tenant).refresh(
-                form["refresh_token"], ttl_s=left_s, now=now_us / 1_000_000, jti=self._new(now_us)
-            )
+            passport = self.issuer(scope.tenant).refresh(form["refresh_token"], ttl_s=left_s, now=now_us / 1_000_000, jti=self._new(now_us))
             return self._answer(self._narrowed(passport, wanted, now_us) if wanted else passport, now_us)
         return self._answer(self._exchanged(form, wanted, now_us), now_us) | {"issued_token_type": JWT}
 
@@ -249,7 +310,7 @@ class Exchange:
         actor = self._own(form["actor_token"], now_us)
         if actor.tenant != subject.tenant or actor.actors:
             raise _refused("invalid_grant")
-        return self._issuer(subject.tenant).delegate(
+        return self.issuer(subject.tenant).delegate(
             subject,
             actor=actor.principal,
             capabilities=rights,
@@ -263,6 +324,8 @@ class Exchange:
         try:
             scope = self._authority.verify(passport, now=now_us / 1_000_000)
             demand_active(self._shelf, scope.tenant, now_us)
+            if self._users is not None:
+                self._users.demand_current(scope)
         except Denied as error:
             raise _refused("invalid_grant") from error
         return scope
@@ -286,7 +349,7 @@ class Exchange:
             "scope": " ".join(sorted(scope.capabilities)),
         }
 
-    def _issuer(self, tenant: str) -> Authority:
+    def issuer(self, tenant: str) -> Authority:
         """Who signs for a tenant: sandboxes have a key of their own."""
         return self._sandboxes if is_sandbox(self._shelf, tenant) else self._authority
 

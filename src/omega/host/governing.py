@@ -12,6 +12,7 @@ from pathlib import Path
 from omega.chronicle.search import Query, search
 from omega.host import limits, mfa, policy, quarantine, watching
 from omega.host.arrangements import Reading, Shelf
+from omega.host.passkeys import Passkeys
 from omega.kernel.budget import Spent
 from omega.kernel.errors import OmegaError, StorageError
 from omega.kernel.ports import Reader
@@ -147,6 +148,8 @@ class Governor:
         """
         self.world = world
         world.second_factor = mfa.verifier(self._shelf, world.keyring, self._now_us)
+        keys = Passkeys(self._shelf, world.keyring, self._now_us, world.entropy.take)
+        world.passkey = lambda tenant, principal, about, said: keys.prove((tenant, principal), about, said)
         self._seen.pop(limits.GUARD, None)  # it is the world that holds guards
         self.refresh()
         if self.warden.ledger.busy:

@@ -6,11 +6,13 @@ import json
 import os
 
 from omega.adapters.alerts import Address
+from omega.defence.guard.acting import Orders
 from omega.defence.guard.model import Alert, Health, Levels
 from omega.defence.guard.service import MAX_READ, health, levels, standing
 from omega.defence.guard.slo import DAY_S, Objective
 from omega.host.asking import keep
 from omega.host.guard import CHANNEL, opened, seal
+from omega.host.guard_acts import ORDERS, orders_of
 from omega.host.reading import Archive
 from omega.host.settings import referred
 from omega.kernel.errors import InputError
@@ -37,6 +39,19 @@ def channels(home: str | os.PathLike[str] | None) -> list[dict[str, str]]:
     with Archive.open(home) as archive:
         found = archive.reader.documents(CHANNEL)
         return [{"name": name, "kind": opened(name, json.loads(body), archive.identity.keyring)[0].kind} for name, body in found]
+
+
+async def arrange_acts(home: str | os.PathLike[str] | None, orders: Orders) -> None:
+    """Say what the guard may do by itself, on record. Raises Denied, StorageError."""
+    with Archive.open(home) as archive:
+        tenant = archive.settings.tenant
+    await keep(home, ORDERS, tenant, orders.model_dump())
+
+
+def orders(home: str | os.PathLike[str] | None) -> Orders:
+    """What the guard may do by itself. Raises StorageError."""
+    with Archive.open(home) as archive:
+        return orders_of(archive.reader, archive.settings.tenant)
 
 
 def look(home: str | os.PathLike[str] | None) -> Health:

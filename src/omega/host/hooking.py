@@ -109,7 +109,7 @@ async def follow(archive: Archive, tenant: str, after: int, interest: Interest) 
 async def delivering(omega: Omega) -> AsyncIterator[Dispatcher]:
     """Deliver to webhooks for as long as this is open."""
     dispatcher = Dispatcher(omega.engine, omega.store, Feed(omega.store, omega.identity.keyring, omega.world.blobs))
-    running = asyncio.create_task(dispatcher.run())
+    running = asyncio.create_task(omega.chores.keep("webhooks", dispatcher.run))
     try:
         yield dispatcher
     finally:

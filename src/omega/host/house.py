@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -18,17 +19,25 @@ from omega.host.a2a import AgentDesk
 from omega.host.account import account
 from omega.host.admitting import Register
 from omega.host.between import Between
+from omega.host.bridged import Bridged
 from omega.host.discover import offers
 from omega.host.elsewhere import Elsewhere
 from omega.host.embedded import Omega
 from omega.host.exchange import Exchange, in_a_thread
+from omega.host.guessing import LOOK_S, OTHERS, Guesses, guessed_credentials, refused_credentials
 from omega.host.hall import ToolHall, passed_known
+from omega.host.mfa import FACTOR, name_of
 from omega.host.orders import Placing
+from omega.host.passkeys import Passkeys
 from omega.host.published import Publishing
 from omega.host.reading import Archive
 from omega.host.searching import every
+from omega.host.sso_desk import Installed, SignOnDesk
+from omega.host.storage import demand_not_lost
 from omega.host.targets import Target
-from omega.host.visitors import Reception
+from omega.host.tenants import is_sandbox
+from omega.host.users import Users
+from omega.host.visitors import Reception, shows
 from omega.kernel.compose import AnyFlow
 from omega.kernel.definition import Tool, tool
 from omega.kernel.errors import Denied, InputError, OmegaError, StorageError
@@ -55,19 +64,28 @@ def entrances(house: House) -> list[Mounted]:
     """What answers over the network, each under its own prefix. One line for each protocol, added by whoever wrote it."""
     from omega.gateway.a2a import cards
     from omega.gateway.a2a import entrance as a2a
-    from omega.gateway.front import oauth, signing_in
+    from omega.gateway.front import factors, oauth, signing_in
+    from omega.gateway.front.authorizing import connections
     from omega.gateway.http import entrance as http
     from omega.gateway.mcp import entrance as mcp
     from omega.gateway.openai import entrance as openai
     from omega.gateway.registry import entrances as registry
     from omega.gateway.rpc import entrance as rpc
+    from omega.gateway.scim import entrance as scim
+    from omega.gateway.sso import entrance as sso
+    from omega.host.authorizing import as_desk, desk_of
+    from omega.host.confirming import FactorDesk
 
     hall = ToolHall(house.omega, house.offers)
     tools = mcp(house, hall, version("omega-platform"))
     listed = registry(house, Publishing(house.omega.store, hall.view))
     desk = AgentDesk(house)
-    known = oauth.entrances(house, cards(house, desk))
-    return [*signing_in.entrances(house), *known, http(house), openai(house), rpc(house), tools, a2a(house, desk), *listed]
+    asked = as_desk(desk_of(house.omega, house.exchanging))
+    known = [*oauth.entrances(house, asked, cards(house, desk)), connections(house, asked)]
+    proving = factors.entrances(house, FactorDesk(house))
+    organisations = [scim(house), sso(house.signing_on())]
+    people = [*signing_in.entrances(house), *proving, *known, *organisations]
+    return [*people, http(house), openai(house), rpc(house), tools, a2a(house, desk), *listed]
 
 
 class House:
@@ -88,17 +106,26 @@ class House:
         self.omega = omega
         self.road = omega.road
         world = omega.world
-        self.exchanging = Exchange(omega.store, world.authority, world.entropy, world.clock.now_us, later=in_a_thread)
+        self.users = Users(omega.store, world.keyring)
+        self.exchanging = Exchange(omega.store, world.authority, world.entropy, world.clock.now_us, later=in_a_thread, users=self.users)
         workloads = Register(omega.store, world.keyring, world.authority, world.clock.now_us, world.entropy.take)
         certificates = workloads.passport_of
         shelf = omega.store if omega.settings.store.shared else None
-        keys = self.exchanging.passport_of_key
-        self.reception = Reception(world.authority, omega.passport, world.keyring, keys=keys, certificates=certificates, shelf=shelf)
+        keys, people = self.exchanging.passport_of_key, self.exchanging.passport_of_person
+        self.reception = Reception(
+            world.authority, omega.passport, world.keyring, keys=keys, people=people, certificates=certificates, shelf=shelf
+        )
+        self.guesses = Guesses()
         self._put_up = tuple(put_up)
+        self._bridged = Bridged(omega.store)
         self._offers = offers() if offered is None else offered
         self._fixed = not any(isinstance(leaf.body, Tool) for each in self._offers for leaf in each.flow.leaves())
         self._going_on: dict[str, asyncio.Task[None]] = {}
         self._queue = queue
+        self.origins: frozenset[str] = frozenset()
+        """Where this gateway's own pages stand; at none until it listens, so no passkey is asked for before."""
+        self.a2a_grpc = 0
+        """The port of the gRPC binding for agents of others, where there is one."""
         self.elsewhere = Elsewhere(omega, ours, self._go_on, self._going_on.__contains__)
 
     # -- who
@@ -108,13 +135,39 @@ class House:
         return self.omega.world.clock.now_us()
 
     def visitor(self, headers: Mapping[str, str], *, method: str, url: str, address: str, peer: str = "") -> Visitor:
-        """Who is calling (see `omega.host.visitors`). Raises Denied (OMG-T001)."""
+        """Who is calling (see `omega.host.visitors`). Raises Denied (OMG-T001; OMG-G007 where too much was refused to that address)."""
         now = self.now_us() / 1_000_000
-        return self.reception.visitor(headers, method=method, url=url, address=address, peer=peer, now=now)
+        with self.guesses.counted(address, now) if peer or shows(headers) else nullcontext():
+            visitor = self.reception.visitor(headers, method=method, url=url, address=address, peer=peer, now=now)
+            self.users.demand_current(visitor.scope)
+        return visitor
 
-    def sign_in(self, code: str) -> str:
-        """The value of a browser's cookie, for the code of a sign-in link. Raises Denied (OMG-T001)."""
-        return self.reception.sessions.redeem(code, self.now_us() / 1_000_000)
+    def sign_in(self, code: str, *, address: str = "") -> str:
+        """The value of a browser's cookie, for the code of a sign-in link. Raises Denied (OMG-T001, OMG-G007)."""
+        now = self.now_us() / 1_000_000
+        with self.guesses.counted(address, now):
+            return self.reception.sessions.redeem(code, now)
+
+    def sign_in_by_key(self, key: str, code: str, *, address: str = "") -> str:
+        """The value of a browser's cookie, for the API key of a person; `code` is of their second factor, where they have one, and is used
+        up before it is said what was wrong. Raises Denied (OMG-T001, OMG-T013 for who has passkeys alone, OMG-G007),
+        StorageError (OMG-G008: their tenant has no place left)."""
+        now = self.now_us() / 1_000_000
+        self.guesses.demand(address, now)
+        with self.guesses.counted(address, now):
+            return self._signed_in(key, code)
+
+    def _signed_in(self, key: str, code: str) -> str:
+        bearer, expires_us = self.exchanging.bearer_of_key(key)
+        person = (bearer.tenant, bearer.principal)
+        enrolled = self.omega.store.document(FACTOR, name_of(*person)) is not None
+        if not enrolled and Passkeys.reading(self.omega.store, self.omega.world.keyring, person):
+            # A passkey cannot be shown beside a key, and a key alone is not enough for who has a second factor.
+            raise Denied("OMG-T013", f"{bearer.principal} has passkeys, and a key alone shows none")
+        second = not enrolled or self.omega.world.second_factor(bearer.tenant, bearer.principal, {"code": code})
+        if not second or not bearer.principal.startswith("person:"):
+            raise Denied("OMG-T001", "this is not accepted", advice="show the API key of a person, and the code of their second factor")
+        return self.reception.sessions.begin(bearer, self.now_us() / 1_000_000, until=expires_us / 1_000_000)
 
     def sign_in_code(self) -> str:
         """A new one-time code for the sign-in link that is printed where this process was started."""
@@ -144,9 +197,10 @@ class House:
         """The public keys of this installation's passports, as a JWK set."""
         return self.omega.world.authority.jwks(now=self.now_us() / 1_000_000)
 
-    async def exchange(self, form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
-        """The answer of the token endpoint. Raises Denied (OMG-T001, OMG-T002), InputError (OMG-I001)."""
-        return await self.exchanging.exchange(form, headers)
+    async def exchange(self, form: Mapping[str, str], headers: Mapping[str, str], *, address: str = "") -> dict[str, Any]:
+        """The answer of the token endpoint. Raises Denied (OMG-T001, OMG-T002, OMG-G007), InputError (OMG-I001)."""
+        with self.guesses.counted(address, self.now_us() / 1_000_000):
+            return await self.exchanging.exchange(form, headers)
 
     def introspect(self, token: str, visitor: Visitor) -> dict[str, Any]:
         """What a passport is worth, for callers of the same tenant."""
@@ -157,6 +211,22 @@ class House:
         passport = self.exchanging.revoke({"token": token}, visitor.scope)
         if passport:
             await self.omega.revoke(passport, by=visitor.scope.principal)
+
+    def signing_on(self) -> SignOnDesk:
+        """What signs people on with the accounts of their organisations."""
+        world = self.omega.world
+        installed = Installed(
+            documents=self.omega.store,
+            keyring=world.keyring,
+            entropy=world.entropy,
+            road=self.road,
+            exchange=self.exchanging,
+            sessions=self.reception.sessions,
+            users=self.users,
+            guesses=self.guesses,
+            now_us=self.now_us,
+        )
+        return SignOnDesk(installed)
 
     # -- what there is
 
@@ -172,8 +242,10 @@ class House:
         return [catalogue.bound(tool(pin.server, pin.name)) for _, pin in sorted(catalogue.pins.items())]
 
     def flows(self, scope: Scope) -> Sequence[Served]:
-        """The flows that the operator put up: they belong to the tenant of the installation."""
-        return self._put_up if scope.tenant == self.omega.settings.tenant else ()
+        """The flows that the operator put up, and what primaries offer: they are the installation's own. Sandboxes have their samples."""
+        if scope.tenant == self.omega.settings.tenant:
+            return (*self._put_up, *self._bridged.served())
+        return _samples() if is_sandbox(self.omega.store, scope.tenant) else ()
 
     def _bound(self, flow: AnyFlow) -> AnyFlow:
         with suppress(OmegaError):  # a tool that nobody has accepted: the call says so
@@ -232,7 +304,22 @@ class House:
     async def together(self, lease_s: float) -> None:
         """What a house does because there are others on the same records: hears them, and looks after what they leave behind. For ever."""
         if self.omega.settings.store.shared:
-            await asyncio.gather(self.elsewhere.hear(), self.look_after(lease_s))
+            chores = self.omega.chores
+            await asyncio.gather(chores.keep("hearing", self.elsewhere.hear), chores.keep("left behind", lambda: self.look_after(lease_s)))
+
+    async def tell_refused(self) -> None:
+        """Put on record, minute by minute, to which addresses credentials were refused (see `omega.host.guessing`). For ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.tell_refused_until(self.now_us() / 1_000_000)
+
+    async def tell_refused_until(self, now_s: float) -> None:
+        """The same for the minutes that are over at that time, in Unix seconds. Raises Denied, StorageError."""
+        for each in self.guesses.ended(now_s):
+            told = {"address": each.address, "count": each.count, "minute_s": each.minute_s, "addresses": each.addresses}
+            origin = {"address": each.address} if each.address != OTHERS else {}
+            braked = each.count > self.guesses.most and each.address != OTHERS
+            await self.omega.ask(guessed_credentials if braked else refused_credentials, told, origin=origin)
 
     async def look_after(self, every_s: float) -> None:
         """Go on, every so many seconds, with what another process has left running meanwhile; for ever."""
@@ -267,7 +354,8 @@ class House:
             await self.omega.engine.resume(execution, flow)
 
     def _known(self, line: Line) -> AnyFlow | None:
-        candidates = [*(each.flow for each in self.offers()), *(each.flow for each in self._put_up)]
+        put_up = (*self._put_up, *self._bridged.served(), *_samples())
+        candidates = [*(each.flow for each in self.offers()), *(each.flow for each in put_up)]
         found = next((flow for flow in candidates if pin_of(flow) == line.digest), None)
         if found is None and "/" in line.flow:
             server, _, name = line.flow.partition("/")
@@ -318,6 +406,7 @@ class House:
     def ready(self) -> str:
         """Why the process is not ready; nothing when it is."""
         try:
+            demand_not_lost(self.omega.store)
             self.omega.store.line("ready")
         except OmegaError as error:
             return f"the storage does not answer ({error.code})"
@@ -344,6 +433,13 @@ async def put_up(omega: Omega, targets: Sequence[Target]) -> list[Served]:
         if found.setdefault(flow.name, made := Served(name=flow.name, flow=flow, target=target.text)) is not made:
             raise InputError("OMG-X001", f"two targets are called {flow.name}", advice="give one of the two another name")
     return list(found.values())
+
+
+@cache
+def _samples() -> tuple[Served, ...]:
+    from omega.host.sandbox import samples
+
+    return tuple(Served(name=each.flow.name, flow=each.flow, target=each.text) for each in samples())
 
 
 def as_core(house: House) -> Core:

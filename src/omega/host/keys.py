@@ -17,16 +17,18 @@ from typing import Any, ClassVar
 
 from omega.adapters.keystore import Keystore
 from omega.chronicle.record import Leaf, encode
+from omega.host import lasting
+from omega.host.asking import keep
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.embedded import Omega
 from omega.host.identity import Identity, open_keys, origin_of, ring_of
 from omega.host.settings import Settings
-from omega.host.storage import demand_keys, may_make_keys
+from omega.host.storage import demand_keys, may_make_keys, open_reader
 from omega.host.unsealing import PURPOSE, read_opening
 from omega.kernel.context import Context
 from omega.kernel.definition import flow
 from omega.kernel.effects import Receipt, Request
-from omega.kernel.errors import InputError, from_record
+from omega.kernel.errors import InputError, StorageError, from_record
 from omega.kernel.ids import PASSPORT, new_id
 from omega.kernel.ports import Batch, Call
 from omega.kernel.scope import ANY
@@ -129,6 +131,8 @@ def listed(home: str | os.PathLike[str] | None) -> list[dict[str, Any]]:
     if keys.has("log-pq"):
         found.append(_row("log-pq", "signs", keys.signer("log-pq").public))
     keys.secret("seal")
+    if not keys.has("log-pq") and lasting.able():
+        found.append(_row(lasting.LASTING, "exports" if lasting_state(home) == "on" else "off", lasting.derived(keys).public))
     found.append({"name": "seal", "state": "seals", "algorithm": "AES-256-GCM", "kid": "", "until_s": None})
     return found
 
@@ -140,9 +144,32 @@ def jwks(home: str | os.PathLike[str] | None) -> dict[str, Any]:
 
 
 def verifier_keys(home: str | os.PathLike[str] | None, tenant: str) -> list[str]:
-    """The keys to check a tenant's log with, in the form that verifiers take. Raises StorageError (OMG-T003)."""
+    """The keys to check a tenant's log with, in the form that verifiers take; with that of the second signature.
+
+    Raises StorageError (OMG-T003).
+    """
     identity = Identity.load(_demanded(home), SystemEntropy())
-    return [key.text() for key in identity.sequencer.keys(tenant)]
+    texts = [key.text() for key in identity.sequencer.keys(tenant)]
+    if lasting_state(home) == "on":
+        texts.append(VerifierKey.of(origin_of(tenant), lasting.derived(identity.keys).public).text())
+    return texts
+
+
+def lasting_state(home: str | os.PathLike[str] | None) -> str:
+    """Whether what is kept long has a second signature: see `omega.host.lasting.Standing`. Raises StorageError."""
+    keys = _standing(home)
+    try:
+        with open_reader(Settings.load(home)) as reader:
+            return lasting.standing(keys, reader).state
+    except StorageError as error:
+        if error.code != "OMG-S002":
+            raise
+    return "each" if keys.has(lasting.EACH) else "on" if lasting.able() else "unable"  # nothing is recorded, so nothing is turned off
+
+
+async def turn_lasting(home: str | os.PathLike[str] | None, *, on: bool) -> None:
+    """Have what is kept long signed with ML-DSA-65 too, or not, on record. Raises Denied, StorageError."""
+    await keep(home, lasting.LASTING, lasting.EXPORTS, {"on": on})
 
 
 def prepare(home: str | os.PathLike[str] | None, name: str, address: str = "") -> str:

@@ -10,8 +10,12 @@ from omega.host import (
     archiving,
     credentials,
     guard,
+    guard_acts,
     holds,
+    lasting,
     levels,
+    mfa,
+    primary,
     pruning,
     publishing,
     queues,
@@ -19,8 +23,10 @@ from omega.host import (
     registry,
     retention,
     schedules,
+    sso,
     virtual,
     webhooks,
+    witness_asking,
     witnessing,
 )
 from omega.host.arrangements import ArrangementsEffector, Reading
@@ -34,10 +40,13 @@ def arrangements(keyring: Keyring) -> Mapping[str, Reading]:
     return {
         archiving.ARCHIVE: archiving.check,
         holds.HOLD: holds.check,
+        lasting.LASTING: lasting.check,
         levels.LEVEL: levels.check_level,
         levels.RULES: levels.check_rules,
         pruning.LOG: pruning.check,
         witnessing.WITNESSED: witnessing.check,
+        witness_asking.WITNESS: witness_asking.check_witness,
+        witness_asking.QUORUM: witness_asking.check_quorum,
         regions.CONSENT: regions.check_consent,
         regions.REGION: regions.check_region,
         queues.QUEUE: queues.check,
@@ -45,16 +54,21 @@ def arrangements(keyring: Keyring) -> Mapping[str, Reading]:
         schedules.SCHEDULE: schedules.reading(keyring),
         webhooks.WEBHOOK: webhooks.reading(keyring),
         guard.CHANNEL: guard.reading(keyring),
+        guard_acts.ORDERS: guard_acts.check,
         admitting.WORKLOAD: admitting.reading(keyring),
         credentials.CREDENTIAL: credentials.reading(keyring),
+        sso.CONNECTION: sso.reading(keyring),
         virtual.VIRTUAL: virtual.check,
         publishing.PUBLISHED: publishing.check,
         acquainted.PEER: acquainted.check,
         registry.REGISTRY: registry.check,
+        primary.PRIMARY: primary.check,
     }
 
 
 def arranging(governor: Governor, keyring: Keyring, now_us: Callable[[], int]) -> ArrangementsEffector:
     """The effector that keeps them."""
     kinds = {**arrangements(keyring), **governor.readings()}
-    return ArrangementsEffector(governor.told(), kinds, now_us, lasting=(holds.HOLD,), owners=owners(keyring))
+    kept = {holds.HOLD: "omega hold --help", mfa.FACTOR: "omega mfa --help"}
+    beside = {primary.PRIMARY: (primary.CATALOGUE, primary.MARK)}
+    return ArrangementsEffector(governor.told(), kinds, now_us, lasting=kept, owners=owners(keyring), beside=beside)

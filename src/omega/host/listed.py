@@ -59,17 +59,23 @@ def find(documents: Documents, wanted: str) -> Listing:
     return chosen
 
 
+_REMOTES = {"streamable-http": Transport.HTTP, "sse": Transport.SSE}
+"""How a registry calls the remote transports, the better one first."""
+
+
 def upstream_from(
     listing: Listing, name: str, *, env: Mapping[str, str], headers: Mapping[str, str], arguments: Sequence[str], timeout_s: float
 ) -> Upstream:
     """The record of a listed server; `env` and `headers` are references, `arguments` follow those of the entry. Raises InputError."""
     server = listing.entry.server
-    for remote in _objects(server.get("remotes")):
-        url = str(remote.get("url", ""))
-        if remote.get("type") == "streamable-http" and "{" not in url:
-            _check_public(listing, url)
-            wanted = _filled(listing, _objects(remote.get("headers")), headers, "--header")
-            return Upstream(name=name, transport=Transport.HTTP, url=url, headers=wanted, timeout_s=timeout_s)
+    remotes = _objects(server.get("remotes"))
+    for kind, spoken in _REMOTES.items():
+        for remote in remotes:
+            url = str(remote.get("url", ""))
+            if remote.get("type") == kind and "{" not in url:
+                _check_public(listing, url)
+                wanted = _filled(listing, _objects(remote.get("headers")), headers, "--header")
+                return Upstream(name=name, transport=spoken, url=url, headers=wanted, timeout_s=timeout_s)
     for package in _objects(server.get("packages")):
         transport = package.get("transport")
         start = _STARTS.get(str(package.get("registryType")))
@@ -79,7 +85,7 @@ def upstream_from(
             _check_variables(listing, variables, env)
             wanted = _filled(listing, variables, env, "--env")
             return Upstream(name=name, transport=Transport.STDIO, argv=argv, env=wanted, timeout_s=timeout_s)
-    raise _unfit(listing, "has neither an address over streamable HTTP nor a package of npm or PyPI that is spoken to over standard input")
+    raise _unfit(listing, "has neither an address that can be taken nor a package of npm or PyPI that is spoken to over standard input")
 
 
 def _check_public(listing: Listing, url: str) -> None:

@@ -12,11 +12,11 @@ import msgspec
 
 from omega.chronicle.flags import Flag, flags_of
 from omega.chronicle.record import Leaf
-from omega.chronicle.search import MAX_FOUND, Query, search
+from omega.chronicle.search import MAX_FOUND, MAX_LOOKED, Query, search
 from omega.host.settings import TENANT
 from omega.kernel.ports import Reader
 
-READERS = ("read_log", "log_access")
+READERS = ("read_log", "log_access", "log.search", "log.flags", "log.checkpoint", "log.proof", "log.export")
 """The flows that stand for a look at the log."""
 
 PAGE = MAX_FOUND
@@ -65,6 +65,27 @@ def newest(reader: Reader, tenant: str, count: int, *, flagged: bool = False) ->
         if not before:
             break
     return found[:count][::-1]
+
+
+def flagged(reader: Reader, tenant: str, *, before: int, limit: int, alarming: bool) -> tuple[list[Shown], int]:
+    """A page of flagged leaves, newest first, and the index to go on before, 0 at the beginning of the log.
+
+    At most `MAX_LOOKED` leaves and a page are looked at for it. Raises IntegrityError (OMG-S005).
+    """
+    found: list[Shown] = []
+    size = size_of(reader, tenant)
+    lowest = max(0, min(before or size, size) - MAX_LOOKED)
+    while True:
+        page = search(reader, tenant, Query(before=before, limit=PAGE))
+        for index, leaf in page.found:
+            shown = Shown.of(index, leaf)
+            if any(flag.alarming or not alarming for flag in shown.flags):
+                found.append(shown)
+                if len(found) == limit:
+                    return found, index
+        before = page.before
+        if before <= lowest:
+            return found, before
 
 
 def since(reader: Reader, tenant: str, seen: int, *, flagged: bool = False) -> tuple[list[Shown], int]:

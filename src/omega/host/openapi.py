@@ -22,7 +22,7 @@ from omega.adapters.mcp import Openers, ToolDescription, Transport, Upstream
 from omega.adapters.net.reach import networks
 from omega.adapters.net.web import Web, WebFault, check_address
 from omega.adapters.openapi import ApiSession
-from omega.kernel.errors import InputError, UpstreamError
+from omega.kernel.errors import Denied, InputError, UpstreamError
 from omega.wire.openapi import Interface, Operation, Pins, read_interface
 from omega.wire.strict import read_json
 
@@ -68,7 +68,7 @@ class Imported:
 
 
 async def import_api(wanted: Wanted) -> Imported:
-    """Read a document and make tools of it. Raises InputError (OMG-I001, OMG-X001), Denied (OMG-P011), UpstreamError (OMG-M001)."""
+    """Read a document and make tools of it. Raises InputError (OMG-I001, OMG-X001), Denied (OMG-P011, OMG-M010), UpstreamError (M001)."""
     document = parsed(await _text(wanted), wanted.source)
     interface = read_interface(document, outputs=wanted.outputs, pins=Pins.of(wanted.headers))
     chosen = [each for each in interface.operations if _is_wanted(each, wanted.only)]
@@ -76,6 +76,7 @@ async def import_api(wanted: Wanted) -> Imported:
         known = ", ".join(each.name for each in interface.operations[:10]) or "none"
         raise InputError("OMG-I001", f"no operation of {wanted.name} can be a tool here (in the document: {known})")
     base = _without_query(check_address(wanted.base or _base(interface, wanted.source), networks(wanted.allow)))
+    _check_origin(wanted, base)
     api = {
         "format": FORMAT,
         "source": _whole(wanted.source),
@@ -215,6 +216,27 @@ def _base(interface: Interface, source: str) -> str:
         if _is_address(whole) and "{" not in whole:
             return whole.rstrip("/")
     raise InputError("OMG-X001", "the document does not say where the interface is served", advice="say it: --base https://HOST/PATH")
+
+
+def _check_origin(wanted: Wanted, base: str) -> None:
+    """What every request carries goes where the operator said and nowhere else: to `--base`, or to the origin (RFC 6454) that the document
+    was read from. Raises Denied (OMG-M010) where the document alone names the host."""
+    named = wanted.base or (wanted.source if _is_address(wanted.source) else "")
+    if wanted.headers and _origin(base) != _origin(named):
+        read = f"was read from {_origin(named)}" if named else "is a file"
+        raise Denied(
+            "OMG-M010",
+            f"the document of {wanted.name} {read}, and would have what is configured for it sent to {_origin(base)}",
+            advice=f"if that is meant, say it: --base {base}",
+            details={"server": wanted.name, "named": _origin(base), "configured": _origin(named)},
+        )
+
+
+def _origin(address: str) -> str:
+    """Scheme, host and port of an address; empty for none."""
+    parts = urlsplit(address)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return f"{parts.scheme}://{(parts.hostname or '').rstrip('.')}:{port}" if parts.hostname else ""
 
 
 def _without_query(base: str) -> str:

@@ -2,11 +2,11 @@
 it takes the place of may concern anybody else. The installation's own tenant arranges for everybody.
 
     named after the tenant       archive, hold, content level and rules, retention of payloads and of leaves, region, witnessed checkpoint,
-                                 own policies, watch over usage; consent to a transfer (`TENANT.REGION`)
+                                 own policies, watch over usage, orders of the guard; consent to a transfer (`TENANT.REGION`)
     says the tenant              limit, breaker, guard: for that tenant by name, under a name that begins with it, so that what the plan
                                  of the tenant says is never replaced. A guard of its own only blocks: it would outweigh the installation's
     a person's own               second factor
-    sealed with its tenant       schedule, webhook, alert channel, credential
+    sealed with its tenant       schedule, webhook, alert channel, credential, connection to an identity provider
     the installation's           everything else: queues, facts, who is one person, workloads, virtual servers, and whatever is new
 """
 
@@ -20,21 +20,27 @@ from omega.host import (
     admitting,
     archiving,
     credentials,
+    grants,
     guard,
+    guard_acts,
     holds,
     levels,
     limits,
     mfa,
+    passkeys,
     policy,
     pruning,
     regions,
     retention,
     schedules,
+    sso,
+    users,
     watching,
     webhooks,
     witnessing,
 )
 from omega.host.arrangements import Documents, Owner, all_arranged
+from omega.host.sso_proving import SEEN
 from omega.kernel.errors import OmegaError
 from omega.kernel.ports import Line
 from omega.trust.sealing import Keyring
@@ -43,6 +49,7 @@ from omega.warden.guard.rules import Doing
 PER_TENANT = frozenset(
     {
         archiving.ARCHIVE,
+        guard_acts.ORDERS,
         holds.HOLD,
         levels.LEVEL,
         levels.RULES,
@@ -75,7 +82,10 @@ def owners(keyring: Keyring) -> Mapping[str, Owner]:
 def sealed_of(records: Kept, keyring: Keyring, tenant: str) -> list[tuple[str, str]]:
     """Kind and name of every document that is sealed and `tenant`'s, with the notes of how far each has come: nothing outside the seal says
     whose they are, so a purge finds them here. What is told of a task is whose the task is."""
-    inside = _sealed(keyring) | {admitting.WORKLOAD: lambda name, body: admitting.Entry.open(name, body, keyring).tenant}
+    inside = _sealed(keyring) | {
+        admitting.WORKLOAD: lambda name, body: admitting.Entry.open(name, body, keyring).tenant,
+        grants.GRANT: lambda name, body: grants.grant_in(keyring, name, body).bearer.tenant,
+    }
     found = []
     for kind, opened in inside.items():
         owner = _opening(opened)
@@ -84,6 +94,9 @@ def sealed_of(records: Kept, keyring: Keyring, tenant: str) -> list[tuple[str, s
         lines = {name: records.line(a2a_push.task_of(name)) for name, _ in records.documents(kind)}
         found += [(kind, name) for name, line in lines.items() if line is not None and line.tenant == tenant]
     notes = {webhooks.WEBHOOK: webhooks.PROGRESS, schedules.SCHEDULE: schedules.PROGRESS}
+    found += users.of_tenant(records, tenant) + [(SEEN, name) for name, _ in records.documents(SEEN, f"{tenant} ")]
+    found += passkeys.of_tenant(records, keyring, tenant)
+    found += [(mfa.FACTOR, name) for name, _ in records.documents(mfa.FACTOR, f"{tenant} ")]
     return found + [(notes[kind], name) for kind, name in found if kind in notes]
 
 
@@ -93,6 +106,7 @@ def _sealed(keyring: Keyring) -> dict[str, Opened]:
         webhooks.WEBHOOK: lambda name, body: webhooks.Webhook.open(name, body, keyring).tenant,
         guard.CHANNEL: lambda name, body: guard.opened(name, body, keyring)[1],
         credentials.CREDENTIAL: lambda name, body: credentials.whose(name, body, keyring)[0],
+        sso.CONNECTION: lambda name, body: sso.Connection.open(name, body, keyring).tenant,
     }
 
 

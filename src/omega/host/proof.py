@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from omega.chronicle import verifier
 from omega.chronicle.export import Exporter, verify_store, write_export
@@ -20,10 +20,10 @@ from omega.host.reading import Archive
 from omega.host.storage import Inspecting
 from omega.host.witnessing import witnessed
 from omega.kernel.errors import InputError, IntegrityError
-from omega.kernel.journal import Kind, Note, Row, Start, Step, decode_meta
+from omega.kernel.journal import Kind, Note, Row, Start, Status, Step, decode_meta
 from omega.runtime.payloads import Payloads, is_redacted
 from omega.runtime.recovery import sealer_of
-from omega.trust.checkpoint import VerifierKey, parse
+from omega.trust.checkpoint import VerifierKey, also_signed, parse
 
 MAX_EXECUTIONS = 100_000
 """Executions that one check reads, per tenant."""
@@ -97,6 +97,7 @@ def export(archive: Archive, tenant: str, path: Path) -> int:
                 executions=reversed(executions),
                 witnessed=witnessed(archive.reader, tenant),
                 exporter=_exporter(archive, tenant),
+                lasting=archive.lasting(),
             )
         draft.replace(path)
         beside.write_bytes(Path(verifier.__file__).read_bytes())
@@ -107,6 +108,27 @@ def export(archive: Archive, tenant: str, path: Path) -> int:
     return leaves
 
 
+def write_snapshot(archive: Archive, tenant: str, out: BinaryIO, *, size: int, at_us: int) -> int:
+    """Write the export of the log as it was at the signed size `size`, with the journals of what had ended by `at_us`; gives the leaves.
+
+    The same size and moment give the same bytes on every machine, as long as nothing of it was pruned or compacted since. So the second
+    signature, which differs each time that it is made, is left to `newest_checkpoint`; where every checkpoint has it, it is here too.
+    Raises IntegrityError (OMG-C001), and what the signer raises.
+    """
+    lines = archive.reader.lines(tenant=tenant, limit=MAX_EXECUTIONS)
+    ended = [line.execution for line in lines if Status(line.status).ended and line.updated_us <= at_us]
+    return write_export(
+        archive.reader,
+        tenant,
+        out,
+        keys=archive.log_keys(tenant),
+        executions=sorted(ended),
+        witnessed=witnessed(archive.reader, tenant),
+        exporter=_exporter(archive, tenant, upto=size, at_s=at_us // 1_000_000),
+        upto=size,
+    )
+
+
 def write_page(path: Path) -> None:
     """Write the page that verifies exports in a browser. Raises InputError (OMG-P005)."""
     try:
@@ -115,24 +137,29 @@ def write_page(path: Path) -> None:
         raise InputError("OMG-P005", f"{path} cannot be written: {(error.strerror or 'unknown').lower()}") from error
 
 
-def _exporter(archive: Archive, tenant: str) -> Exporter | None:
-    """The key that signed the newest checkpoint, when it is at hand: who trusts the log can then check the export as a whole."""
-    points = archive.reader.checkpoints(tenant)
+def _exporter(archive: Archive, tenant: str, *, upto: int | None = None, at_s: int | None = None) -> Exporter | None:
+    """The key that signed the newest checkpoint (of at most `upto` leaves), when it is at hand: who trusts the log can then check the
+    export as a whole."""
+    points = [point for point in archive.reader.checkpoints(tenant) if upto is None or point[0] <= upto]
     if not points:
         return None
     note, ring = parse(points[-1][1]), ring_of(archive.identity.keys, "log")
-    origin, at_s = note.checkpoint.origin, archive.world.clock.now_us() // 1_000_000
+    origin, at_s = note.checkpoint.origin, archive.world.clock.now_us() // 1_000_000 if at_s is None else at_s
     used = {signature.key_id for signature in note.signatures}
     signers = (ring.current, *ring.upcoming)
     return next((Exporter(origin, each, at_s) for each in signers if VerifierKey.of(origin, each.public).key_id in used), None)
 
 
 def newest_checkpoint(archive: Archive, tenant: str) -> bytes:
-    """The newest signed checkpoint, to be kept elsewhere. Raises InputError (OMG-I003) when nothing is signed yet."""
+    """The newest signed checkpoint, to be kept elsewhere, with the second signature where there is one.
+
+    Raises InputError (OMG-I003) when nothing is signed yet.
+    """
     points = archive.reader.checkpoints(tenant)
     if not points:
         raise InputError("OMG-I003", f"the log of {tenant} has no checkpoint yet")
-    return points[-1][1]
+    note, lasting = points[-1][1], archive.lasting()
+    return note if lasting is None else also_signed(note, lasting)
 
 
 def _prove(archive: Archive, tenant: str, kept: Sequence[bytes]) -> Proof:

@@ -47,11 +47,12 @@ class Lines(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolate(Request):
-    """Lock `principal` of the permit's tenant out."""
+    """Lock `principal` of the permit's tenant out; the installation's own may name another `tenant`."""
 
     port: ClassVar[str] = "quarantine"
     principal: str
     reason: str
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,8 @@ class Release(Request):
 
 
 class QuarantineEffector:
-    """Serves `Isolate` and `Release` on the documents of a store. The tenant comes from the permit, never from the request."""
+    """Serves `Isolate` and `Release` on the documents of a store. The tenant comes from the permit; only that of the installation names
+    another in a request."""
 
     port = Isolate.port
 
@@ -80,14 +82,20 @@ class QuarantineEffector:
         line = self._lines.line(execution)
         person = "" if line is None else line.principal
         if isinstance(request, Isolate):
-            body = {"tenant": permit.tenant, "principal": request.principal, "reason": request.reason, "by": person}
-            found = Quarantine.read({**body, "since_us": self._now_us()})
-            self._demand_room(permit.tenant, request.principal)
-            self._keep(permit.tenant, request.principal, found.record())
-            return found.record(), Receipt()
+            tenant = request.tenant or permit.tenant
+            if permit.tenant not in (tenant, TENANT):
+                raise Denied("OMG-W001", "a tenant locks out callers of its own", advice="have whoever runs the installation do it")
+            return self.lock_out(tenant, request.principal, request.reason, person), Receipt()
         if not isinstance(request, Release):
             raise InputError("OMG-I001", f"a quarantine is set or lifted, there is no {type(request).__name__}")
         return self._released(permit.tenant, request.principal, person), Receipt()
+
+    def lock_out(self, tenant: str, principal: str, reason: str, by: str) -> dict[str, Any]:
+        """Lock `principal` of `tenant` out; gives who is. Raises InputError (OMG-I001), Denied (OMG-W012)."""
+        found = Quarantine.read({"tenant": tenant, "principal": principal, "reason": reason, "by": by, "since_us": self._now_us()})
+        self._demand_room(tenant, principal)
+        self._keep(tenant, principal, found.record())
+        return found.record()
 
     def _released(self, tenant: str, principal: str, person: str) -> dict[str, Any]:
         kept = self._shelf.document(QUARANTINE, name_of(tenant, principal))
@@ -117,8 +125,9 @@ class QuarantineEffector:
 
 @flow(name="quarantine", effect="write", needs="quarantine:use")
 async def isolate(ctx: Context, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Lock a caller out: `principal`, `reason`."""
-    kept: dict[str, Any] = await ctx.touch(Isolate(principal=str(wanted["principal"]), reason=str(wanted["reason"])))
+    """Lock a caller out: `principal`, `reason`; `tenant` where the installation does it for one that it hosts."""
+    request = Isolate(principal=str(wanted["principal"]), reason=str(wanted["reason"]), tenant=str(wanted.get("tenant", "")))
+    kept: dict[str, Any] = await ctx.touch(request)
     return kept
 
 

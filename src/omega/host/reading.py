@@ -15,12 +15,13 @@ from typing import NoReturn
 from omega.adapters.blobs import open_blobs
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
+from omega.host.lasting import lasting_signer
 from omega.host.presence import holder
 from omega.host.settings import Settings
 from omega.host.storage import Archives, demand_keys, open_reader
 from omega.host.tools import Catalogue
 from omega.kernel.errors import StorageError
-from omega.kernel.ports import Batch, Committed, Erased, Line, Taken, Want
+from omega.kernel.ports import Batch, Committed, Erased, Line, Signer, Taken, Want
 from omega.runtime.world import World
 from omega.trust.checkpoint import VerifierKey, parse
 from omega.warden.admit import Warden
@@ -86,7 +87,11 @@ class Archive:
         Raises StorageError: OMG-S002 when there is no data, OMG-S003 when it is newer, OMG-T003 when its keys are missing or not the
         owner's alone; IntegrityError (OMG-S005) when it is damaged.
         """
-        settings = Settings.load(home)
+        return cls.of(Settings.load(home))
+
+    @classmethod
+    def of(cls, settings: Settings) -> Archive:
+        """The same, of an installation that is known already. Raises what `open` raises."""
         reader = open_reader(settings)
         try:
             demand_keys(settings)
@@ -126,6 +131,15 @@ class Archive:
         notes = [parse(note) for _, note in reversed(self.reader.checkpoints(tenant))] if lasting else []
         begun = [key for key in lasting if any(line.key_id == key.key_id for note in notes for line in note.signatures)]
         return (first, *begun)
+
+    def lasting(self) -> Signer | None:
+        """What signs a second time what is taken away to be kept (`omega.host.lasting`). Raises StorageError (OMG-T003)."""
+        return lasting_signer(self.identity.keys, self.reader)
+
+    def lasting_key(self, tenant: str) -> VerifierKey | None:
+        """The public key of that for one tenant's log. Raises StorageError (OMG-T003)."""
+        signer = self.lasting()
+        return None if signer is None else VerifierKey.of(self.log_key(tenant).name, signer.public)
 
     def live(self) -> bool:
         """Whether the one engine of the folder works now; where several share a database, each line tells by its lease (`in_hands`)."""

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from omega.chronicle.pruned import is_pruned
@@ -44,6 +45,9 @@ AT_ONCE: Final = 4 * BATCH
 MAX_BEHIND: Final = 200_000
 """Leaves before the end at which reading begins: older ones would count next to nothing."""
 
+LATELY: Final = 20_000
+"""Leaves before the end that say how a server does: enough for what is going on, and read in a moment."""
+
 MAX_TOOLS: Final = 10_000
 """Most tools that are kept count of."""
 
@@ -66,6 +70,11 @@ class Record:
     denied: int = 0
     flags: int = 0
     log_took: float = 0.0
+    good_us: int = 0
+    """When it last worked, in Unix microseconds; 0 for never."""
+    bad_us: int = 0
+    """When it last failed, and `bad_code` with which code."""
+    bad_code: str = ""
     codes: dict[str, int] = field(default_factory=dict)
 
     def note(self, leaf: Leaf) -> None:
@@ -77,12 +86,14 @@ class Record:
         if leaf.kind == "outcome" and leaf.status == Status.DONE:
             self._fade(leaf.at_us / 1e6)
             self.good += 1
+            self.good_us = leaf.at_us
             self._took(leaf.took_us)
             self.calls += 1
             return
         if leaf.code == _OWN_ERROR:
             self.errors += 1
             self.calls += 1
+            self.good_us = leaf.at_us  # an answer is an answer
         elif leaf.code in _FLAGS or leaf.code in _FAULTS or leaf.code.startswith("OMG-P"):
             self._fade(leaf.at_us / 1e6)
             self.codes[leaf.code] = self.codes.get(leaf.code, 0) + 1
@@ -93,6 +104,7 @@ class Record:
             else:
                 self.failures += 1
                 self.bad += 1
+                self.bad_us, self.bad_code = leaf.at_us, leaf.code
 
     def score(self, now_s: float) -> float:
         """From 0 to 1."""
@@ -131,6 +143,46 @@ class Record:
         self.log_took = took if not self.log_took else self.log_took + (took - self.log_took) * max(0.05, 1 / (self.calls + 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a tool server has done lately, by what was asked of it anyway: `good_us` and `bad_us` are when it last answered and last failed
+    (Unix microseconds; 0 for never), `code` what it failed with. Nobody asks a server anything to learn this."""
+
+    good_us: int = 0
+    bad_us: int = 0
+    code: str = ""
+
+    @property
+    def state(self) -> str:
+        """`working`, `failing`, or `not called` lately."""
+        if not self.good_us and not self.bad_us:
+            return "not called"
+        return "working" if self.good_us >= self.bad_us else "failing"
+
+    def told(self) -> dict[str, Any]:
+        """As data."""
+        return {"state": self.state, "answered_at": _moment(self.good_us), "failed_at": _moment(self.bad_us), "code": self.code}
+
+    def words(self) -> str:
+        """In a few words."""
+        if self.state == "not called":
+            return self.state
+        failing = self.state == "failing"
+        return f"{self.state}, {_moment(self.bad_us)}: {self.code}" if failing else f"{self.state}, {_moment(self.good_us)}"
+
+
+def health_of(server: str, records: Mapping[str, Record]) -> Health:
+    """The health of a server, of what is known of its tools."""
+    own = [record for name, record in records.items() if name.startswith(f"{server}/")]
+    worst = max(own, key=lambda record: record.bad_us, default=Record())
+    return Health(max((record.good_us for record in own), default=0), worst.bad_us, worst.bad_code)
+
+
+def _moment(at_us: int) -> str | None:
+    """A time as people and programs read it, to the second; None for never."""
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at_us else None
+
+
 def _fading(seconds: float) -> float:
     return float(0.5 ** (max(0.0, seconds) / HALF_LIFE_S))
 
@@ -138,8 +190,17 @@ def _fading(seconds: float) -> float:
 class Reputation:
     """The records of the tools of one tenant, as its log tells of them."""
 
-    def __init__(self, reader: Reader, tenant: str, now_us: Callable[[], int], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        tenant: str,
+        now_us: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        behind: int = MAX_BEHIND,
+    ) -> None:
         self.records: dict[str, Record] = {}
+        self._behind = behind
         self._reader, self._tenant, self._now_us, self._monotonic = reader, tenant, now_us, monotonic
         self._next = -1
         self._looked_at = float("-inf")
@@ -156,7 +217,7 @@ class Reputation:
         """Read at most so many leaves that are new. One that cannot be read is passed over. Raises StorageError."""
         size = max((size for size, _ in self._reader.checkpoints(self._tenant)), default=0)
         if self._next < 0:
-            self._next = max(0, size - MAX_BEHIND)
+            self._next = max(0, size - self._behind)
         until = min(size, self._next + most)
         while self._next < until:
             raw = self._reader.leaves(self._tenant, self._next, min(until, self._next + BATCH))

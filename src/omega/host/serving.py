@@ -19,8 +19,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from omega.host.chores import Chore
 from omega.host.embedded import Omega, Tuning
 from omega.host.nodes import announced, is_telling
 from omega.host.queues import Queues
@@ -42,7 +44,7 @@ from omega.runtime.world import Moment
 PARK_S = 5.0
 """Waits longer than this are not held in memory by a worker: the execution stands still, and any worker goes on with it."""
 
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.2, 10.0
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.2, 3.0
 """How long a worker waits before it opens a lost store again: doubled each time, with some chance so that workers do not come together."""
 
 LOST = ("OMG-S002", "OMG-S004")
@@ -155,23 +157,30 @@ async def serve(home: str | os.PathLike[str] | None, service: Service, tell: Tel
     A shared store that is lost is opened again and again. Raises StorageError for one that is lost otherwise, and whatever opening raises
     the first time.
     """
-    counting, retry_s, opened = Counting(tell), FIRST_RETRY_S, False
+    counting, waits, opened = Counting(tell), backing_off(), False
     while not stop.asked:
         try:
             opening = Omega.open(home, watch=counting.watch, tuning=service.tuning)
             async with opening as omega, announced(omega, ("worker",)), shown(omega):
                 tell(*(("reopened", {"store": omega.settings.place}) if opened else ("serving", service.facts)))
-                opened, retry_s = True, FIRST_RETRY_S
+                opened, waits = True, backing_off()
                 await work(omega, service, tell, stop)
                 break
         except StorageError as error:
             if error.code not in LOST or not opened or not _shared(home):
                 raise
-            wait_s = retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - to keep workers apart, not to keep a secret
+            wait_s = next(waits)
             tell("lost", {"code": error.code, "cause": error.cause, "again_s": round(wait_s, 2)})
             await stop.within(wait_s)
-            retry_s = min(LONGEST_RETRY_S, retry_s * 2)
     return dict(counting.ended)
+
+
+def backing_off() -> Iterator[float]:
+    """How long (seconds) to wait before a lost store is opened again, time after time."""
+    wait_s = FIRST_RETRY_S
+    while True:
+        yield wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - to keep processes apart, not to keep a secret
+        wait_s = min(LONGEST_RETRY_S, wait_s * 2)
 
 
 async def work(omega: Omega, service: Service, tell: Tell, stop: Stop) -> None:
@@ -186,9 +195,10 @@ async def work(omega: Omega, service: Service, tell: Tell, stop: Stop) -> None:
         sweep_s=service.sweep_s,
         restart=service.restart,
     )
-    chores = [asyncio.create_task(_retain(omega)), asyncio.create_task(_schedule(omega, flows, service.queues))]
+    beside: dict[str, Chore] = {"retention": partial(_retain, omega), "schedules": partial(_schedule, omega, flows, service.queues)}
     if service.until_idle:
-        chores.append(asyncio.create_task(_when_idle(omega, service, worker.pins, stop)))
+        beside["idle"] = partial(_when_idle, omega, service, worker.pins, stop)
+    chores = [asyncio.create_task(omega.chores.keep(name, chore)) for name, chore in beside.items()]
     try:
         await _until(stop, worker, service.drain_s)
     finally:

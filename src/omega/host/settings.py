@@ -4,6 +4,11 @@ OMEGA_HOME     the folder: keys and policies always, the records too unless OMEG
 OMEGA_STORE    where the records lie: empty for SQLite in OMEGA_HOME; postgresql://USER:PASSWORD@HOST/DATABASE; or where that address
                is found: env:NAME (another variable), file:PATH (a file that holds nothing else)
 OMEGA_BLOBS    where large values lie: empty for beside the records; file:///FOLDER; s3://BUCKET/PREFIX (see docs/forks.md)
+OMEGA_MODE     development, or production: then nothing is served beyond this machine without TLS, or a proxy that is trusted to do it
+OMEGA_LOG_LEVEL  debug, info, warning, error or critical: what a process that serves tells on standard error beside what it always tells
+
+TENANT_ISOLATION and AUDIT_LEVEL are known from descriptions of deployments: `strict` and `enterprise` are what always holds here, and
+anything less is refused, because it cannot be had.
 """
 
 from __future__ import annotations
@@ -23,6 +28,13 @@ WAKEUPS = "OMEGA_WAKEUPS"
 BLOBS = "OMEGA_BLOBS"
 TENANT = "local"
 """The tenant of an embedded installation: one person, one folder."""
+
+MODE = "OMEGA_MODE"
+MODES = ("development", "production")
+LOG_LEVEL = "OMEGA_LOG_LEVEL"
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+ALWAYS = {"TENANT_ISOLATION": "strict", "AUDIT_LEVEL": "enterprise"}
+"""Settings that can only be what holds anyway."""
 
 SCHEMES = ("postgresql", "postgres")
 NEAR = ("", "localhost", "127.0.0.1", "::1")
@@ -90,13 +102,27 @@ class Settings:
     store: Address = Address()
     wakeups: str = field(default="", repr=False)
     blobs: str = ""
+    mode: str = MODES[0]
+    log_level: str = "warning"
 
     @classmethod
     def load(cls, home: str | os.PathLike[str] | None = None) -> Settings:
-        """The settings of this process; `home` outweighs OMEGA_HOME. Raises InputError (OMG-X001) for a store that cannot be meant."""
+        """The settings of this process; `home` outweighs OMEGA_HOME. Raises InputError (OMG-X001) for a store that cannot be meant,
+        and for a setting that has no such value."""
+        for name, always in ALWAYS.items():
+            _one_of(name, (always,))
         folder = Path(home if home is not None else os.environ.get("OMEGA_HOME") or DEFAULT_HOME).expanduser()
         wakeups = referred(os.environ.get(WAKEUPS, ""), WAKEUPS)
-        return cls(folder.absolute(), TENANT, _person(), Address.read(os.environ.get(STORE, "")), wakeups, os.environ.get(BLOBS, ""))
+        return cls(
+            folder.absolute(),
+            TENANT,
+            _person(),
+            Address.read(os.environ.get(STORE, "")),
+            wakeups,
+            os.environ.get(BLOBS, ""),
+            _one_of(MODE, MODES) or MODES[0],
+            _one_of(LOG_LEVEL, LOG_LEVELS) or "warning",
+        )
 
     @property
     def keys(self) -> Path:
@@ -112,6 +138,14 @@ class Settings:
     def place(self) -> str:
         """Where the records lie, for people."""
         return self.store.shown or str(self.home)
+
+
+def _one_of(name: str, known: tuple[str, ...]) -> str:
+    """The value of a variable, empty where it is not set. Raises InputError (OMG-X001) for one that it cannot have."""
+    text = os.environ.get(name, "").strip().lower()
+    if text and text not in known:
+        raise InputError("OMG-X001", f"{name} cannot be {text[:40]!r} here", advice=f"set it to {' or '.join(known)}, or leave it out")
+    return text
 
 
 def referred(text: str, setting: str) -> str:

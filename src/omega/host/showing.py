@@ -154,7 +154,7 @@ async def shown(omega: Omega) -> AsyncIterator[Between | None]:
         if ours is None:
             yield None
             return
-        running = asyncio.create_task(Showing(omega, ours).run())
+        running = asyncio.create_task(omega.chores.keep("showing", Showing(omega, ours).run))
         try:
             yield ours
         finally:

@@ -88,6 +88,14 @@ class Telling(Protocol):
 
 
 @runtime_checkable
+class Losing(Protocol):
+    """Records whose writer stops for good when a commit fails: `lost` says why, and is empty while it writes."""
+
+    @property
+    def lost(self) -> str: ...
+
+
+@runtime_checkable
 class Inspecting(Protocol):
     """Records in a file whose pages can be checked."""
 
@@ -106,6 +114,12 @@ def open_store(settings: Settings, *, sequencer: Sequencer, now_us: Callable[[],
     machine = re.sub(r"[^A-Za-z0-9.-]", "-", platform.node())[:24] or "machine"
     owner = f"{machine}-{os.getpid()}-{token}"
     return PostgresStore.open(settings.store.dsn, sequencer=sequencer, owner=owner, now_us=now_us, lease_us=lease_us)
+
+
+def demand_not_lost(store: EngineStore) -> None:
+    """Raises StorageError (OMG-S004) when nothing can be written to `store` any more: it is to be closed, and another one opened."""
+    if isinstance(store, Losing) and store.lost:
+        raise StorageError("OMG-S004", f"the store has stopped: {store.lost}")
 
 
 async def told_by(store: EngineStore) -> int:

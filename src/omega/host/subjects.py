@@ -14,8 +14,10 @@ from functools import lru_cache
 from typing import Any
 
 from omega.chronicle.redact import picked, subject_paths
+from omega.host.storage import Archives
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError
+from omega.kernel.ports import Search
 from omega.kernel.types import Type
 from omega.trust.sealing import Keyring
 
@@ -27,6 +29,10 @@ PREFIX = "subject:"
 
 MAX_SUBJECTS = 64
 """Most subjects of one execution that are marked; one about more is found by none of the others and should be split."""
+
+MARK_LETTERS = 32
+PAGE = 100
+"""Executions that are looked up at once."""
 
 _PLAIN = (int, str, bool, float, type(None), Any, object, dict, list, tuple)
 
@@ -52,6 +58,19 @@ def labelled(keyring: Keyring, tenant: str, flow: AnyFlow, data: bytes, labels: 
         )
     kept = {name: value for name, value in labels.items() if name not in given}
     return kept | {label_of(keyring, tenant, subject): "1" for subject in dict.fromkeys(subjects)}
+
+
+def about(archives: Archives, tenant: str, mark: str) -> Iterator[str]:
+    """The executions whose line carries the mark, the newest first. Raises InputError (OMG-I001) for what is no mark."""
+    if len(mark) != MARK_LETTERS or not mark.isalnum():
+        raise InputError("OMG-I001", "a subject is named by its mark")
+    older = ""
+    while True:
+        page = archives.search(Search(tenant=tenant, labels={PREFIX + mark: "1"}, older_than=older, limit=PAGE))
+        yield from (line.execution for line in page)
+        if len(page) < PAGE:
+            return
+        older = page[-1].execution
 
 
 def _named(found: Any) -> Iterator[str]:

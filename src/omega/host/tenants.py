@@ -70,7 +70,6 @@ class Bearer:
 def passport_for(authority: Authority, entropy: Entropy, bearer: Bearer, *, ttl_s: int, now_us: int, holder: str = "") -> str:
     """A passport of that bearer. Raises Denied (OMG-T001) for words that no passport may hold."""
     own = new_id(PASSPORT, now_ms=now_us // 1_000, entropy=entropy.take(10))
-    above = (bearer.tenant if bearer.tenant != INSTALLATION else "", bearer.root)
     return authority.issue(
         tenant=bearer.tenant,
         principal=bearer.principal,
@@ -79,9 +78,15 @@ def passport_for(authority: Authority, entropy: Entropy, bearer: Bearer, *, ttl_
         region=bearer.region,
         ttl_s=ttl_s,
         now=now_us / 1_000_000,
-        jti="/".join(filter(None, (*above, own))),
+        jti="/".join(filter(None, (above(bearer), own))),
         holder=holder,
     )
+
+
+def above(bearer: Bearer) -> str:
+    """What the ids of that bearer's passports begin with: revoked, it ends them all. Empty where there is neither a hosted tenant nor a
+    root."""
+    return "/".join(filter(None, (bearer.tenant if bearer.tenant != INSTALLATION else "", bearer.root)))
 
 
 def standing_of(documents: Documents, tenant: str) -> dict[str, Any]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omega.adapters.mcp import ToolDescription, Transport, Upstream, describe
-from omega.adapters.process import launch
 from omega.host.asking import ask
 from omega.host.embedded import Omega
 from omega.host.listed import find, upstream_from
 from omega.host.openapi import OPENERS, Imported, Wanted, import_api, read_again
 from omega.host.reading import Archive
-from omega.host.tools import accept_tools, forget_tools
+from omega.host.sandboxing import Grants, launcher
+from omega.host.settings import Settings
+from omega.host.suspicion import demand_plain
+from omega.host.tools import accept_tools, forget_tools, sandbox_server
 from omega.kernel.errors import InputError, StorageError
+from omega.kernel.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,20 @@ class Compared:
         }
 
 
-def new_upstream(name: str, command: Sequence[str], url: str, *, env: Sequence[str], headers: Sequence[str], timeout_s: float) -> Upstream:
-    """The record of a server as it was typed. Raises InputError: OMG-X001 both or neither of command and url, OMG-I001 the rest."""
+def new_upstream(  # noqa: PLR0913 - one for each part
+    home: str | os.PathLike[str] | None,
+    name: str,
+    command: Sequence[str],
+    url: str,
+    *,
+    env: Sequence[str],
+    headers: Sequence[str],
+    grants: Grants,
+    timeout_s: float,
+    sse: bool = False,
+) -> Upstream:
+    """The record of a server as it was typed; `sse` is one that speaks HTTP with SSE. Raises InputError: OMG-X001 both or neither of
+    command and url, OMG-P009 what cannot be granted, OMG-I001 the rest."""
     if bool(command) == bool(url):
         raise InputError("OMG-X001", "say how to reach it: either --url URL, or -- COMMAND ...", advice="omega mcp add NAME -- COMMAND ...")
     argv = tuple(command)
@@ -67,19 +82,23 @@ def new_upstream(name: str, command: Sequence[str], url: str, *, env: Sequence[s
         argv = (str(Path(argv[0]).expanduser().absolute()), *argv[1:])
     return Upstream(
         name=name,
-        transport=Transport.HTTP if url else Transport.STDIO,
+        transport=(Transport.SSE if sse else Transport.HTTP) if url else Transport.STDIO,
         argv=argv,
         env=references(env, "--env"),
         url=url,
         headers=references(headers, "--header"),
         timeout_s=timeout_s,
+        sandbox=grants.sandbox(Settings.load(home), argv=argv),
     )
 
 
-async def add(home: str | os.PathLike[str] | None, upstream: Upstream) -> list[ToolDescription]:
-    """Start the server, pin what it offers, remember it. Raises InputError (OMG-I001) for a name that is taken, UpstreamError (M codes)."""
+async def add(home: str | os.PathLike[str] | None, upstream: Upstream, *, trusting: bool = False) -> list[ToolDescription]:
+    """Start the server, pin what it offers, remember it. Raises InputError: OMG-I001 for a name that is taken, OMG-M012 for descriptions
+    that give orders, unless somebody trusts them; UpstreamError (M codes)."""
     await _check_free(home, upstream.name)
-    tools = await describe(upstream, launch, openers=OPENERS)
+    tools = await describe(upstream, launcher(Settings.load(home)), openers=OPENERS)
+    if not trusting:
+        demand_plain(tools)
     await _accept(home, upstream, tools)
     return tools
 
@@ -92,6 +111,7 @@ def listed_upstream(
     env: Sequence[str],
     headers: Sequence[str],
     arguments: Sequence[str],
+    grants: Grants,
     timeout_s: float,
 ) -> tuple[Upstream, dict[str, str]]:
     """The record of a server that a registry lists (`omega.host.listed`), and the values in it that are the entry's own: somebody should
@@ -100,32 +120,54 @@ def listed_upstream(
         listing = find(archive.reader, wanted)
     given = {"env": references(env, "--env"), "headers": references(headers, "--header")}
     upstream = upstream_from(listing, name, arguments=arguments, timeout_s=timeout_s, **given)
+    upstream = replace(upstream, sandbox=grants.sandbox(Settings.load(home)))  # what an entry names is granted by nobody
     typed = given["env"] | given["headers"]
     return upstream, {key: value for key, value in {**upstream.env, **upstream.headers}.items() if key not in typed}
 
 
-async def add_api(home: str | os.PathLike[str] | None, wanted: Wanted) -> Imported:
+async def add_api(home: str | os.PathLike[str] | None, wanted: Wanted, *, trusting: bool = False) -> Imported:
     """Take in an HTTP interface (`omega.host.openapi`), pin its tools. Raises what `add` and `import_api` raise."""
     await _check_free(home, wanted.name)
     imported = await import_api(wanted)
+    if not trusting:
+        demand_plain(imported.tools)
     await _accept(home, imported.upstream, imported.tools)
     return imported
 
 
 async def compare(archive: Archive, name: str, *, look: bool = True) -> list[Compared]:
     """The tools of a server, by name. Raises InputError (OMG-M005) for a server that is not known, UpstreamError (M codes)."""
-    upstream = _known(archive, name)
-    offered = (await _offered(upstream))[1] if look else []
+    upstream = known_server(archive, name)
+    offered = (await _offered(upstream, archive.settings))[1] if look else []
     return _side_by_side(archive.catalogue.tools_of(name), offered, looked=look)
 
 
-async def accept(home: str | os.PathLike[str] | None, name: str) -> list[Compared]:
-    """Pin what a server offers now in place of what was pinned; gives the comparison before it."""
+async def accept(home: str | os.PathLike[str] | None, name: str, *, trusting: bool = False) -> list[Compared]:
+    """Pin what a server offers now in place of what was pinned; gives the comparison before it. Raises InputError: OMG-M005 not known,
+    OMG-M012 for a new or changed description that gives orders, unless somebody trusts it."""
     with Archive.open(home) as archive:
-        upstream, pinned = _known(archive, name), archive.catalogue.tools_of(name)
-    upstream, offered = await _offered(upstream)
+        upstream, pinned = known_server(archive, name), archive.catalogue.tools_of(name)
+    upstream, offered = await _offered(upstream, Settings.load(home))
+    if not trusting:
+        known = {tool.digest for tool in pinned}
+        demand_plain(tool for tool in offered if tool.digest not in known)
     await _accept(home, upstream, offered)
     return _side_by_side(pinned, offered, looked=True)
+
+
+async def regrant(home: str | os.PathLike[str] | None, name: str, grants: Grants, *, reset: bool = False) -> Sandbox:
+    """Change what a server may do on this machine, on record; what `grants` does not say stays, or is as if it were added anew (`reset`).
+    Gives what it may do now.
+
+    Raises InputError: OMG-M005 not known, OMG-I001 not a process of ours, and what `Grants.sandbox` raises.
+    """
+    with Archive.open(home) as archive:
+        known = known_server(archive, name)
+    if known.transport is not Transport.STDIO:
+        raise InputError("OMG-I001", f"{name} is no process of this machine: nothing of it is here that could be confined")
+    settings = Settings.load(home)
+    wanted = grants.sandbox(settings, argv=known.argv, cwd=known.cwd) if reset else grants.sandbox(settings, before=known.sandbox)
+    return Sandbox.from_json(await ask(home, sandbox_server, {"name": name, "sandbox": wanted.to_json()}))
 
 
 async def remove(home: str | os.PathLike[str] | None, name: str) -> None:
@@ -133,12 +175,12 @@ async def remove(home: str | os.PathLike[str] | None, name: str) -> None:
     await ask(home, forget_tools, name)
 
 
-async def _offered(upstream: Upstream) -> tuple[Upstream, Sequence[ToolDescription]]:
+async def _offered(upstream: Upstream, settings: Settings) -> tuple[Upstream, Sequence[ToolDescription]]:
     """What a server offers now, and its record with that: an interface is read again."""
     if upstream.transport is Transport.OPENAPI:
         imported = await read_again(upstream)
         return imported.upstream, imported.tools
-    return upstream, await describe(upstream, launch, openers=OPENERS)
+    return upstream, await describe(upstream, launcher(settings), openers=OPENERS)
 
 
 async def _accept(home: str | os.PathLike[str] | None, upstream: Upstream, tools: Sequence[ToolDescription]) -> None:
@@ -165,7 +207,8 @@ def reached(upstream: Upstream) -> str:
     return " ".join(upstream.argv) or upstream.url
 
 
-def _known(archive: Archive, name: str) -> Upstream:
+def known_server(archive: Archive, name: str) -> Upstream:
+    """The record of a server. Raises InputError (OMG-M005) for one that is not known."""
     upstream = archive.catalogue.upstream(name)
     if upstream is None:
         known = ", ".join(sorted(archive.catalogue.upstreams)) or "none"

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from omega.adapters.mcp import ToolDescription, Transport, Upstream
-from omega.host.settings import TENANT
+from omega.host.sandboxing import of_flow
+from omega.host.settings import TENANT, Settings
 from omega.kernel.compose import AnyFlow, rebuilt
 from omega.kernel.context import Context
 from omega.kernel.definition import Tool, flow
 from omega.kernel.effects import Effect, Receipt, Request
 from omega.kernel.errors import DefinitionError, Denied, InputError, UpstreamError
+from omega.kernel.sandbox import PLAIN, Sandbox
 from omega.kernel.servers import Server
 from omega.kernel.types import Type
 from omega.kernel.verdict import Permit
@@ -130,18 +132,28 @@ class DropServer(Request):
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantServer(Request):
+    """Change what a known server may do on this machine; what was accepted of it stays."""
+
+    port: ClassVar[str] = "catalogue"
+    name: str
+    sandbox: Sandbox
+
+
 class CatalogueEffector:
-    """Serves `KeepServer` and `DropServer` on a catalogue and the store behind it."""
+    """Serves `KeepServer`, `GrantServer` and `DropServer` on a catalogue and the store behind it."""
 
     port = KeepServer.port
 
     def __init__(self, catalogue: Catalogue, shelf: Shelf, now_us: Callable[[], int]) -> None:
         self._catalogue, self._shelf, self._now_us = catalogue, shelf, now_us
 
-    async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[list[str], Receipt]:
-        """Gives the names of the tools that are accepted now.
+    async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
+        """Gives the names of the tools that are accepted now, or the sandbox that holds now.
 
-        Raises InputError (OMG-M005) for a server to drop that is not known, Denied (OMG-W001) for any tenant but the installation's own.
+        Raises InputError (OMG-M005) for a server to drop or change that is not known, Denied (OMG-W001) for any tenant but the
+        installation's own.
         """
         permit.spend(self.port)
         if permit.tenant != TENANT:
@@ -151,6 +163,8 @@ class CatalogueEffector:
             self._drop(request.upstream.name)
             self._keep(request)
             return [tool.name for tool in request.tools], Receipt()
+        if isinstance(request, GrantServer):
+            return self._grant(request).to_json(), Receipt()
         if isinstance(request, DropServer):
             if self._catalogue.upstream(request.name) is None:
                 raise InputError("OMG-M005", f"there is no tool server {request.name}")
@@ -166,6 +180,15 @@ class CatalogueEffector:
             self._catalogue.pins[name] = tool
         self._shelf.put_document(UPSTREAM, upstream.name, json.dumps(upstream.to_json()).encode(), now)
         self._catalogue.upstreams[upstream.name] = upstream
+
+    def _grant(self, request: GrantServer) -> Sandbox:
+        known = self._catalogue.upstream(request.name)
+        if known is None:
+            raise InputError("OMG-M005", f"there is no tool server {request.name[:80]}")
+        changed = replace(known, sandbox=request.sandbox)
+        self._shelf.put_document(UPSTREAM, known.name, json.dumps(changed.to_json()).encode(), self._now_us())
+        self._catalogue.upstreams[known.name] = changed
+        return changed.sandbox
 
     def _drop(self, name: str) -> None:
         self._shelf.drop_document(UPSTREAM, name)
@@ -190,8 +213,15 @@ async def forget_tools(ctx: Context, name: str) -> list[str]:
     return left
 
 
-def upstream_of(server: Server) -> Upstream:
-    """The record of a server declared beside a flow."""
+@flow(name="sandbox-server", effect="idempotent", needs="catalogue:use")
+async def sandbox_server(ctx: Context, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Change what the server `name` may do on this machine (`sandbox`, as `omega.kernel.sandbox` writes it); gives what it may do now."""
+    changed: dict[str, Any] = await ctx.touch(GrantServer(name=str(wanted["name"]), sandbox=Sandbox.from_json(wanted["sandbox"])))
+    return changed
+
+
+def upstream_of(server: Server, settings: Settings) -> Upstream:
+    """The record of a server declared beside a flow. Raises InputError for grants that cannot be meant (`omega.host.sandboxing`)."""
     stdio = bool(server.argv)
     return Upstream(
         name=server.name,
@@ -202,17 +232,18 @@ def upstream_of(server: Server) -> Upstream:
         url=server.url,
         headers=dict(server.headers),
         timeout_s=server.timeout_s,
+        sandbox=of_flow(server, settings) if stdio else PLAIN,
     )
 
 
-def unpinned(catalogue: Catalogue, servers: Iterable[Server]) -> list[Upstream]:
+def unpinned(catalogue: Catalogue, servers: Iterable[Server], settings: Settings) -> list[Upstream]:
     """The declared servers of which nothing is accepted yet.
 
     Raises UpstreamError (OMG-M004) for one that is known under the same name with another command or address.
     """
     fresh: list[Upstream] = []
     for server in servers:
-        wanted, known = upstream_of(server), catalogue.upstream(server.name)
+        wanted, known = upstream_of(server, settings), catalogue.upstream(server.name)
         if known is None:
             fresh.append(wanted)
         elif (known.transport, _programs(known), known.url) != (wanted.transport, _programs(wanted), wanted.url):

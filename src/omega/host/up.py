@@ -11,13 +11,15 @@ On a database that several processes share, each may have a role:
     gateway    the entrances; the flows that were put up are lined up for workers, and the answer waits for what becomes of them
     worker     the queues, and nothing at the port but health (`omega.host.backstage`)
 
-Any number of each, and nothing sticks to one: what one of them began, any other can be asked about. A gateway does not survive the loss of
-its database: the process ends, and whoever supervises it starts it anew; a worker opens it again.
+Any number of each, and nothing sticks to one: what one of them began, any other can be asked about. A database that is lost is opened again
+and again: until it is back the process says that it is not ready, refuses what comes, and goes on listening. A folder whose disk failed is
+not: there the process ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -26,17 +28,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omega.host.boot import reported
 from omega.host.embedded import Omega, Tuning
-from omega.host.serving import Service, Stop, work
+from omega.host.guessing import MOST_A_MINUTE
+from omega.host.serving import LOST, Service, Stop, backing_off, work
 from omega.host.settings import Settings
+from omega.host.storage import demand_not_lost
 from omega.host.targets import Target
-from omega.host.workload import credentials, told
-from omega.kernel.errors import InputError, lacking
+from omega.host.workload import credentials
+from omega.kernel.errors import Denied, InputError, StorageError, lacking
 
 if TYPE_CHECKING:
     from omega.adapters.certificates import Credentials
+    from omega.gateway.a2a.grpc_listener import GrpcListener
     from omega.gateway.front.door import Door
+    from omega.gateway.front.server import Listener, Place
     from omega.host.between import Between
+    from omega.host.house import House
 
 PORT = 9405
 HOST = "127.0.0.1"
@@ -54,7 +62,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Names that this machine has for itself."""
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with what was asked for
+LOST_STORE = "the database is lost, and opened again and again"
 _DRAIN_LOOK_S = 0.05
+_LOST_LOOK_S = 0.1
 
 Tell = Callable[[str, Mapping[str, Any]], None]
 
@@ -67,7 +77,8 @@ class Opening:
     `X-Forwarded-*` headers are believed. `certificate` and `key` are PEM files and make it HTTPS; with `authorities` (a PEM file) clients
     may show certificates that one of them signed. `mutual` (`ask`, `demand`) makes it HTTPS with this installation's own certificate,
     renewed as it goes, and asks clients for one of the same authority or demands it. `queues` are worked off with the flows that `targets`
-    name. `role` is one of `ROLES`; after `lease_s` seconds without a sign of life others go on with what runs here.
+    name. `a2a_grpc` is a port for agents that speak gRPC (0: one that is free). `role` is one of `ROLES`; after `lease_s` seconds without
+    a sign of life others go on with what runs here. After `refusals` wrong credentials in a minute an address is braked.
     """
 
     host: str = HOST
@@ -85,6 +96,8 @@ class Opening:
     drain_s: float = DRAIN_S
     role: str = ALL
     lease_s: float = LEASE_S
+    a2a_grpc: int | None = None
+    refusals: int = MOST_A_MINUTE
 
     @property
     def service(self) -> Service:
@@ -109,70 +122,173 @@ async def up(home: str | os.PathLike[str] | None, opening: Opening, tell: Tell, 
     """Serve until `stop` says so. Raises what opening the folder raises, and InputError (OMG-X001) for an address that cannot be had, and
     for a role that needs a database."""
     _demand_role(home, opening)
-    from omega.gateway.front.door import Door, Manners
-
     try:
         import websockets  # noqa: F401 - uvicorn would answer without it, and refuse every WebSocket
 
-        from omega.gateway.front.server import Listener, Place
+        from omega.gateway.front.server import Place
     except ImportError as error:
         raise lacking(str(error.name)) from error
     from omega.host.backstage import work_behind
-    from omega.host.house import House, entrances, put_up
-    from omega.host.whereabouts import noted
 
     held = credentials(Settings.load(home), "gateway", hosts=(opening.host.strip("[]"), *opening.names)) if opening.mutual else None
-    tls = _tls(opening) if held is None else held.server(demand=opening.mutual == "demand")
+    tls = tls_of(opening) if held is None else held.server(demand=opening.mutual == "demand")
     place = Place(host=opening.host, port=opening.port, proxies=tuple(opening.proxies), tls=tls)
     if opening.role == WORKER:
-        await work_behind(home, opening.service, place, opening.hosts, tell, stop)
+        await work_behind(home, opening.service, place, opening.hosts, tell, stop, held=held)
         return
-    async with _opened(home, opening.tuning) as (omega, ours):
-        house = House(omega, await put_up(omega, opening.targets), ours=ours, queue=opening.queues[0] if opening.role == GATEWAY else "")
-        manners = Manners(hosts=opening.hosts, origins=frozenset(opening.origins))
-        door = Door(entrances(house), manners, ready=house.ready, prefix=f"req_{omega.world.entropy.take(5).hex()}_")
-        listener = Listener(door, place)
-        await listener.start()
-        working = asyncio.create_task(_working(omega, opening, tell, stop))
-        beside = [asyncio.create_task(each) for each in (_following(held, tls, listener.url, tell), house.together(opening.lease_s))]
-        try:
-            recovered = await house.recover()
-            link = f"{listener.url}/sign-in?code={house.sign_in_code()}"
-            facts = {"url": listener.url, "sign_in": link, "store": omega.settings.place, "pid": os.getpid(), "recovered": recovered}
-            with noted(omega.settings.home, listener.url):
-                tell("up", facts)
-                await _first(stop, listener.ended, working)
-            listener.close()
-            tell("draining", {"for": f"at most {opening.drain_s:g} s", "inside": door.inside, "running": omega.engine.running})
-            await _drained(door, omega, opening.drain_s, stop)
-        finally:
-            stop.now()
-            for each in beside:
-                each.cancel()
-            await asyncio.gather(working, *beside, return_exceptions=True)  # what ended them early has been raised above
-            await listener.stop()
+    entrance, waits = _Entrance(home, opening, place, held, tell, stop), backing_off()
+    try:
+        while not stop.asked:
+            try:
+                await entrance.serve()
+                return
+            except StorageError as error:
+                if error.code not in LOST or entrance.listener is None or not Settings.load(home).store.shared:
+                    raise
+                if entrance.came_back:
+                    waits = backing_off()
+                wait_s = next(waits)
+                tell("lost", {"code": error.code, "cause": error.cause, "again_s": round(wait_s, 2)})
+                await stop.within(wait_s)
+    finally:
+        await entrance.aclose()
+
+
+class _Entrance:
+    """The door and the socket of a process, which stay where the database goes and comes: between two stretches on an open store health
+    says that the process is not ready, and everything else is refused, to be asked again."""
+
+    def __init__(
+        self, home: str | os.PathLike[str] | None, opening: Opening, place: Place, held: Credentials | None, tell: Tell, stop: Stop
+    ) -> None:
+        self._home, self._opening, self._place, self._held = home, opening, place, held
+        self._tell, self._stop = tell, stop
+        self._door: Door | None = None
+        self.listener: Listener | None = None
+        self._grpc: GrpcListener | None = None
+        self.came_back = False
+
+    async def serve(self) -> None:
+        """One stretch on an open store, up to a stop. Raises StorageError when the store is lost."""
+        from omega.host.confirming import own_origins
+        from omega.host.house import House, put_up
+
+        self.came_back = False
+        opening = self._opening
+        async with _opened(self._home, opening.tuning) as (omega, ours):
+            queue = opening.queues[0] if opening.role == GATEWAY else ""
+            house = House(omega, await put_up(omega, opening.targets), ours=ours, queue=queue)
+            house.guesses.most = opening.refusals
+            door, listener = await self._lead(omega, house)
+            house.origins = own_origins(listener.url, opening.hosts, opening.names if opening.proxies else ())
+            ahead = [asyncio.create_task(_working(omega, opening, self._tell, self._stop)), asyncio.create_task(_losing(omega))]
+            following = _following(self._held, listener.url, self._tell)
+            telling = omega.chores.keep("refused credentials", house.tell_refused)
+            beside = [asyncio.create_task(each) for each in (following, telling, house.together(opening.lease_s))]
+            lost = False
+            try:
+                await self._serve(omega, house, listener, ahead)
+                listener.close()
+                running = omega.engine.running
+                self._tell("draining", {"for": f"at most {opening.drain_s:g} s", "inside": door.inside, "running": running})
+                await _drained(door, omega, opening.drain_s, self._stop)
+                with suppress(Denied):
+                    await house.tell_refused_until(math.inf)
+            except StorageError:
+                lost = True
+                door.lose(LOST_STORE)
+                await listener.interrupt()
+                if self._grpc is not None:
+                    await self._grpc.interrupt()
+                ahead[0].cancel()
+                raise
+            finally:
+                if not lost:
+                    self._stop.now()
+                for each in (ahead[1], *beside):
+                    each.cancel()
+                await asyncio.gather(*ahead, *beside, return_exceptions=True)  # what ended them early has been raised above
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        if self._grpc is not None:
+            await self._grpc.stop()
+        if self.listener is not None:
+            await self.listener.stop()
+
+    async def _lead(self, omega: Omega, house: House) -> tuple[Door, Listener]:
+        """The door, leading into this house from now on, and the socket; both are made the first time."""
+        from omega.gateway.front.door import Door, Manners
+        from omega.gateway.front.server import Listener
+        from omega.host.house import entrances
+
+        mounted = entrances(house)
+        if self._door is None or self.listener is None:
+            manners = Manners(hosts=self._opening.hosts, origins=frozenset(self._opening.origins))
+            self._door = Door(mounted, manners, ready=house.ready, prefix=f"req_{omega.world.entropy.take(5).hex()}_")
+            self.listener = Listener(self._door, self._place)
+            await self.listener.start()
+            if self._opening.a2a_grpc is not None:
+                self._grpc = await self._beside(self._door, self.listener.url, self._opening.a2a_grpc)
+        else:
+            self.came_back = True
+        self._door.lead(mounted, ready=house.ready, failing=omega.chores.failing)
+        house.a2a_grpc = self._grpc.port if self._grpc is not None else 0
+        return self._door, self.listener
+
+    async def _beside(self, door: Door, base: str, port: int) -> GrpcListener:
+        """The gRPC listener for agents of others, beside the one at `base`."""
+        from omega.gateway.a2a.grpc_listener import GrpcPlace
+        from omega.host.a2a_grpc import Files, listening
+
+        opening = self._opening
+        files = Files(certificate=opening.certificate, key=opening.key, authorities=opening.authorities)
+        place = GrpcPlace(host=opening.host, port=port, base=base)
+        return await listening(door, place, self._held, files, demand=opening.mutual == "demand")
+
+    async def _serve(self, omega: Omega, house: House, listener: Listener, ahead: Sequence[asyncio.Task[None]]) -> None:
+        """Say that it is up, and wait for the end. Raises what ended early."""
+        from omega.host.whereabouts import noted
+
+        facts: dict[str, Any] = {"store": omega.settings.place, "pid": os.getpid(), "recovered": await house.recover()}
+        if not self.came_back:
+            facts = {"url": listener.url, "sign_in": f"{listener.url}/sign-in?code={house.sign_in_code()}", **facts}
+        if house.a2a_grpc:
+            facts["a2a_grpc"] = house.a2a_grpc
+        facts["listeners"] = await reported(listener.url, self._place, self._held, house.a2a_grpc)
+        with noted(omega.settings.home, listener.url):
+            self._tell("reopened" if self.came_back else "up", facts)
+            await _first(self._stop, listener.ended, *ahead)
 
 
 @asynccontextmanager
 async def _opened(home: str | os.PathLike[str] | None, tuning: Tuning) -> AsyncIterator[tuple[Omega, Between | None]]:
-    """The engine, and the way to other processes, with what goes on beside the entrances: webhooks and notices go out, this process says
-    that it is there, and shows others what runs here."""
+    """The engine, and the way to other processes, with what goes on beside the entrances: webhooks and notices go out, witnesses are
+    shown the logs, this process says that it is there, and shows others what runs here."""
     from omega.host.a2a_telling import telling
+    from omega.host.bridged import following_primaries
     from omega.host.hooking import delivering
     from omega.host.nodes import announced
     from omega.host.showing import shown
+    from omega.host.witness_rounds import going_round
 
     opening = Omega.open(home, tuning=tuning)
-    async with opening as omega, delivering(omega), telling(omega), announced(omega, ("gateway",)), shown(omega) as ours:
+    async with (
+        opening as omega,
+        delivering(omega),
+        telling(omega),
+        announced(omega, ("gateway",)),
+        going_round(omega),
+        following_primaries(omega),
+        shown(omega) as ours,
+    ):
         yield omega, ours
 
 
-async def _following(held: Credentials | None, tls: ssl.SSLContext | None, url: str, tell: Tell) -> None:
-    """Tell what the listener does in TLS, seen in a handshake, and keep its certificate fresh."""
-    if held is None or tls is None:
-        return
-    tell("tls", told(url, held.look_at(tls)))
-    await held.follow(lambda error: tell("tls", {"address": url, "code": error.code, "error": error.cause}))
+async def _following(held: Credentials | None, url: str, tell: Tell) -> None:
+    """Keep the listener's certificate fresh; what goes wrong is told."""
+    if held is not None:
+        await held.follow(lambda error: tell("tls", {"address": url, "code": error.code, "error": error.cause}))
 
 
 async def _first(stop: Stop, *tasks: asyncio.Task[None] | None) -> None:
@@ -211,6 +327,13 @@ async def _working(omega: Omega, opening: Opening, tell: Tell, stop: Stop) -> No
     await work(omega, opening.service, tell, stop)
 
 
+async def _losing(omega: Omega) -> None:
+    """Until nothing can be written to the store any more: an entrance that could only refuse is to end. Raises StorageError (OMG-S004)."""
+    while True:
+        demand_not_lost(omega.store)
+        await asyncio.sleep(_LOST_LOOK_S)
+
+
 def _demand_role(home: str | os.PathLike[str] | None, opening: Opening) -> None:
     """Raises InputError (OMG-X001) for a role that nobody has, or that cannot be had here."""
     if opening.role not in ROLES:
@@ -222,7 +345,7 @@ def _demand_role(home: str | os.PathLike[str] | None, opening: Opening) -> None:
         raise InputError("OMG-X001", "a worker serves flows, and none are named", advice="omega up --role worker FILE")
 
 
-def _tls(opening: Opening) -> ssl.SSLContext | None:
+def tls_of(opening: Opening) -> ssl.SSLContext | None:
     """The TLS side of the listener (TLS 1.2 at least); client certificates are asked for where authorities are named.
 
     Raises InputError (OMG-X001) for files that are none.

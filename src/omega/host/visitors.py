@@ -3,7 +3,7 @@
     Authorization: Bearer PASSPORT     a passport of this installation, not bound to a key
     Authorization: DPoP PASSPORT       one that is bound, with a proof in the header `DPoP` (RFC 9449); it goes on inside as a short one
     Authorization: Bearer omk_...      an API key, exchanged for a passport by whoever keeps keys
-    Cookie: omega_session=...          a browser that signed in by the one-time link of `omega up`; only from pages of this installation
+    Cookie: omega_session=...          a browser that signed in; only from pages of this installation
     a client certificate               with a SPIFFE id that somebody is entered under
 
 Exactly one of them counts, in this order; one that is no good is refused, and no other is looked at then. Nothing said here is told to a
@@ -16,14 +16,16 @@ import base64
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
-from typing import Protocol
+from typing import Any, Protocol
 
 from omega.gateway.front.core import Proof, Visitor
+from omega.host.bound import demand_here
 from omega.host.clock import SystemEntropy
-from omega.kernel.errors import Denied, IntegrityError
+from omega.host.tenants import Bearer, above
+from omega.kernel.errors import Denied, IntegrityError, StorageError
 from omega.kernel.ids import PASSPORT, new_id
 from omega.kernel.ports import Entropy
 from omega.kernel.scope import Scope
@@ -44,11 +46,21 @@ CODE_S = 600.0
 SESSION_S = 12 * 3600.0
 """How long (seconds) a browser stays signed in."""
 
-MAX_SESSIONS = 1_000
-"""Most browsers signed in at once; the oldest is signed out first."""
+MAX_OF_ONE = 16
+"""Most browsers that one person is signed in with at once: a further one signs out, of their own, the one that ends first."""
+
+MAX_OF_TENANT = 256
+"""Most browsers that the people of one tenant are signed in with at once: past it whoever comes next is refused, and nobody signed out."""
+
+MAX_SESSIONS = 4_096
+"""Most browsers of all tenants together, likewise. The owner's, who signs in by a link, are bounded by MAX_OF_ONE alone: they find a place
+however full the house is."""
 
 MAX_CODES = 100
 """Most sign-in links that are open at once; the oldest is dropped first."""
+
+CROWDED_RETRY_S = 600
+"""After how many seconds somebody for whom there is no place may try again."""
 
 CODE, SESSION = "sign-in code", "signed in"
 """The kinds of the documents by which codes and sessions are known."""
@@ -65,8 +77,11 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 Exchange = Callable[[str], str]
 """Gives a passport for an API key or a SPIFFE id. Raises Denied (OMG-T001)."""
 
+People = Callable[[Bearer], str]
+"""Gives a passport for somebody who signed in, with the rights that they have now. Raises Denied (OMG-T001)."""
 
-def _nobody(_: str) -> str:
+
+def _nobody(_: object) -> str:
     raise refused()
 
 
@@ -76,28 +91,63 @@ def refused() -> Denied:
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """Whose place a document takes: digests of the tenant and of the person; empty for the owner's. It stands beside what is sealed, with
+    the end, so that places are counted without a key being used. Who a browser speaks for comes from the sealed part alone."""
+
+    tenant: str
+    person: str
+
+    def note(self, until: float) -> bytes:
+        """As it stands in a document, which ends at `until` (Unix seconds)."""
+        return f"{until * 1_000:.0f}:{self.tenant}:{self.person}".encode()
+
+
+def _noted(body: bytes) -> tuple[float, _Place] | None:
+    """Until when a document counts, and whose place it takes; None for one that does not say."""
+    try:
+        until, tenant, person = body.split(b".")[2].decode().split(":")
+        return int(until) / 1_000, _Place(tenant, person)
+    except (IndexError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class _Standing:
-    """What a code or a session is worth: until when (Unix seconds), and the id of the passport that asked for the link; empty for the link
-    that `omega up` prints."""
+    """What a code or a session is worth: until when (Unix seconds), and the id that ends it when it is revoked (of the passport that asked
+    for the link, of the key that was shown); empty for the link that `omega up` prints. `bearer` is who signed in: none is the owner."""
 
     until: float
     asker: str
+    bearer: Bearer | None = None
 
     def seal(self, keyring: Keyring, context: str) -> bytes:
         """As the body of its document, which is good in that place alone."""
         wrapped, sealer = keyring.create(context)
-        sealed = sealer.seal(json.dumps([self.until, self.asker]).encode(), context.encode())
-        return b".".join(base64.b64encode(part) for part in (wrapped, sealed))
+        bearer = [] if self.bearer is None else [asdict(self.bearer)]
+        sealed = sealer.seal(json.dumps([self.until, self.asker, *bearer]).encode(), context.encode())
+        return b".".join([*(base64.b64encode(part) for part in (wrapped, sealed)), self.place.note(self.until)])
+
+    @property
+    def place(self) -> _Place:
+        """Whose place it takes."""
+        if self.bearer is None:
+            return _Place("", "")
+        return _Place(*(_digest(text)[:32] for text in (self.bearer.tenant, f"{self.bearer.tenant} {self.bearer.principal}")))
 
     @classmethod
     def open(cls, body: bytes, keyring: Keyring, context: str) -> _Standing | None:
         """From its document; None for one that was not sealed here for that place: it is as if it were not there."""
         try:
-            wrapped, sealed = (base64.b64decode(part, validate=True) for part in body.split(b"."))
-            until, asker = json.loads(keyring.open(context, wrapped).open(sealed, context.encode()))
+            wrapped, sealed, *_ = (base64.b64decode(part, validate=True) for part in body.split(b".")[:2])
+            until, asker, *bearer = json.loads(keyring.open(context, wrapped).open(sealed, context.encode()))
         except (ValueError, IntegrityError):
             return None
-        return cls(float(until), str(asker))
+        return cls(float(until), str(asker), _bearer(bearer[0]) if bearer else None)
+
+
+def _bearer(kept: Mapping[str, Any]) -> Bearer:
+    return replace(Bearer(**kept), roles=tuple(kept["roles"]), capabilities=tuple(kept["capabilities"]))
 
 
 class Shelf(Protocol):
@@ -151,7 +201,20 @@ class Sessions:
         found = self._found(CODE, code, now)
         if found is None or not self._shelf.drop_document(CODE, _digest(code)):
             raise Denied("OMG-T001", "this sign-in link is used up or too old", advice="omega up prints a new one when it starts")
-        return self._made(SESSION, _Standing(now + SESSION_S, found.asker), now, MAX_SESSIONS)
+        return self._made(SESSION, _Standing(now + SESSION_S, found.asker), now, MAX_OF_ONE)
+
+    def begin(self, bearer: Bearer, now: float, *, until: float = 0.0) -> str:
+        """The cookie's value for somebody who has proved who they are, whichever way: the one way to a session for a principal. It lasts to
+        `until` (Unix seconds) at the latest, and ends when the bearer's tenant or root is revoked.
+
+        Raises StorageError: OMG-G008 where the tenant, or the installation, has no place left.
+        """
+        ends = min(now + SESSION_S, until or now + SESSION_S)
+        return self._made(SESSION, _Standing(ends, above(bearer), bearer), now, MAX_OF_ONE)
+
+    def standing(self, cookie: str, now: float) -> _Standing | None:
+        """Who signed in with the browser of this cookie, and what ends that. Raises StorageError where the shelf fails."""
+        return self._found(SESSION, cookie, now)
 
     def known(self, cookie: str, now: float) -> bool:
         """Whether a browser with this cookie is signed in. Raises StorageError where the shelf fails."""
@@ -175,31 +238,43 @@ class Sessions:
         return found
 
     def _made(self, kind: str, standing: _Standing, now: float, most: int) -> str:
-        left = self._swept(kind, now)
-        for name in left[: max(0, len(left) + 1 - most)]:
-            self._shelf.drop_document(kind, name)
+        self._make_room(kind, standing.place, now, most)
         text = b64url(self._entropy.take(32))
         name = _digest(text)
         self._shelf.put_document(kind, name, standing.seal(self._keyring, _context(kind, name)), int(now * 1_000_000))
         return text
 
-    def _swept(self, kind: str, now: float) -> list[str]:
-        """Drops what has ended and what was never sealed here; gives the names of the others, the one that ends first at the front."""
+    def _make_room(self, kind: str, place: _Place, now: float, most: int) -> None:
+        """Drop what has ended, and of whoever comes what is over `most`; what somebody else has stays, and who comes is refused instead."""
+        left = self._swept(kind, now)
+        own = [name for _, name, its in left if its == place]
+        for name in own[: max(0, len(own) + 1 - most)]:
+            self._shelf.drop_document(kind, name)
+        if not place.tenant or len(own) >= most:
+            return
+        others = [its.tenant for _, _, its in left if its.tenant]
+        if others.count(place.tenant) >= MAX_OF_TENANT or len(others) >= MAX_SESSIONS:
+            advice, details = "sign out where you need it no more, or try again later", {"retry_after_s": CROWDED_RETRY_S}
+            raise StorageError("OMG-G008", "too many browsers are signed in already", advice=advice, details=details)
+
+    def _swept(self, kind: str, now: float) -> list[tuple[float, str, _Place]]:
+        """Drops what has ended and what has no known form; gives until when the others last, their names and whose they are, the one that
+        ends first at the front. What says that it lasts longer than anything lasts was not made here."""
         left = []
         for name, body in self._shelf.documents(kind):
-            found = _Standing.open(body, self._keyring, _context(kind, name))
-            if found is None or found.until <= now:
+            noted = _noted(body)
+            if noted is None or not now < noted[0] <= now + SESSION_S + 1:
                 self._shelf.drop_document(kind, name)
             else:
-                left.append((found.until, name))
-        return [name for _, name in sorted(left)]
+                left.append((noted[0], name, noted[1]))
+        return sorted(left, key=lambda each: each[:2])
 
 
 @dataclass(slots=True)
 class Reception:
-    """Turns what a request shows into a visitor. `owner` gives the passport of the person of this installation, for signed-in browsers;
-    `keys` and `certificates` exchange API keys and SPIFFE ids, nobody's until somebody says otherwise; `shelf` is where sessions lie that
-    other processes shall know too, sealed under the `keyring`."""
+    """Turns what a request shows into a visitor. `owner` gives the passport of the person of this installation, for browsers that signed in
+    by a link, `people` one of anybody else who signed in; `keys` and `certificates` exchange API keys and SPIFFE ids, nobody's until
+    somebody says otherwise; `shelf` is where sessions lie that other processes shall know too, sealed under the `keyring`."""
 
     authority: Authority
     owner: Callable[[], str]
@@ -207,6 +282,7 @@ class Reception:
     entropy: Entropy = field(default_factory=SystemEntropy)
     keys: Exchange = _nobody
     certificates: Exchange = _nobody
+    people: People = _nobody
     shelf: Shelf | None = None
     sessions: Sessions = field(init=False)
     _proofs: Proofs = field(default_factory=Proofs)
@@ -217,22 +293,27 @@ class Reception:
 
     def visitor(self, headers: Mapping[str, str], *, method: str, url: str, address: str, peer: str, now: float) -> Visitor:
         """Who is calling. Raises Denied (OMG-T001)."""
-        authorization = headers.get("authorization", "")
+        authorization, anchor = headers.get("authorization", ""), ""
         if authorization:
             scheme, _, token = authorization.partition(" ")
             kind, token = scheme.lower(), token.strip()
             if kind == "dpop":
-                return self._bound(Shown(token, headers.get("dpop", ""), method, url), address, now)
+                bound = self._bound(Shown(token, headers.get("dpop", ""), method, url), address, now)
+                demand_here(bound.scope.passport, url)
+                return bound
             if kind != "bearer" or not token:
                 raise refused()
             proof, passport = (Proof.KEY, self.keys(token)) if token.startswith(API_KEY) else (Proof.BEARER, token)
         elif "cookie" in headers and (cookie := _cookie(headers["cookie"])):
-            proof, passport = Proof.BROWSER, self._signed_in(cookie, headers, method, url, now)
+            passport, anchor = self._signed_in(cookie, headers, method, url, now)
+            proof = Proof.BROWSER
         elif peer:
             proof, passport = Proof.CERTIFICATE, self.certificates(peer)
         else:
             raise refused()
-        return Visitor(passport=passport, scope=self.authority.verify(passport, now=now), address=address, proof=proof)
+        scope = self.authority.verify(passport, now=now)
+        demand_here(scope.passport, url)
+        return Visitor(passport=passport, scope=scope, address=address, proof=proof, anchor=anchor)
 
     def _bound(self, shown: Shown, address: str, now: float) -> Visitor:
         """A passport whose key was shown: verified with it, and redeemed for one that goes on inside."""
@@ -253,12 +334,19 @@ class Reception:
         if cookie := _cookie(headers.get("cookie", "")):
             self.sessions.forget(cookie)
 
-    def _signed_in(self, cookie: str, headers: Mapping[str, str], method: str, url: str, now: float) -> str:
-        """The owner's passport for a browser that signed in. What changes something must come from a page of this installation."""
-        if not self.sessions.known(cookie, now):
+    def _signed_in(self, cookie: str, headers: Mapping[str, str], method: str, url: str, now: float) -> tuple[str, str]:
+        """A passport of whoever signed in with that browser, and the id that ends their session. What changes something must come from a
+        page of this installation."""
+        found = self.sessions.standing(cookie, now)
+        if found is None:
             raise refused()
         _demand_own_page(headers, method, url)
-        return self.owner()
+        return self.owner() if found.bearer is None else self.people(found.bearer), found.asker
+
+
+def shows(headers: Mapping[str, str]) -> bool:
+    """Whether a request shows a credential at all, good or not."""
+    return bool(headers.get("authorization") or _cookie(headers.get("cookie", "")))
 
 
 def _demand_own_page(headers: Mapping[str, str], method: str, url: str) -> None:

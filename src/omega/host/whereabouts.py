@@ -48,3 +48,12 @@ def known(folder: Path) -> str:
     except (OSError, OverflowError, UnicodeDecodeError):
         return ""
     return url
+
+
+def named(url: str) -> str:
+    """`url` with `localhost` in the place of a loopback address: browsers bind passkeys to names."""
+    scheme, _, rest = url.partition("://")
+    for address in ("127.0.0.1", "[::1]"):
+        if rest == address or rest.startswith((f"{address}:", f"{address}/")):
+            return f"{scheme}://localhost{rest.removeprefix(address)}"
+    return url

@@ -17,12 +17,15 @@ from omega.host.storage import EngineStore
 from omega.host.tools import GUEST, Catalogue
 from omega.kernel.errors import DefinitionError
 from omega.kernel.ports import Blobs, Effector
+from omega.kernel.service import Manifest
 from omega.trust.passport import Authority
 from omega.trust.sealing import Keyring
 
 if TYPE_CHECKING:
     from omega.adapters.models import ModelEffector
+    from omega.host.confining import Confining
     from omega.host.models import ModelShelfEffector
+    from omega.runtime.world import World
 
 Maker = Callable[[], Effector]
 Makers = Mapping[str, Maker]
@@ -88,29 +91,49 @@ def _same(effector: Effector) -> Effector:
     return effector
 
 
+def _files() -> Effector:
+    from omega.adapters.files import FileEffector
+
+    return FileEffector()
+
+
+def _agent() -> Effector:
+    from omega.adapters.pydantic_ai import AgentEffector
+
+    return AgentEffector()
+
+
 def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one function for each port
     """The effectors that every engine has."""
     store, keyring, governor, now_us = house.store, house.keyring, house.governor, house.now_us
 
+    @cache
+    def confining() -> Confining:
+        from omega.host.confining import Confining
+        from omega.host.sandboxing import protected
+
+        return Confining(store, protected(house.settings))
+
     def process() -> Effector:
         from omega.adapters.process import ProcessEffector
 
-        return ProcessEffector()
-
-    def files() -> Effector:
-        from omega.adapters.files import FileEffector
-
-        return FileEffector()
+        return ProcessEffector(confining().caps)
 
     def tools() -> Effector:
         from omega.adapters.mcp import McpEffector
-        from omega.adapters.process import launch
         from omega.host.credentials import credentials
         from omega.host.openapi import OPENERS
+        from omega.host.sandboxing import launcher
 
         catalogue = house.catalogue
         return McpEffector(
-            catalogue.upstream, catalogue.pin, launch, credentials=credentials(store, keyring), guests=GUEST.get, openers=OPENERS
+            catalogue.upstream,
+            catalogue.pin,
+            launcher(house.settings),
+            credentials=credentials(store, keyring),
+            guests=GUEST.get,
+            openers=OPENERS,
+            confined=confining().launcher,
         )
 
     @cache
@@ -118,11 +141,6 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
         from omega.host.models import model_effectors
 
         return model_effectors(store, keyring, os.environ, now_us)
-
-    def agent() -> Effector:
-        from omega.adapters.pydantic_ai import AgentEffector
-
-        return AgentEffector()
 
     def records() -> Effector:
         from omega.adapters.records import RecordsEffector
@@ -139,11 +157,6 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
         return QuarantineEffector(governor.told(), store, lambda: governor.warden.aliases, now_us)
 
-    def erasure() -> Effector:
-        from omega.host.erasing import ErasureEffector
-
-        return ErasureEffector(store, store, now_us)
-
     def holds() -> Effector:
         from omega.host.holds import HoldEffector
 
@@ -154,10 +167,25 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
         return RevocationEffector(store, house.authority, now_us)
 
+    def passkeys() -> Effector:
+        from omega.host.enrolling import FactorsEffector
+
+        return FactorsEffector(store, keyring, now_us)
+
+    def grants() -> Effector:
+        from omega.host.grants import GrantEffector, Grants
+
+        return GrantEffector(Grants(store, keyring, house.authority, now_us))
+
     def pruning() -> Effector:
         from omega.host.pruning import PruningEffector
 
         return PruningEffector(store, store, store, now_us)
+
+    def retiring() -> Effector:
+        from omega.host.retiring import RetiringEffector
+
+        return RetiringEffector(store, store, now_us)
 
     def events() -> Effector:
         from omega.host.events import EventsEffector, Feed
@@ -186,6 +214,11 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
         return LogEffector(store)
 
+    def audit() -> Effector:
+        from omega.host.auditing import AuditEffector
+
+        return AuditEffector(house.settings, now_us)
+
     def alerts() -> Effector:
         from omega.adapters.alerts import AlertEffector
         from omega.host.guard import finder
@@ -203,6 +236,17 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
         return RegistryEffector(store, now_us, credentials(store, keyring))
 
+    def primary() -> Effector:
+        from omega.host.credentials import credentials
+        from omega.host.primary import PrimaryEffector
+
+        return PrimaryEffector(store, now_us, credentials(store, keyring))
+
+    def witness() -> Effector:
+        from omega.host.witness_asking import WitnessEffector
+
+        return WitnessEffector(store, store, now_us, beside=house.settings.store.shared)
+
     def agents() -> Effector:
         from omega.host.agents import RosterEffector
 
@@ -210,34 +254,54 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
     return {
         "process": process,
-        "files": files,
+        "files": _files,
         "mcp": tools,
         "model": lambda: models()[0],
         "models": lambda: models()[1],
-        "agent": agent,
+        "agent": _agent,
         "records": records,
         "arrangements": arrangements,
         "quarantine": quarantine,
-        "erasure": erasure,
         "holds": holds,
+        "passkeys": passkeys,
         "passports": passports,
+        "grants": grants,
         "pruning": pruning,
+        "retiring": retiring,
         "events": events,
         "webhooks": webhooks,
         "a2a": elsewhere,
         "a2a-push": telling,
         "log": log,
+        "audit": audit,
         "alerts": alerts,
         "catalogue": catalogue,
         "agents": agents,
         "registry": registries,
+        "witness": witness,
+        "primary": primary,
     }
+
+
+def watchful(house: House, world: Callable[[], World]) -> Makers:
+    """The effector with which the guard acts; it looks at executions as the engine does, so it is made once that has its world."""
+
+    def guard() -> Effector:
+        from omega.host.guard_acts import GuardEffector
+        from omega.host.quarantine import QuarantineEffector
+
+        governor, told = house.governor, house.governor.told()
+        quarantine = QuarantineEffector(told, house.store, lambda: governor.warden.aliases, house.now_us)
+        return GuardEffector(world(), told, quarantine, house.now_us)
+
+    return {"guard": guard}
 
 
 def hosting(house: House) -> Makers:
     """The effectors for hosted tenants, and for the tables of each installed feature that keeps some."""
     from omega.adapters.tables import TablesEffector, open_tables
     from omega.host.discover import manifests, schema_of
+    from omega.host.holds import held
 
     settings, now_us = house.settings, house.now_us
     tables = open_tables(settings.home, settings.store.dsn)
@@ -249,7 +313,25 @@ def hosting(house: House) -> Makers:
         sealed = partial(sealed_of, house.store, house.keyring)
         return TenantsEffector(house.store, house.governor.told(), house.authority, tables, now_us, sealed)
 
+    def users() -> Effector:
+        from omega.host.users import UsersEffector
+
+        return UsersEffector(house.governor.told(), house.keyring, house.authority, now_us, settings.person)
+
+    def sign_on() -> Effector:
+        from omega.host.sso_proving import SignOnEffector
+
+        return SignOnEffector(house.store, house.keyring, os.environ, now_us)
+
+    def erasure() -> Effector:
+        from omega.host.erasing import ErasureEffector
+        from omega.host.personal import PersonalData
+
+        return ErasureEffector(house.store, house.store, PersonalData(tables), house.keyring, now_us)
+
+    def kept(manifest: Manifest) -> Effector:
+        return TablesEffector(manifest.name, partial(schema_of, manifest), tables, now_us, manifest.personal, partial(held, house.store))
+
     keeping = [manifest for manifest in manifests().values() if manifest.tables]
-    return {"tenants": tenants} | {
-        manifest.name: partial(TablesEffector, manifest.name, partial(schema_of, manifest), tables, now_us) for manifest in keeping
-    }
+    hosted: Makers = {"tenants": tenants, "users": users, "sign-on": sign_on, "erasure": erasure}
+    return {**hosted, **{manifest.name: partial(kept, manifest) for manifest in keeping}}

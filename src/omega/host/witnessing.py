@@ -85,6 +85,11 @@ class Desk:
         found = [VerifierKey.parse(read_private(path, MAX_FILE).decode()) for path in (self.folder / "logs").iterdir()]
         return sorted(found, key=lambda key: key.name)
 
+    def _watched(self, origin: str) -> Mapping[str, tuple[VerifierKey, ...]]:
+        """The key of that one log, where it is watched."""
+        path = self.folder / "logs" / _digest(origin)
+        return {origin: (VerifierKey.parse(read_private(path, MAX_FILE).decode()),)} if path.exists() else {}
+
     def seen(self, origin: str) -> Seen:
         """How far it has seen a log."""
         path = self.folder / "seen" / _digest(origin)
@@ -104,7 +109,7 @@ class Desk:
         except IntegrityError:
             origin = ""  # the witness itself says what is wrong with it
         with locked(self.folder):
-            done = Witness(self.name, self.signer, {key.name: (key,) for key in self.logs()}).cosign(asked, self.seen(origin), at_s=at_s)
+            done = Witness(self.name, self.signer, self._watched(origin)).cosign(asked, self.seen(origin), at_s=at_s)
             text = json.dumps({"origin": done.origin, "size": done.seen.size, "root": done.seen.root.hex()})
             replace_file(self.folder / "seen" / _digest(done.origin), text.encode())
         return done.line

@@ -36,6 +36,11 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9_.-]{1,64})?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?")
 
 
+def is_flow_name(text: str) -> bool:
+    """Whether a flow may be called that: `name` or `server/name`, of at most 64 characters each."""
+    return _NAME.fullmatch(text) is not None
+
+
 _COMBINATORS: dict[str, Callable[..., Any]] = {}
 
 
@@ -91,7 +96,8 @@ class Task(Body):
 class Tool(Body):
     """A tool of an MCP server as a leaf. `pin` is the digest of its description once an operator has accepted it; empty before.
 
-    `declared` is the strongest effect its author reckons with; empty where the pinned description alone says what it does.
+    `declared` is the strongest effect its author reckons with; empty where the pinned description alone says what it does. `folder` is the
+    argument that names the folder to work in; empty where there is none.
     """
 
     kind: ClassVar[str] = "tool"
@@ -101,6 +107,7 @@ class Tool(Body):
     declared: str = ""
     where: str = ""
     timeout_s: float = 60.0
+    folder: str = ""
 
     @property
     def code(self) -> str:
@@ -108,7 +115,13 @@ class Tool(Body):
         return self.pin
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"server": self.server, "tool": self.tool, "pin": self.pin, "declared": self.declared}
+        more = {"folder": self.folder} if self.folder else {}
+        return {"server": self.server, "tool": self.tool, "pin": self.pin, "declared": self.declared, **more}
+
+    def works_in(self, arguments: Mapping[str, Any]) -> str | None:
+        """The folder that these arguments name as the one to work in, if they do."""
+        found = arguments.get(self.folder) if self.folder else None
+        return found if isinstance(found, str) and found else None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -366,15 +379,16 @@ def flow(
     return decorate if function is None else decorate(function)
 
 
-def tool(server: str, name: str, *, effect: Effect | str = "", timeout_s: float = 60.0) -> Flow[dict[str, Any], Any]:
+def tool(server: str, name: str, *, effect: Effect | str = "", timeout_s: float = 60.0, folder: str = "") -> Flow[dict[str, Any], Any]:
     """A tool of the MCP server known as `server`, as a leaf that takes its arguments as a dict.
 
     Its effect comes from its pinned description. `effect` is what its author reckons with at most: a description that says more is
     refused when the run starts, and combinators that need to know (retry, race) know it before. Without it, it counts as a write.
+    `folder` is the argument that names the folder to work in: a server that is started for it may read and change what lies there.
     """
     return Flow(
         name=f"{server}/{name}",
-        body=Tool(server, name, declared=Effect(effect).value if effect else "", timeout_s=timeout_s),
+        body=Tool(server, name, declared=Effect(effect).value if effect else "", timeout_s=timeout_s, folder=folder),
         input=type_of(dict[str, Any]),
         output=ANY,
         effect=Effect(effect) if effect else Effect.WRITE,

@@ -55,9 +55,16 @@ def strongest(*effects: Effect) -> Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One touch of the world, as data: what an Effector is asked to do. `port` names the Effector."""
+    """One touch of the world, as data: what an Effector is asked to do. `port` names the Effector, `says` the fields whose texts leave for
+    somebody who reads them: guards look at those, and at what comes back."""
 
     port: ClassVar[str] = ""
+    says: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def to(self) -> str:
+        """What rules about guards call who is spoken to: `server/tool`, `model/NAME`, `agent/NAME`; empty where nobody is."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +120,16 @@ class ToolCall(Request):
     """Call one tool of a known MCP server; gives the tool's structured content, or its text when it has none."""
 
     port: ClassVar[str] = "mcp"
+    says: ClassVar[tuple[str, ...]] = ("arguments",)
     server: str
     tool: str
     arguments: Mapping[str, Any]
     timeout_s: float = 60.0
     cwd: str | None = None
+
+    @property
+    def to(self) -> str:
+        return f"{self.server}/{self.tool}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +140,16 @@ class ModelCall(Request):
     """
 
     port: ClassVar[str] = "model"
+    says: ClassVar[tuple[str, ...]] = ("instructions", "prompt")
     instructions: str
     prompt: str
     max_tokens: int = 2_000
     timeout_s: float = 120.0
     model: str = ""
+
+    @property
+    def to(self) -> str:
+        return f"model/{self.model or 'default'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

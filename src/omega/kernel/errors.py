@@ -231,6 +231,9 @@ CODES: dict[str, Code] = {
     "OMG-T008": Code("attestation refused", _P, "use a component whose builder and digest the attestation names"),
     "OMG-T009": Code("letter refused", _P, "decide again, with your own passport: a fresh letter says who wrote it"),
     "OMG-T010": Code("certificate refused", _P, "use a certificate of this installation that has not ended: omega keys certificates"),
+    "OMG-T011": Code("passkey refused", _P, "ask anew and touch the key again: omega mfa list shows the keys that count"),
+    "OMG-T012": Code("passkey may have a copy", _P, "do not use this key again: remove it, and find out who else has it"),
+    "OMG-T013": Code("sign-in takes another way", _P, "open a sign-in link (omega sign-in prints one), or sign in with your organisation"),
     # W: warden
     "OMG-W001": Code("denied by policy", _P, "omega policy explain ID/STEP shows the rule and how to ask"),
     "OMG-W002": Code("policy failed to evaluate", _P, "mend the policy named in the details: omega policy check"),
@@ -256,6 +259,8 @@ CODES: dict[str, Code] = {
     "OMG-C005": Code("content was redacted", _P, "omega show ID has what is left; where replay is wanted, keep the content level full"),
     "OMG-C006": Code("transfer needs consent", _P, "record a consent first: omega privacy consent --to REGION --reason TEXT"),
     "OMG-C007": Code("kept copy cannot be changed", _P, "leave it as it is until its time is over; it can only be kept for longer"),
+    "OMG-C008": Code("witness does not cosign", _U, "see that it is up and watches this log: omega witness status"),
+    "OMG-C009": Code("log is not witnessed in time", _U, "omega witness status shows which witnesses lag, and why"),
     # M: tools
     "OMG-M001": Code("tool server cannot be started", _U, "run its command by hand, then omega mcp tools NAME"),
     "OMG-M002": Code("tool server failed", _U, "see its last words in the details; omega doctor checks all servers"),
@@ -266,6 +271,9 @@ CODES: dict[str, Code] = {
     "OMG-M007": Code("tool reported an error", _U, "the details hold the tool's own message"),
     "OMG-M008": Code("model failed", _U, "try again later, raise the timeout or max_tokens, or go on without a model"),
     "OMG-M009": Code("no such model", _C, "omega call models.list shows what may be named"),
+    "OMG-M010": Code("credentials for another host", _P, "say where the interface is served: --base https://HOST/PATH"),
+    "OMG-M011": Code("no token for a tool server", _U, "sign in to the server again: omega mcp sign-in NAME"),
+    "OMG-M012": Code("tool description gives orders", _U, "read it whole; if it is right all the same, say so: --trusting"),
     # P: processes and files
     "OMG-P001": Code("program not found", _C, "install it, or correct the command"),
     "OMG-P002": Code("program failed", _U, "the details hold its exit status and last words"),
@@ -273,6 +281,10 @@ CODES: dict[str, Code] = {
     "OMG-P004": Code("program printed too much", _U, "narrow its input, or raise the limit in the command"),
     "OMG-P005": Code("file cannot be read or written", _C, "check the path, its owner and the free space"),
     "OMG-P007": Code("effector failed", _U, "see what its target has done, and whether it can be reached"),
+    "OMG-P008": Code("program used too much", _U, "have it use less, or ask for a larger plan; the details say which cap"),
+    "OMG-P009": Code(
+        "tool server cannot be confined", _C, "grant less, or let it run without on purpose: omega mcp sandbox NAME --no-sandbox"
+    ),
     "OMG-P010": Code("webhook not delivered", _U, "mend the receiver, then omega redrive ID"),
     "OMG-P011": Code("address not allowed", _P, "name a public host, or allow the network on purpose: omega webhook add --allow"),
     # G: entrances over the network
@@ -287,6 +299,7 @@ CODES: dict[str, Code] = {
     "OMG-G009": Code("media type not supported", _C, "send application/json, and accept it"),
     "OMG-G010": Code("idempotency key used for another request", _C, "use a new key for each different request"),
     "OMG-G011": Code("internal error", _O, "this is a fault in omega: report it with the request id of the answer"),
+    "OMG-G012": Code("request of a client not accepted", _C, "the client has to be changed, or registered again: see docs/gateway.md"),
     # X: command line and host
     "OMG-X001": Code("command not understood", _C, "omega --help"),
     "OMG-X002": Code("model not available", _C, "set the environment variables of a provider, or go on without one"),

@@ -8,6 +8,7 @@ Pure: the caller brings time and randomness from its ports.
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 EXECUTION = "exe"
 TENANT = "ten"
@@ -34,3 +35,8 @@ def is_id(text: str) -> bool:
 def is_chosen_id(text: str) -> bool:
     """Whether a person may choose `text` as the id of an execution: 1 to 64 letters, digits, dots, dashes, underscores."""
     return _CHOSEN.fullmatch(text) is not None
+
+
+def span_of(trace: str, execution: str, step: str) -> str:
+    """The W3C parent id (16 hex digits) of a step: the same in every attempt, so that a repeated call is the same span."""
+    return sha256(f"{trace} {execution} {step}".encode()).hexdigest()[:16]

@@ -43,14 +43,17 @@ class Chat(ModelCall):
 
     `model` is a model, or a route that is known here. `messages` and `options` (temperature, top_p, seed, stop, tools, tool_choice,
     response_format, ...) are those of chat completions. With `show` the answer is streamed: each part, {"text": ...} or
-    {"tool": {"index", "id", "name", "arguments"}}, is shown before the next is read from the provider.
+    {"tool": {"index", "id", "name", "arguments"}}, is shown before the next is read from the provider. A `fresh` question is answered by a
+    provider, never from memory, and its answer is not remembered.
     """
 
+    says: ClassVar[tuple[str, ...]] = ("instructions", "prompt", "messages", "options")
     instructions: str = ""
     prompt: str = ""
     messages: Sequence[Mapping[str, Any]] = ()
     options: Mapping[str, Any] | None = None
     show: Show | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class Embed(ModelCall):
     Gives {"vectors": [[float, ...], ...], "model", "provider", "version", "usage", "cost_micros", "priced", "prices"}.
     """
 
+    says: ClassVar[tuple[str, ...]] = ("instructions", "prompt", "texts")
     instructions: str = ""
     prompt: str = ""
     max_tokens: int = 0
@@ -76,12 +80,16 @@ class Models(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepModels(Request):
-    """Keep `body` under `kind` and `name`, in place of what was kept; None forgets it. Kinds: see `omega.host.models`."""
+    """Keep `body` under `kind` and `name`, in place of what was kept; None forgets it. Kinds: see `omega.host.models`.
+
+    With `only_new` nothing is put in place of something else, or forgotten: the same body again is no change.
+    """
 
     port: ClassVar[str] = "models"
     kind: str
     name: str
     body: Mapping[str, Any] | None
+    only_new: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

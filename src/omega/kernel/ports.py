@@ -372,7 +372,7 @@ class Reader(Protocol):
 
     def leaves(self, tenant: str, start: int = 0, end: int | None = None) -> list[bytes]: ...
 
-    def checkpoints(self, tenant: str) -> list[tuple[int, bytes]]: ...
+    def checkpoints(self, tenant: str, after: int = -1) -> list[tuple[int, bytes]]: ...
 
     def tenants(self) -> list[str]: ...
 
@@ -461,6 +461,19 @@ class Tables(Protocol):
 
     async def look(self, schema: Schema, name: str, values: Mapping[str, Any], tenant: str) -> Any:
         """The answer to the question `name`. Raises InputError (OMG-I001), StorageError."""
+        ...
+
+    async def stands(self) -> bool:
+        """Whether there may be tables at all: where none were ever made, nothing is opened, made or loaded to find that out."""
+        ...
+
+    async def erase(self, schema: Schema, name: str, values: Mapping[str, Any], turn: Turn, executions: Sequence[str] = ()) -> Any:
+        """Carry out the change `name`, which destroys what is kept of somebody, as often as it is asked for: `values` and, under `made`,
+        what the changes gave that steps of `executions` had made.
+
+        It is not noted. The notes of the feature's changes lose their digests, from which a value could be guessed, and their result where
+        it holds one of `values["subjects"]`. Nothing of it is in the files afterwards. Raises InputError (OMG-I001), StorageError.
+        """
         ...
 
     async def purge(self, tenant: str) -> int:

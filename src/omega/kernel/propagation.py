@@ -17,12 +17,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from urllib.parse import quote, unquote
 
 from omega.kernel.budget import Budget
 from omega.kernel.context import Context
 from omega.kernel.errors import DefinitionError, InputError
+from omega.kernel.ids import span_of
 from omega.kernel.ports import Call
 
 MAX_STATES = 32
@@ -129,11 +129,6 @@ def extract(headers: Mapping[str, str]) -> Carried:
         budget=_budget(given.get("omega-budget", "")),
         deadline=_deadline(given.get("omega-deadline", "")),
     )
-
-
-def span_of(trace: str, execution: str, step: str) -> str:
-    """The W3C parent id (16 hex digits) of a step: the same in every attempt, so that a repeated call is the same span."""
-    return sha256(f"{trace} {execution} {step}".encode()).hexdigest()[:16]
 
 
 def _parent(text: str) -> tuple[str, str, bool]:

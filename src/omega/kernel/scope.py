@@ -70,9 +70,7 @@ class Scope:
 
     def meet(self, capabilities: Iterable[str]) -> Scope:
         """The same caller with what both it and a holder of `capabilities` may do."""
-        others = frozenset(capabilities)
-        both = {each for each in self.capabilities if _covers(others, each)} | {each for each in others if self.has(each)}
-        return replace(self, capabilities=frozenset(both))
+        return replace(self, capabilities=common(self.capabilities, capabilities))
 
     def acting(self, actor: str) -> Scope:
         """The same caller represented by `actor`, one link longer. Raises Denied (OMG-T002) past `MAX_DELEGATION_DEPTH`."""
@@ -93,6 +91,12 @@ class Scope:
             "epoch": self.epoch,
             "expires_at": self.expires_at,
         }
+
+
+def common(one: Iterable[str], other: Iterable[str]) -> frozenset[str]:
+    """The capabilities that a holder of `one` and a holder of `other` have both."""
+    first, second = frozenset(one), frozenset(other)
+    return frozenset(each for each in first if _covers(second, each)) | frozenset(each for each in second if _covers(first, each))
 
 
 def _covers(held: frozenset[str], capability: str) -> bool:

@@ -43,16 +43,36 @@ _MARK = "__omega_method__"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Personal:
+    """How the tables of a feature are searched for a person, and how what they hold of one is destroyed: names of its transactions.
+
+    named     question `{"after": name, "most": n}`: the names, in order and after that one, under which something is kept of somebody
+    told      question `{"subjects": names, "after": id}`: what is kept of them, as objects with an `id`, in its order; at the end nothing
+    erase     change `{"subjects": names, "made": results}`: destroy that, and what changes made whose results are given; gives
+              `{"erased": n}`, with `left`, how much has to be ended or revoked first
+    destroys  changes that destroy something because a caller says so: refused while a legal hold stands on the tenant
+    trims     changes that drop, by the way, what is over its time: given `held`, whether a hold stands, and dropping nothing then
+    """
+
+    named: str
+    told: str
+    erase: str
+    destroys: tuple[str, ...] = ()
+    trims: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """That a feature exists: data only. `home` is `module:Class`, loaded on the first call; `tables` is `module:SCHEMA`, where the feature
-    keeps data of its own, loaded when it is first touched."""
+    keeps data of its own, loaded when it is first touched; one that has tables says with `personal` how people are found in them."""
 
     name: str
     version: str
     summary: str
     home: str
     tables: str = ""
+    personal: Personal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

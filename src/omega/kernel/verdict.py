@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from omega.kernel.budget import NOTHING, Spent
 from omega.kernel.effects import Effect
 from omega.kernel.errors import Denied
+from omega.kernel.ids import span_of
 from omega.kernel.scope import Scope
 
 
@@ -102,7 +103,7 @@ _TOKEN = object()
 class Permit:
     """The right to touch the world once. Opaque: an effector calls `spend` and reads nothing else."""
 
-    __slots__ = ("_clock", "_commitment", "_expires_at", "_spent", "epoch", "execution", "port", "principal", "step", "tenant")
+    __slots__ = ("_clock", "_commitment", "_expires_at", "_spent", "epoch", "execution", "port", "principal", "step", "tenant", "trace")
 
     def __init__(  # noqa: PLR0913 - a permit is bound to this many things, each named by the mint
         self,
@@ -117,11 +118,13 @@ class Permit:
         ttl_s: float,
         clock: Callable[[], float],
         principal: str = "",
+        trace: str = "",
     ) -> None:
         if token is not _TOKEN:
             raise Denied("OMG-W006", "a permit was made outside the warden")
         self.tenant = tenant
         self.principal = principal
+        self.trace = trace
         self.execution = execution
         self.step = step
         self.epoch = epoch
@@ -149,6 +152,10 @@ class Permit:
         """The key that an idempotent target may use to drop repeats: the same for each attempt at this step."""
         return f"{self.execution}/{self.step}"
 
+    def traceparent(self) -> str:
+        """The trace that whoever is touched goes on with (W3C Trace Context), the same for each attempt; empty where there is none."""
+        return f"00-{self.trace}-{span_of(self.trace, self.execution, self.step)}-01" if self.trace else ""
+
     def __reduce__(self) -> NoReturn:
         raise Denied("OMG-W006", "a permit never leaves its process")
 
@@ -173,8 +180,10 @@ def mint_permit(  # noqa: PLR0913 - a permit is bound to this much, each named b
     ttl_s: float,
     clock: Callable[[], float],
     principal: str = "",
+    trace: str = "",
 ) -> Permit:
-    """Make a Permit that lasts `ttl_s` seconds by `clock`; `principal` is who touches, for targets with credentials of a person's own.
+    """Make a Permit that lasts `ttl_s` seconds by `clock`; `principal` is who touches, for targets with credentials of a person's own;
+    `trace` (32 hex digits) is what the touch belongs to, for targets that say so in turn.
 
     For `omega.warden` alone, after it has said ALLOW.
     """
@@ -189,4 +198,5 @@ def mint_permit(  # noqa: PLR0913 - a permit is bound to this much, each named b
         ttl_s=ttl_s,
         clock=clock,
         principal=principal,
+        trace=trace,
     )

@@ -26,7 +26,7 @@ from omega.runtime.people import in_time
 from omega.runtime.recovery import load
 from omega.trust.letter import refused
 from omega.warden.admit import Act
-from omega.warden.approvals import LASTS_S, STEP_UP, answer, approve
+from omega.warden.approvals import LASTS_S, PASSKEY, STEP_UP, answer, approve
 
 MAX_ANSWER = 1 << 20
 """Largest answer to a form, in bytes as JSON."""
@@ -105,6 +105,7 @@ async def write(engine: Engine, book: Book, row: Row, leaf: bytes) -> None:
 
 async def _cancel(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:
     book, past = await _take(engine, execution, scope, "cancel")
+    await _proven(engine, book, scope, body, ("cancel", execution, ""))
     live = engine.book_of(execution)
     if live is not None:
         await cancel_live(engine, *live, scope.principal)
@@ -135,15 +136,39 @@ async def _approve(engine: Engine, execution: str, body: Mapping[str, Any], scop
     role = str(decision.get("role", ""))
     by = approve(scope, role=role, requester=book.scope, aliases=engine.world.warden.aliases)
     await _gate(engine, book, past, scope, "approve", step.position)
-    if role == STEP_UP and not engine.world.second_factor(scope.tenant, scope.principal, body):
-        raise Denied("OMG-W007", "the second factor does not hold", advice="give a fresh code: omega approve ID STEP --code CODE")
+    shown_with = await _proven(engine, book, scope, body, ("approve", execution, step.position), role)
     in_time(step, engine.world.clock.now_us())
     if by in known:
         raise InputError("OMG-I005", f"{shown(step.position)} is approved already by {by}", advice=f"omega resume {execution}")
     now = engine.world.clock.now_us()
     row = book.row(Kind.APPROVED, step.position, _note(body, by=by, at_us=now))
-    leaf = book.leaf("approve", at_us=now, step=step.position, reason=f"by {by}")
+    leaf = book.leaf("approve", at_us=now, step=step.position, reason=f"by {by}{shown_with}")
     await write(engine, book, row, leaf)
+
+
+async def _proven(engine: Engine, book: Book, scope: Scope, body: Mapping[str, Any], about: tuple[str, str, str], role: str = "") -> str:
+    """How the person of `scope` has proved once more that it is them, to be recorded; empty where nothing of it came and none is asked for.
+    `about` is the verb, the execution and the step: a passkey answers for these alone. Whatever came must hold.
+
+    Raises Denied, recorded: OMG-T011 and OMG-T012 for a passkey, OMG-W007 for what is missing or a code that does not hold.
+    """
+    world, person = engine.world, (scope.tenant, scope.principal)
+    shown_with = ""
+    try:
+        if "passkey" in body:
+            shown_with = f" with the passkey {world.passkey(*person, about, body['passkey'])}"
+        elif role == PASSKEY:
+            raise Denied("OMG-W007", "the step takes a passkey", advice=f"omega mfa page {book.execution}")
+        if "code" in body or (role == STEP_UP and not shown_with):
+            if not world.second_factor(*person, body):
+                advice = "give a fresh code: omega approve ID STEP --code CODE, or a passkey: omega mfa page ID"
+                raise Denied("OMG-W007", "the second factor does not hold", advice=advice)
+            shown_with = shown_with or " with a code"
+    except Denied as error:
+        reason, now = f"{scope.principal}: {error.cause}", world.clock.now_us()
+        await book.commit(leaves=(book.leaf("deny", at_us=now, step=about[2], decision="deny", reason=reason, code=error.code),))
+        raise
+    return shown_with
 
 
 async def _answer(engine: Engine, execution: str, body: Mapping[str, Any], scope: Scope) -> None:

@@ -9,7 +9,7 @@ from omega.kernel.errors import Denied, FlowError, OmegaError
 from omega.kernel.trail import shown
 from omega.kernel.verdict import Verdict
 
-FATE_UNKNOWN = frozenset({"OMG-P003", "OMG-P004"})
+FATE_UNKNOWN = frozenset({"OMG-P003", "OMG-P004", "OMG-P008"})
 """Failures after which nobody can say whether a write took place; tool errors say it themselves (`sent`: the request may have arrived)."""
 
 UNKEPT = frozenset({"OMG-R002", "OMG-R003"})

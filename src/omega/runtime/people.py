@@ -19,7 +19,7 @@ from omega.kernel.past import Past, Recorded
 from omega.kernel.people import Approval, Awaited, Form, Person, Question, question_of
 from omega.kernel.trail import shown
 from omega.kernel.verdict import Decision, Verdict
-from omega.warden.approvals import LASTS_S, STEP_UP
+from omega.warden.approvals import LASTS_S, PROVEN
 
 
 def in_force(recorded: Recorded | None, now_us: int) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def halted(flow: AnyFlow, position: str, verdict: Verdict, due_us: int) -> Suspe
         return Suspended("OMG-R042", f"{step} asks {who} for {flow.output.name}", details=details | {"message": body.message})
     message = {"message": body.message} if isinstance(body, Approval) and body.message else {}
     persons = int(verdict.details.get("persons", 1))
-    if verdict.role == STEP_UP:
+    if verdict.role in PROVEN:
         return Suspended("OMG-R011", f"{step} needs the second factor of whoever asked for it", details=details, advice=details["how"])
     who = "one person" if persons == 1 else f"{persons} different persons ({verdict.details.get('have', 0)} so far)"
     return Suspended("OMG-R011", f"{step} needs the approval of {who} of role {verdict.role}", details=details | message)

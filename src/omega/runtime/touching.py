@@ -34,7 +34,7 @@ from omega.kernel.verdict import Ask, Decision, Gate, Permit, Verdict
 from omega.runtime.adaptive import meter
 from omega.runtime.ending import counted, meet_cancellation, unbroken
 from omega.runtime.faults import at_step, brief, denied, is_doubtful
-from omega.runtime.guarding import MAX_NOTE, incoming, outgoing
+from omega.runtime.guarding import MAX_NOTE, held_back, incoming, outgoing, reported
 from omega.runtime.lease import Lease
 from omega.runtime.operations import Driving, Operations
 from omega.runtime.people import answered, asked_role, asking, asks, due_of, halted, in_force, overdue
@@ -248,7 +248,8 @@ class Touching:
     async def _do(self) -> Any:
         body = self.flow.body
         if isinstance(body, Tool):
-            request = ToolCall(server=body.server, tool=body.tool, arguments=self.turn.value or {}, timeout_s=body.timeout_s)
+            given = self.turn.value or {}
+            request = ToolCall(server=body.server, tool=body.tool, arguments=given, timeout_s=body.timeout_s, cwd=body.works_in(given))
             return await self.touch(request)
         if isinstance(body, Person):
             return await self._answer(body)
@@ -294,7 +295,16 @@ class Touching:
         reserved = self._set_aside(self.ask, await foretold(effector, request, tenant))
         try:
             request = outgoing(self.world.guards, request, tenant=tenant, notes=self.notes)
-            return incoming(self.world.guards, request, await self._permitted(effector, request), tenant=tenant, notes=self.notes)
+            request, held = held_back(self.world.guards, request, tenant=tenant)
+            answer = incoming(self.world.guards, request, await self._permitted(effector, request), tenant=tenant, notes=self.notes)
+            if held is not None:
+                await held.told(answer)
+            return answer
+        except UpstreamError as error:
+            seen = reported(self.world.guards, request, error, tenant=tenant, notes=self.notes)
+            if seen is error:
+                raise
+            raise seen from None  # the words that were taken out stay out
         finally:
             self._used(self.ask, NOTHING - reserved)
 
@@ -328,7 +338,8 @@ class Touching:
         self.world.authority.check(self.turn.scope)
         lease = self.execution.lease
         await lease.assure()
-        return permit(self.ask, self.verdict, request.port, self.world.clock.monotonic, request=request, lasts_s=lease.left_s)
+        clock, trace = self.world.clock.monotonic, self.book.trace
+        return permit(self.ask, self.verdict, request.port, clock, request=request, lasts_s=lease.left_s, trace=trace)
 
     async def _perform(self, effector: Effector, leave: Permit, request: Request) -> Any:
         assert self.ask is not None  # noqa: S101 - the caller has just looked
@@ -392,8 +403,9 @@ class Touching:
         return error
 
     def _found(self) -> dict[str, Any]:
-        """What the guards found, for the step's leaf."""
-        return {"reason": "; ".join(dict.fromkeys(self.notes))[:MAX_NOTE]} if self.notes else {}
+        """How much went and came, and what the guards found, for the step's leaf."""
+        found: dict[str, Any] = {"bytes_in": self.receipt.bytes_in, "bytes_out": self.receipt.bytes_out}
+        return found | {"reason": "; ".join(dict.fromkeys(self.notes))[:MAX_NOTE]} if self.notes else found
 
     def _stood_still(self) -> None:
         """Note that this step waits at a step it calls and has touched nothing itself: going on later is no repetition."""

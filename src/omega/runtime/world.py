@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from omega.kernel.adapt import Memory
 from omega.kernel.compose import AnyFlow
+from omega.kernel.errors import Denied
 from omega.kernel.ports import Blobs, Clock, Effector, Entropy, Letter, Reader, Store, Wakeups
 from omega.runtime.kept import Kept
 from omega.runtime.lease import LEASE_US
@@ -48,6 +49,11 @@ def unwatched(moment: Moment) -> None:
 def no_second_factor(tenant: str, principal: str, sent: Mapping[str, Any]) -> bool:
     """Nobody has one."""
     return False
+
+
+def no_passkey(tenant: str, principal: str, about: Sequence[str], said: Any) -> str:
+    """Nobody has one."""
+    raise Denied("OMG-T011", "the passkey does not hold: none is registered here")
 
 
 class Inbox(Protocol):
@@ -111,6 +117,9 @@ class World:
     """What is looked for in the arguments and results of tools and models."""
     second_factor: Callable[[str, str, Mapping[str, Any]], bool] = no_second_factor
     """Whether what a person (tenant, principal) sent with an approval proves their second factor; using it up is part of it."""
+    passkey: Callable[[str, str, Sequence[str], Any], str] = no_passkey
+    """The name of the passkey with which a person (tenant, principal) answered what was asked about a decision (its verb, execution and
+    step); using the answer up is part of it. Raises Denied (OMG-T011, OMG-T012)."""
     blobs: Blobs | None = None
     """Where large values go; None keeps them in the store."""
 

@@ -181,6 +181,18 @@ def signed_note(body: bytes, name: str, by: Sequence[Signer]) -> bytes:
     return b"".join(lines)
 
 
+def also_signed(note: bytes, signer: Signer) -> bytes:
+    """`note` with the signature of `signer` too, under the name of its origin, unless it has one of that key already.
+
+    Raises IntegrityError (OMG-C001) for what is no checkpoint, and what the signer raises.
+    """
+    found = parse(note)
+    name = found.checkpoint.origin
+    if any(line.name == name and line.key_id == VerifierKey.of(name, signer.public).key_id for line in found.signatures):
+        return note
+    return note + signed_note(found.body, name, (signer,)).removeprefix(found.body + b"\n")
+
+
 def cosign(note: bytes, *, name: str, signer: Signer, at_s: int) -> bytes:
     """`note` with a witness's line added: `name` saw it at `at_s` (Unix seconds). The witness checks consistency before it calls this."""
     body = parse(note).body

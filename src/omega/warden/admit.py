@@ -32,7 +32,7 @@ from omega.kernel.effects import Effect
 from omega.kernel.scope import Scope
 from omega.kernel.verdict import Ask, Decision, Gate, Verdict
 from omega.warden import refusals
-from omega.warden.approvals import NO_ALIASES, STEP_UP, Aliases, demand_of, is_role, satisfied, standing_in
+from omega.warden.approvals import NO_ALIASES, PASSKEY, STEP_UP, Aliases, demand_of, is_role, satisfied, standing_in
 from omega.warden.breakers import Breaker, Breakers
 from omega.warden.capabilities import wanted
 from omega.warden.limits import DEFAULT_LIMITS, Limiter, Limits
@@ -331,6 +331,8 @@ def _needs(bundle: Bundle, ask: Ask, judgement: Judgement, approved: frozenset[s
     how = f"omega approve {ask.execution} {ask.step}   (needs {who})"
     if role == STEP_UP:
         how = f"omega approve {ask.execution} {ask.step} --code CODE   (needs your second factor)"
+    elif role == PASSKEY:
+        how = f"omega mfa page {ask.execution}   (needs your passkey)"
     return Verdict(
         decision=Decision.NEEDS,
         policies=judgement.ids,

@@ -9,7 +9,8 @@ An approval is recorded as `person:ada#owner`: who, and in which role. It is mad
 
 An approval without a role counts for none. Where several are demanded (`finance:2`), it is persons that count, not names: two principals
 that are one person (`same_person`) are one, and an owner counts towards every role. `step-up` is no role that somebody else holds: the
-person whose call it is proves once more, with a second factor, that it is them; no owner stands in for that.
+person whose call it is proves once more, with a second factor, that it is them; no owner stands in for that. `webauthn` is the same with a
+passkey, which a false page cannot ask for; it answers `step-up` too, and a code does not answer it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ OWNER = "owner"
 
 STEP_UP = "step-up"
 """The role in which callers answer for themselves, with a second factor."""
+
+PASSKEY = "webauthn"
+"""The same, with a passkey and nothing less."""
+
+PROVEN = frozenset({STEP_UP, PASSKEY})
+"""The roles that nobody holds: a second factor answers them."""
 
 MOST_PERSONS = 9
 """Most persons that one demand can name: more is a committee, not an approval."""
@@ -52,7 +59,7 @@ def demand_of(text: str) -> tuple[str, int]:
     role, colon, number = text.partition(":")
     if not is_role(role) or (colon and (not number.isdecimal() or not number.isascii() or not 2 <= int(number) <= MOST_PERSONS)):
         return "", 0
-    return (role, int(number) if colon else 1) if role != STEP_UP or not colon else ("", 0)
+    return (role, int(number) if colon else 1) if role not in PROVEN or not colon else ("", 0)
 
 
 def same_person(principal: str, aliases: Aliases = NO_ALIASES) -> str:
@@ -64,7 +71,7 @@ def same_person(principal: str, aliases: Aliases = NO_ALIASES) -> str:
 def approve(approver: Scope, *, role: str, requester: Scope, aliases: Aliases = NO_ALIASES) -> str:
     """The approval of a step that `requester` asked for, to be recorded and handed to the warden in `Ask.approvals`.
 
-    In the role `step-up` it is the requester's own; whoever calls this has verified their second factor.
+    In the roles of `PROVEN` it is the requester's own; whoever calls this verifies their second factor.
 
     Raises Denied (OMG-W007) when `approver` may not give it.
     """
@@ -75,7 +82,7 @@ def approve(approver: Scope, *, role: str, requester: Scope, aliases: Aliases = 
     if not approver.principal.startswith(_PERSON) or approver.actors:
         raise Denied("OMG-W007", "only a person acting themself may approve", advice="approve with your own passport")
     mine = same_person(approver.principal, aliases) == same_person(requester.principal, aliases)
-    if role == STEP_UP:
+    if role in PROVEN:
         if not mine:
             raise Denied("OMG-W007", "a second factor is that of the person whose call it is", advice=f"have {requester.principal} confirm")
         return f"{approver.principal}#{role}"
@@ -127,9 +134,9 @@ def roles_of(approvals: Iterable[str], aliases: Aliases = NO_ALIASES) -> frozens
             persons.setdefault(role, set()).add(same_person(person, aliases))
     found = set(persons)
     for role, who in persons.items():
-        counted = who if role == STEP_UP else who | persons.get(OWNER, set())
+        counted = who if role in PROVEN else who | persons.get(OWNER, set())
         found.update(f"{role}:{number}" for number in range(2, min(len(counted), MOST_PERSONS) + 1))
-    return frozenset(found)
+    return frozenset(found | {STEP_UP} if PASSKEY in found else found)
 
 
 def standing_in(approved: frozenset[str], demands: Iterable[str]) -> frozenset[str]:
@@ -139,11 +146,11 @@ def standing_in(approved: frozenset[str], demands: Iterable[str]) -> frozenset[s
     extra = set()
     for demand in demands:
         role, number = demand_of(demand)
-        if role and role != STEP_UP and (number == 1 or f"{OWNER}:{number}" in approved):
+        if role and role not in PROVEN and (number == 1 or f"{OWNER}:{number}" in approved):
             extra.add(demand)
     return approved | extra
 
 
 def satisfied(role: str, approved: frozenset[str]) -> bool:
     """Whether approvals in the roles `approved` answer a demand for `role`: an owner's answers every demand but a second factor."""
-    return role in approved or (OWNER in approved and role != STEP_UP)
+    return role in approved or (OWNER in approved and role not in PROVEN)

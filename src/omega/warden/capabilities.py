@@ -18,7 +18,13 @@ READ_FILES = "files:read"
 
 WRITE_FILES = "files:write"
 
-PORTS: Mapping[str, str] = {"process": "process:run", "mcp": "tools:call", "model": "model:ask", "records": "records:read"}
+PORTS: Mapping[str, str] = {
+    "process": "process:run",
+    "mcp": "tools:call",
+    "model": "model:ask",
+    "records": "records:read",
+    "audit": "log:read",
+}
 """The right that each port takes. The port `files` takes `files:read` in a step that reads and `files:write` in any other."""
 
 

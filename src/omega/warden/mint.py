@@ -58,6 +58,7 @@ def permit(
     *,
     request: Request | None = None,
     lasts_s: float = PERMIT_TTL_S,
+    trace: str = "",
 ) -> Permit:
     """The right to touch the world once through `port`, for the step of `ask`; good for `PERMIT_TTL_S` by `clock` (seconds), or `lasts_s`
     where that is less: a permit does not outlast the ownership of its execution.
@@ -86,6 +87,7 @@ def permit(
         commitment=ask.input_commitment,
         ttl_s=min(PERMIT_TTL_S, lasts_s),
         clock=clock,
+        trace=trace,
     )
 
 

@@ -12,8 +12,9 @@ Theory. Cedar by itself fails open in four ways, each closed here:
 
 Slicing. Cedar has no index: each policy costs about 1 us per decision, matching or not. Whether a policy's *scope* can match depends on
 the action, the kind of caller, its groups, the two tenants, the tool server and the flow only, and a scope that does not match cannot err;
-so each question is put to the slice of policies whose scope can match it. Names that no policy mentions share a slice, so that the slices
-follow from the bundle and not from who asks.
+so each question is put to the slice of policies whose scope can match it (`omega.warden.reach`). Names that no policy mentions share a
+slice, so that the slices follow from the bundle and not from who asks. The engine is given what is left of a policy when its scope is
+proven, under its number in the slice: slices of the same rules share what was parsed, and numbers become ids again in what it answers.
 
 A tenant's own policies (`Bundle.with_tenant`) can only forbid: a `permit` among them does not load. They are asked about that tenant's
 callers alone, and named TENANT/ID. So whatever they say, nothing opens that the installation's policies keep shut, and no other tenant
@@ -28,10 +29,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from operator import attrgetter
 from typing import Any
 
 import cedarpy
@@ -39,7 +39,8 @@ import msgspec
 from cedarpy import _internal
 
 from omega.kernel.errors import InputError
-from omega.warden.question import ACTIONS, GROUP_ACTIONS, Question
+from omega.warden.question import Question
+from omega.warden.reach import Index, Key, lean, read_of
 from omega.warden.source import Policy, Problem, read
 
 MAX_KEPT = 4_096
@@ -54,9 +55,9 @@ SCHEMA_FILE = "schema.cedarschema"
 
 NO_OWN: Mapping[str, str] = {}
 
-_order = attrgetter("order")
+_FAILING = re.compile(r"(error while evaluating policy `)([^`]+)`")
+"""How the engine begins to say that a policy could not be evaluated. What follows may hold whatever a caller gave it."""
 
-_FAILING = re.compile(r"polic(?:y|ies) `([^`]+)`")
 _REPEATED = re.compile(r"^for policy `[^`]*`, ")
 
 
@@ -76,8 +77,6 @@ _read_result = msgspec.json.Decoder(_Result).decode
 
 ALLOW, NO_DECISION = "Allow", "NoDecision"
 
-_Key = tuple[str, str, str, str, str, str, frozenset[str]]
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -88,10 +87,34 @@ class Answer:
     errors: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Slice:
-    policies: tuple[Policy, ...]
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """Rules as the engine keeps them, under their numbers, and what of the context they can read. Equal rules are parsed once."""
+
     handle: cedarpy.PolicySet
+    reads: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Policies that are asked together, in file order: the engine knows each by its number among them."""
+
+    policies: tuple[Policy, ...]
+    parsed: _Parsed
+
+    def deciding(self, numbers: list[str]) -> tuple[Policy, ...]:
+        """The policies of these numbers, in file order."""
+        if len(numbers) < 2:
+            return (self.policies[int(numbers[0])],) if numbers else ()
+        return tuple(self.policies[number] for number in sorted(map(int, numbers)))
+
+    def told(self, errors: list[str]) -> tuple[str, ...]:
+        """What the engine says went wrong, with the ids of policies in place of their numbers, in file order."""
+        found = [(match, error) for error in errors if (match := _FAILING.match(error))]
+        others = [error for error in errors if not _FAILING.match(error)]
+        found.sort(key=lambda each: int(each[0][2]))
+        named = [f"{match[1]}{self.policies[int(match[2])].id}{error[match.end(2) :]}" for match, error in found]
+        return (*named, *others)
 
 
 @dataclass(slots=True)
@@ -102,72 +125,6 @@ class _Prepared:
     entities: Any
     request: Mapping[str, Any]
     schema: cedarpy.Schema | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Reach:
-    """What the scope of a policy can match. Empty text: anything."""
-
-    actions: frozenset[str]
-    principal_type: str = ""
-    principal_tenant: str = ""
-    group: str = ""
-    flow: str = ""
-    server: str = ""
-    resource_tenant: str = ""
-
-    def admits(self, key: _Key) -> bool:
-        """Whether questions of `key` can be within the scope; the tenants have been looked at before."""
-        action, kind, _, flow, server, _, groups = key
-        named = self.principal_type in ("", kind) and self.flow in ("", flow) and self.server in ("", server)
-        return named and action in self.actions and (not self.group or self.group in groups)
-
-
-@dataclass(slots=True)
-class _Index:
-    """Policies by the tenants that their scopes name (empty: any), with the other names that scopes mention."""
-
-    by_tenant: dict[tuple[str, str], list[tuple[_Reach, Policy]]] = field(default_factory=dict)
-    groups: set[str] = field(default_factory=set)
-    flows: set[str] = field(default_factory=set)
-    servers: set[str] = field(default_factory=set)
-    callers: set[str] = field(default_factory=set)
-    targets: set[str] = field(default_factory=set)
-
-    def add(self, policy: Policy) -> None:
-        reach = _reach(policy)
-        if policy.tenant:
-            reach = replace(reach, principal_tenant=policy.tenant)
-        self.by_tenant.setdefault((reach.principal_tenant, reach.resource_tenant), []).append((reach, policy))
-        self.groups.add(reach.group)
-        self.flows.add(reach.flow)
-        self.servers.add(reach.server)
-        self.callers.add(reach.principal_tenant)
-        self.targets.add(reach.resource_tenant)
-
-    def key(self, question: Question) -> _Key:
-        """What decides the slice of `question`: names that no scope mentions become empty."""
-        server, tenant, target = question.tool[0], question.tenant, question.target_tenant
-        return (
-            question.action,
-            question.principal_type,
-            tenant if tenant in self.callers else "",
-            question.flow if question.flow in self.flows else "",
-            server if server in self.servers else "",
-            target if target in self.targets else "",
-            question.groups & self.groups,
-        )
-
-    def reaching(self, key: _Key) -> tuple[Policy, ...]:
-        """The policies whose scope can match, in file order."""
-        caller, target = key[2], key[5]
-        found = [
-            policy
-            for tenants in {(caller, target), (caller, ""), ("", target), ("", "")}
-            for reach, policy in self.by_tenant.get(tenants, ())
-            if reach.admits(key)
-        ]
-        return tuple(sorted(found, key=_order))
 
 
 class Bundle:
@@ -181,11 +138,11 @@ class Bundle:
         self.digest = hashlib.sha256(f"{digest}\n{parts}".encode()).hexdigest() if own else digest
         self.by_id: Mapping[str, Policy] = {policy.id: policy for policy in self.policies}
         self.roles = frozenset(policy.approval for policy in self.policies if policy.approval)
-        self._index = _Index()
+        self._index = Index()
         for policy in self.policies:
             self._index.add(policy)
-        self._slices: dict[_Key, _Slice] = {}
-        self._handles: dict[tuple[str, ...], _Slice] = {}
+        self._slices: dict[Key, _Slice] = {}
+        self._parsed: dict[bytes, _Parsed] = {}
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
         self._answers: dict[Question, Answer] = {}
 
@@ -254,19 +211,18 @@ class Bundle:
 
     def _ask(self, part: _Slice, ready: _Prepared, question: Question) -> Answer:
         """Evaluated by the engine itself: its public wrapper costs a quarter of a decision, for timings that nobody reads."""
-        request = {**ready.request, "context": question.context()}
-        (told,) = _internal.is_authorized_batch([request], part.handle, ready.entities, ready.schema, False)
+        context = question.context() if ready.schema is not None else question.context(part.parsed.reads)
+        request = {**ready.request, "context": context}
+        (told,) = _internal.is_authorized_batch([request], part.parsed.handle, ready.entities, ready.schema, False)
         result = _read_result(told)
         if result.decision != NO_DECISION:
             ready.schema = None  # it fits, and only the context changes from now on
-        errors, reasons = tuple(result.diagnostics.errors), result.diagnostics.reason
-        if result.decision == NO_DECISION and not errors:
-            errors = ("the policy engine gave no decision",)
-        deciding = tuple(sorted((self.by_id[name] for name in reasons), key=_order)) if len(reasons) > 1 else self._one(reasons)
-        return Answer(result.decision == ALLOW and not errors, deciding, errors)
-
-    def _one(self, reasons: list[str]) -> tuple[Policy, ...]:
-        return (self.by_id[reasons[0]],) if reasons else ()
+        errors, deciding = result.diagnostics.errors, part.deciding(result.diagnostics.reason)
+        if not errors:
+            if result.decision == NO_DECISION:
+                return Answer(False, deciding, ("the policy engine gave no decision",))
+            return Answer(result.decision == ALLOW, deciding)
+        return Answer(False, deciding, part.told(errors))
 
     def _slice(self, question: Question) -> _Slice:
         key = self._index.key(question)
@@ -279,15 +235,17 @@ class Bundle:
         return part
 
     def _handle(self, policies: tuple[Policy, ...]) -> _Slice:
-        """The parsed set of `policies`, under their own ids; equal sets share one."""
-        ids = tuple(policy.id for policy in policies)
-        part = self._handles.get(ids)
-        if part is None:
-            part = _Slice(policies, cedarpy.PolicySet.from_json_str(_document(policies)))
-            if len(self._handles) >= MAX_KEPT:
-                self._handles.clear()
-            self._handles[ids] = part
-        return part
+        """`policies` as the engine is asked about them: what their being found proves left out, equal rules parsed once."""
+        rules = [lean(policy) for policy in policies]
+        document = _document(enumerate(json.dumps(rule, separators=(",", ":")) for rule in rules))
+        digest = hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()
+        parsed = self._parsed.get(digest)
+        if parsed is None:
+            parsed = _Parsed(cedarpy.PolicySet.from_json_str(document), read_of(rules))
+            if len(self._parsed) >= MAX_KEPT:
+                self._parsed.clear()
+            self._parsed[digest] = parsed
+        return _Slice(policies, parsed)
 
     def _prepare(self, question: Question) -> _Prepared:
         """Slice, entities and request of `question`. Raises ValueError when it does not fit the schema."""
@@ -304,7 +262,7 @@ class Bundle:
 
 def failing(errors: Iterable[str]) -> tuple[str, ...]:
     """The ids of the policies that evaluation errors name."""
-    return tuple(dict.fromkeys(name for error in errors for name in _FAILING.findall(error)))
+    return tuple(dict.fromkeys(match[2] for error in errors if (match := _FAILING.match(error))))
 
 
 def inspect(sources: Mapping[str, str]) -> tuple[list[Policy], list[Problem]]:
@@ -407,7 +365,7 @@ def _invalid(policies: list[Policy]) -> Iterable[Problem]:
 def _unusable(policies: list[Policy]) -> Iterable[Problem]:
     """The policies that parse as text and not in the form in which they are asked, because their conditions are one in another too deep."""
     try:
-        cedarpy.PolicySet.from_json_str(_document(policies))
+        cedarpy.PolicySet.from_json_str(_document(enumerate(policy.rule for policy in policies)))
     except ValueError:
         if len(policies) > 1:
             middle = len(policies) // 2
@@ -418,36 +376,7 @@ def _unusable(policies: list[Policy]) -> Iterable[Problem]:
             )
 
 
-def _document(policies: Iterable[Policy]) -> str:
-    """A policy set in Cedar's JSON form, under the policies' own ids."""
-    rules = ",".join(f"{json.dumps(policy.id)}:{policy.rule}" for policy in policies)
-    return f'{{"staticPolicies":{{{rules}}},"templates":{{}},"templateLinks":[]}}'
-
-
-def _reach(policy: Policy) -> _Reach:
-    rule = json.loads(policy.rule)
-    principal, resource = rule["principal"], rule["resource"]
-    caller, target = _named(principal), _named(resource)
-    return _Reach(
-        actions=_actions(rule["action"]),
-        principal_type=principal.get("entity_type", "") or (caller[0] if principal["op"] == "==" else ""),
-        principal_tenant=caller[1] if caller[0] == "Tenant" else "",
-        group=caller[1] if caller[0] == "Group" else "",
-        flow=target[1] if target[0] == "Flow" else "",
-        server=target[1] if target[0] == "Server" else "",
-        resource_tenant=target[1] if target[0] == "Tenant" else "",
-    )
-
-
-def _named(scope: Mapping[str, Any]) -> tuple[str, str]:
-    """(type, id) of the one entity that a principal or resource scope names, else two empty texts."""
-    entity = scope.get("entity") or scope.get("in", {}).get("entity") or {"type": "", "id": ""}
-    return entity["type"], entity["id"]
-
-
-def _actions(scope: Mapping[str, Any]) -> frozenset[str]:
-    """The askable actions that an action scope admits."""
-    if scope["op"] == "All":
-        return frozenset(ACTIONS)
-    named = [entity["id"] for entity in scope.get("entities") or [scope["entity"]]]
-    return frozenset(action for name in named for action in GROUP_ACTIONS.get(name, (name,)))
+def _document(rules: Iterable[tuple[int, str]]) -> str:
+    """A policy set in Cedar's JSON form, each rule under its number."""
+    numbered = ",".join(f'"{number}":{rule}' for number, rule in rules)
+    return f'{{"staticPolicies":{{{numbered}}},"templates":{{}},"templateLinks":[]}}'

@@ -38,6 +38,9 @@ ACTIONS = (RUN, *TOUCHES, *DECISIONS)
 GROUP_ACTIONS: Mapping[str, frozenset[str]] = {"touch": frozenset(TOUCHES), "decide": frozenset(DECISIONS)}
 """Actions that stand for several."""
 
+CONTEXT = frozenset({"approved", "cost_micros", "tokens", "own"})
+"""Everything that the context of a question can hold; `own` is there for decisions alone."""
+
 PRINCIPALS: Mapping[str, str] = {"agent": "Agent", "person": "Person", "service": "Service"}
 """The kinds of caller, by the word before the colon in a principal, with their Cedar types."""
 
@@ -119,15 +122,25 @@ class Question:
             "resource": {"type": "Flow", "id": self.flow},
         }
 
-    def context(self) -> str:
-        """What changes from call to call, as Cedar's context: JSON text. Raises Unaskable for an amount that Cedar cannot hold."""
+    def context(self, read: frozenset[str] = CONTEXT) -> str:
+        """What changes from call to call, as Cedar's context: JSON text, of what is in `read` alone.
+
+        Raises Unaskable for an amount that Cedar cannot hold, whether it is read or not.
+        """
         if type(self.cost_micros) is not int or type(self.tokens) is not int:
             raise Unaskable("an amount is not a whole number")
         if self.cost_micros not in _LONG or self.tokens not in _LONG:
             raise Unaskable("an amount is not a whole number of 64 bits")
-        own = f',"own":{"true" if self.own else "false"}' if self.action in DECISIONS else ""
-        approved = _approved(self.approved) if self.approved else "[]"
-        return f'{{"approved":{approved},"cost_micros":{self.cost_micros},"tokens":{self.tokens}{own}}}'
+        parts = []
+        if "approved" in read:
+            parts.append(f'"approved":{_approved(self.approved) if self.approved else "[]"}')
+        if "cost_micros" in read:
+            parts.append(f'"cost_micros":{self.cost_micros}')
+        if "tokens" in read:
+            parts.append(f'"tokens":{self.tokens}')
+        if "own" in read and self.action in DECISIONS:
+            parts.append('"own":true' if self.own else '"own":false')
+        return f"{{{','.join(parts)}}}"
 
     def constant(self) -> tuple[Any, ...]:
         """Every field but those of `context`."""

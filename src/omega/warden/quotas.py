@@ -16,7 +16,9 @@ Engines that share their records share a quota without a round trip per call: ea
 the number of engines (`adopt(engines=...)`, the most there were in that window), so that together they do not use more than the amount.
 What was used before an engine began counts against its share.
 
-Memory is bounded by MAX_COUNTERS: past it, counters of windows that are over are dropped, and where none is, the touch is refused.
+Memory is bounded: a tenant has at most MAX_OWN counters, all of them together MAX_COUNTERS, but for the few (SURE) that each tenant has in
+any case. At its bound a tenant loses the counters of its own that count nothing any more, and where there is none its touch is refused. So
+who makes up names fills a bound of their own, and neither forgets nor refuses what another tenant does.
 """
 
 from __future__ import annotations
@@ -31,7 +33,13 @@ from omega.kernel.errors import InputError
 from omega.kernel.verdict import Ask
 
 MAX_COUNTERS = 65_536
-"""Most counters of one gate: a name that a caller makes up cannot fill the memory."""
+"""Most counters of one gate, some 20 MiB: a name that a caller makes up cannot fill the memory."""
+
+MAX_OWN = 16_384
+"""Most counters that the calls of one tenant make: an hour of a quota for each of so many callers."""
+
+SURE = 64
+"""Counters that a tenant may have even where all others have taken up MAX_COUNTERS."""
 
 MAX_QUOTAS = 4_096
 """Most quotas that are arranged for one tenant by name, or for all of them: those that may concern a call are found by its tenant, and
@@ -159,15 +167,16 @@ class Full:
 
 
 class _Counter:
-    """What was used in the window that began last, and what is set aside."""
+    """What was used in the window that began last, what is set aside, and by how many touches under way."""
 
-    __slots__ = ("engines", "open", "used", "window")
+    __slots__ = ("engines", "holds", "open", "used", "window")
 
     def __init__(self) -> None:
         self.window = -1
         self.engines = 1
         self.used = 0
         self.open = 0
+        self.holds = 0
 
     def at(self, window: int, engines: int) -> _Counter:
         if window > self.window:
@@ -194,6 +203,8 @@ class Ledger:
         self._common: tuple[Quota, ...] = ()
         self._own: dict[str, tuple[Quota, ...]] = {}
         self._counters: dict[_Key, _Counter] = {}
+        self._made: dict[str, set[_Key]] = {}
+        self._swept: dict[str, int] = {}
         self._holds: dict[_Held, _Hold] = {}
         self._kinds: dict[str, tuple[str, Measure, int]] = {}
         self._engines = 1
@@ -215,6 +226,8 @@ class Ledger:
         same = {name for name, kind in self._kinds.items() if kind in kinds}
         self._kinds = {quota.name: _kind(quota) for quota in found}
         self._counters = {key: counter for key, counter in self._counters.items() if key[0] in same}
+        self._made = {tenant: kept for tenant, keys in self._made.items() if (kept := keys & self._counters.keys())}
+        self._swept = {}
 
     def take(self, ask: Ask) -> Full | None:
         """Set aside one touch and its estimate for `ask`, or say what is full; a refused touch takes nothing."""
@@ -223,7 +236,7 @@ class Ledger:
         aside = ask.estimate + ONE
         counters = []
         for quota, key in self._about(use_of(ask)):
-            counter = self._find(key, quota, ask.now)
+            counter = self._find(key, quota, ask.scope.tenant, ask.now)
             left = counter.left(quota) if counter is not None else 0
             if counter is None or left < max(1, quota.wanted(aside)):
                 return self._full(quota, max(0, left), ask.now)
@@ -232,13 +245,14 @@ class Ledger:
             self._holds[held] = _Hold(counters, aside)
             for quota, counter in counters:
                 counter.open += quota.wanted(aside)
+                counter.holds += 1
         return None
 
     def room(self, ask: Ask) -> Full | None:
         """What of cost and tokens is used up for `ask`, if anything: an execution that could do nothing need not begin."""
         for quota, key in self._about(use_of(ask)):
             if quota.of in (Measure.COST, Measure.TOKENS):
-                counter = self._find(key, quota, ask.now)
+                counter = self._find(key, quota, ask.scope.tenant, ask.now)
                 if counter is None or counter.left(quota) < 1:
                     return self._full(quota, 0, ask.now)
         return None
@@ -273,13 +287,14 @@ class Ledger:
             return
         for quota, counter in hold.counters:
             counter.open -= quota.wanted(hold.aside)
+            counter.holds -= 1
             if quota.of is not Measure.CONCURRENCY:
                 counter.used += quota.wanted(spent + kept)
 
     def count(self, use: Use, spent: Spent, *, at: float) -> None:
         """Count what was used before this gate began, as the log tells it: `spent` with its requests, at `at` (Unix seconds)."""
         for quota, key in self._about(use):
-            counter = self._find(key, quota, at) if quota.of is not Measure.CONCURRENCY else None
+            counter = self._find(key, quota, use.tenant, at) if quota.of is not Measure.CONCURRENCY else None
             if counter is not None and counter.window == _window(quota, at):
                 counter.used += quota.wanted(spent)
 
@@ -297,22 +312,33 @@ class Ledger:
             if key is not None:
                 yield quota, key
 
-    def _find(self, key: _Key, quota: Quota, now: float) -> _Counter | None:
+    def _find(self, key: _Key, quota: Quota, tenant: str, now: float) -> _Counter | None:
+        """The counter of `key`, made for a call of `tenant` where there is none yet; None where it may have no more."""
         counter = self._counters.get(key)
         if counter is None:
-            if len(self._counters) >= MAX_COUNTERS and not self._dropped(now):
-                return None
+            if self._at_bound(tenant):
+                self._sweep(tenant, now)
+                if self._at_bound(tenant):
+                    return None
             counter = self._counters[key] = _Counter()
+            self._made.setdefault(tenant, set()).add(key)
         return counter.at(_window(quota, now), self._engines)
 
-    def _dropped(self, now: float) -> bool:
-        """Whether counters that count nothing any more could be dropped."""
+    def _at_bound(self, tenant: str) -> bool:
+        own = len(self._made.get(tenant, ()))
+        return own >= MAX_OWN or (own >= SURE and len(self._counters) >= MAX_COUNTERS)
+
+    def _sweep(self, tenant: str, now: float) -> None:
+        """Drop the counters of `tenant` that count nothing any more. Once a second: a refused touch must cost little."""
+        if self._swept.get(tenant) == int(now):
+            return
+        self._swept[tenant] = int(now)
         quotas = (*self._common, *(each for own in self._own.values() for each in own))
-        alive = {quota.name: _window(quota, now) for quota in quotas}
-        idle = [key for key, counter in self._counters.items() if not counter.open and counter.window < alive.get(key[0], 0)]
-        for key in idle:
+        alive = {quota.name: _window(quota, now) if quota.window_s else 1 for quota in quotas}  # of those at once, none lasts
+        own = self._made.get(tenant, set())
+        for key in [key for key in own if not self._counters[key].holds and self._counters[key].window < alive.get(key[0], 0)]:
             del self._counters[key]
-        return bool(idle)
+            own.remove(key)
 
     def _full(self, quota: Quota, left: int, now: float) -> Full:
         return Full(quota, left, quota.window_s - now % quota.window_s if quota.window_s else 0.0)

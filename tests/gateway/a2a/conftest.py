@@ -97,6 +97,11 @@ class Published(Open):
 
     clients: list[httpx.Client] = field(default_factory=list)
 
+    @property
+    def grpc(self) -> str:
+        """Where the gRPC binding answers."""
+        return f"127.0.0.1:{next(facts['a2a_grpc'] for event, facts in self.told if event == 'up')}"
+
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         shown = {"authorization": f"Bearer {self.passport() if token is None else token}"} if token != "" else {}
         made = httpx.Client(base_url=self.url, headers={**shown, **headers}, timeout=30, trust_env=False, verify=False)
@@ -150,7 +155,7 @@ def _opened(home: Path) -> Iterator[Published]:
                 await omega.arrange(PUBLISHED, name, body)
         stop.append((asyncio.get_running_loop(), Stop()))
         targets = tuple(Target(f"tests:{each.name}", each, ()) for each in FLOWS)
-        await up(home, Opening(port=0, targets=targets, drain_s=0.2), tell_it, stop[0][1])
+        await up(home, Opening(port=0, targets=targets, drain_s=0.2, a2a_grpc=0), tell_it, stop[0][1])
 
     def run() -> None:
         try:

@@ -1,6 +1,6 @@
 """Run the A2A project's own test kit against this installation.
 
-    python tests/gateway/a2a/tck.py PATH [--transport jsonrpc,http_json] [-- PYTEST ARGUMENTS]
+    python tests/gateway/a2a/tck.py PATH [--transport jsonrpc,http_json,grpc] [-- PYTEST ARGUMENTS]
 
 PATH is a copy of github.com/a2aproject/a2a-tck (branch 1.0-dev) with an environment of its own in PATH/.venv, in which it is installed. The
 kit shows no passport, so each of its requests is given one before it comes to the door; all else is as `omega up` has it.
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from omega.gateway.a2a.grpc_listener import GrpcListener, GrpcPlace
 from omega.gateway.front.core import AsgiScope, Receive, Send
 from omega.gateway.front.door import Door, Manners
 from omega.gateway.front.server import Listener, Place
@@ -62,11 +63,15 @@ async def examine(path: Path, arguments: list[str]) -> int:
             door.omega = omega
             listener = Listener(door, Place(host="127.0.0.1", port=0))
             await listener.start()
+            grpc = GrpcListener(door, GrpcPlace(host="127.0.0.1", port=0, base=listener.url))
+            await grpc.start()
+            house.a2a_grpc = grpc.port
             try:
                 command = ["-m", "pytest", "tests/compatibility", f"--sut-host={listener.url}/a2a/{AGENT}", "-q", *arguments]
                 process = await asyncio.create_subprocess_exec(str(path / ".venv" / "bin" / "python"), *command, cwd=path)
                 return await process.wait()
             finally:
+                await grpc.stop()
                 listener.close()
                 await listener.stop()
 
@@ -75,7 +80,7 @@ def main() -> int:
     """Parse the command line, and run the kit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--transport", default="jsonrpc,http_json")
+    parser.add_argument("--transport", default="jsonrpc,http_json,grpc")
     given, rest = parser.parse_known_args()
     return asyncio.run(examine(given.path.resolve(), [f"--transport={given.transport}", *[each for each in rest if each != "--"]]))
 

@@ -27,21 +27,23 @@ PATIENCE_S = 30.0
 
 async def talked(house: Published, binding: str) -> dict[str, Any]:
     """What the library's client hears of a published agent over one binding."""
+    import grpc
     import httpx
-    from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
+    from a2a.client import A2ACardResolver, ClientCallContext, ClientConfig, ClientFactory
     from a2a.types import GetTaskRequest, ListTasksRequest, Message, Part, Role, SendMessageRequest
 
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {house.passport()}"}, timeout=PATIENCE_S, trust_env=False) as http:
         card = await A2ACardResolver(http, f"{house.url}/a2a/tell").get_agent_card()
         verify(card, (await http.get(f"{house.url}/.well-known/jwks.json")).json()["keys"][0])
-        async with ClientFactory(ClientConfig(httpx_client=http, streaming=True, supported_protocol_bindings=[binding])).create(
-            card
-        ) as client:
+        channel = grpc.aio.insecure_channel
+        config = ClientConfig(httpx_client=http, streaming=True, supported_protocol_bindings=[binding], grpc_channel_factory=channel)
+        shown = ClientCallContext(service_parameters={"authorization": f"Bearer {house.passport()}"} if binding == "GRPC" else {})
+        async with ClientFactory(config).create(card) as client:
             message = Message(message_id="sdk-1", role=Role.ROLE_USER, parts=[Part(text="one two")], context_id=f"sdk-{binding}")
-            seen = [event async for event in client.send_message(SendMessageRequest(message=message))]
+            seen = [event async for event in client.send_message(SendMessageRequest(message=message), context=shown)]
             task = seen[0].task
-            again = await client.get_task(GetTaskRequest(id=task.id))
-            listed = await client.list_tasks(ListTasksRequest(context_id=f"sdk-{binding}"))
+            again = await client.get_task(GetTaskRequest(id=task.id), context=shown)
+            listed = await client.list_tasks(ListTasksRequest(context_id=f"sdk-{binding}"), context=shown)
             return {"kinds": [each.WhichOneof("payload") for each in seen], "task": again, "listed": [each.id for each in listed.tasks]}
 
 
@@ -60,16 +62,16 @@ def verify(card: Any, key: dict[str, Any]) -> None:
 
 @pytest.mark.promise("A2A-02")
 @pytest.mark.promise("A2A-11")
-@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON", "GRPC"])
 def test_the_librarys_client_talks_to_a_published_agent(published: Published, binding: str) -> None:
     found = asyncio.run(talked(published, binding))
     assert found["kinds"] == ["task", "artifact_update", "artifact_update", "status_update"]
     assert found["task"].artifacts[0].parts[0].text == "one two " and found["listed"] == [found["task"].id]
 
 
-@pytest.fixture(params=["rpc", "rest"])
-def echo(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of an agent on the library's server."""
+@pytest.fixture(params=["rpc", "rest", "grpc"])
+def echo(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """The address of an agent on the library's server, and the binding that its card puts first."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     process = subprocess.Popen([sys.executable, str(AGENT), str(port), request.param], stderr=subprocess.DEVNULL)
@@ -79,15 +81,19 @@ def echo(request: pytest.FixtureRequest) -> Iterator[str]:
             if trying.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}", {"rpc": "JSONRPC", "rest": "HTTP+JSON", "grpc": "GRPC"}[request.param]
     process.kill()
     process.wait()
 
 
 @pytest.mark.promise("A2A-10")
-def test_an_agent_on_the_librarys_server_is_asked_through_the_gate(echo: str, tmp_path: Path) -> None:
+@pytest.mark.promise("A2A-14")
+def test_an_agent_on_the_librarys_server_is_asked_through_the_gate(echo: tuple[str, str], tmp_path: Path) -> None:
+    address, binding = echo
+
     async def whole() -> None:
-        accepted = await add(tmp_path, "echo", echo, headers={}, allow=("127.0.0.0/8",), key=None, timeout_s=PATIENCE_S)
+        accepted = await add(tmp_path, "echo", address, headers={}, allow=("127.0.0.0/8",), key=None, timeout_s=PATIENCE_S)
+        assert accepted.told.binding == binding
         assert accepted.signer == "" and accepted.told.skills[0].id == "echo"
         async with Omega.open(tmp_path) as omega:
             told = await omega.ask(peer("echo"), {"text": "hello"})

@@ -12,8 +12,9 @@ import pytest
 
 from chronicle.ledger import SeededSigner
 from omega.host.clock import SystemClock, SystemEntropy
-from omega.host.visitors import CODE, COOKIE, MAX_CODES, SESSION, SESSION_S, Sessions
-from omega.kernel.errors import Denied
+from omega.host.tenants import Bearer
+from omega.host.visitors import CODE, COOKIE, MAX_CODES, MAX_OF_ONE, MAX_OF_TENANT, MAX_SESSIONS, SESSION, SESSION_S, Sessions
+from omega.kernel.errors import Denied, OmegaError, StorageError
 from omega.trust.dpop import prove, thumbprint
 from omega.trust.passport import Authority
 from omega.trust.sealing import Keyring
@@ -115,6 +116,47 @@ def test_the_code_that_ends_first_makes_room(authority: Authority) -> None:
     with pytest.raises(Denied):
         browsers.redeem(codes[0], NOW + 1)
     assert all(browsers.redeem(code, NOW + 1) for code in codes[1:3])
+
+
+def person(tenant: str, name: str) -> Bearer:
+    return Bearer(tenant=tenant, principal=f"person:{name}", roles=(), capabilities=())
+
+
+@pytest.mark.promise("DOOR-12")
+def test_who_signs_in_over_and_over_signs_out_themselves_alone(authority: Authority, shelf: Shelf) -> None:
+    browsers = sessions(authority, shelf)
+    victims = [
+        browsers.begin(person("local", "ada"), NOW),
+        browsers.redeem(browsers.code(NOW), NOW),
+        browsers.begin(person("acme", "bo"), NOW),
+    ]
+    mine = [browsers.begin(person("acme", "eve"), NOW + 1 + n / 1_000) for n in range(3 * MAX_OF_ONE)]
+    assert all(browsers.known(cookie, NOW + 2) for cookie in victims)
+    assert [browsers.known(cookie, NOW + 2) for cookie in mine] == [False] * 2 * MAX_OF_ONE + [True] * MAX_OF_ONE
+
+
+@pytest.mark.promise("DOOR-12")
+def test_a_tenant_that_is_full_refuses_the_newcomer_and_leaves_the_others(authority: Authority, shelf: Shelf) -> None:
+    browsers = sessions(authority, shelf)
+    first = browsers.begin(person("acme", "bo"), NOW)
+    for n in range(MAX_OF_TENANT - 1):
+        browsers.begin(person("acme", f"p{n // MAX_OF_ONE}"), NOW + 1)
+    with pytest.raises(StorageError) as refused:
+        browsers.begin(person("acme", "late"), NOW + 2)
+    assert refused.value.code == "OMG-G008" and browsers.known(first, NOW + 2)
+    assert browsers.known(browsers.begin(person("acme", "p0"), NOW + 2), NOW + 2)  # in the place of one of their own
+    assert browsers.known(browsers.begin(person("other", "cy"), NOW + 2), NOW + 2)
+    assert browsers.known(browsers.begin(person("acme", "late"), NOW + SESSION_S + 1), NOW + SESSION_S + 1)  # the others have ended
+
+
+@pytest.mark.promise("DOOR-12")
+def test_the_owner_finds_a_place_in_a_full_house(authority: Authority, shelf: Shelf) -> None:
+    browsers = sessions(authority, shelf)
+    for n in range(MAX_SESSIONS):
+        shelf.kept[SESSION, f"{n}"] = f"AAAA.AAAA.{(NOW + 9) * 1_000:.0f}:tenant{n}:person{n}".encode()
+    with pytest.raises(OmegaError):
+        browsers.begin(person("acme", "bo"), NOW)
+    assert browsers.known(browsers.redeem(browsers.code(NOW), NOW), NOW)
 
 
 @pytest.fixture

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 import subprocess
 import sys
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,8 @@ import jsonschema
 import pytest
 
 from omega.gateway.http.openapi import document
-from omega.gateway.http.pages import errors_page, guide_page
+from omega.gateway.http.pages import errors, errors_page, guide, guide_page
+from omega.gateway.http.trying import MAX_DEPTH, sample
 from omega.host.discover import offers
 from omega.kernel.errors import CODES
 
@@ -75,8 +81,62 @@ def test_the_pages_name_every_operation_and_every_code_and_load_nothing() -> Non
     for code in CODES:
         assert f'id="{code.lower()}"' in codes
     for text in (page, codes):
-        assert "<script" not in text and "src=" not in text and "@import" not in text
+        assert "src=" not in text and "@import" not in text
         assert '<html lang="en">' in text and '<main id="content"' in text
+    assert "<script" not in codes
+    assert page.count("<script") == 1, "the one that its policy names"
+    assert page.count('<form class="try" hidden') == page.count("<article"), "each can be tried, where a script runs"
+
+
+async def sent(app: Any) -> tuple[str, str]:
+    """The policy and the body of what is answered."""
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    await app(send)
+    return dict(told[0]["headers"])[b"content-security-policy"].decode(), told[1]["body"].decode()
+
+
+@pytest.mark.promise("DOOR-41")
+def test_a_page_runs_no_script_but_the_one_that_its_policy_names() -> None:
+    for app, scripts in ((lambda send: guide(send, document(offers())), 1), (lambda send: errors(send, None), 0)):
+        policy, text = asyncio.run(sent(app))
+        written = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+        assert len(written) == scripts
+        for kind, each in [("script", each) for each in written] + [("style", re.findall(r"<style>(.*?)</style>", text, re.DOTALL)[0])]:
+            digest = b64encode(sha256(each.encode()).digest()).decode()
+            assert f"{kind}-src 'sha256-{digest}'" in policy
+        assert "unsafe" not in policy and policy.startswith("default-src 'none'; ")
+        assert ("connect-src 'self'" in policy) == bool(scripts)
+
+
+def test_a_form_begins_with_a_value_that_fits() -> None:
+    told = document(offers())
+    for verbs in told["paths"].values():
+        content = verbs.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json")
+        if content is not None:
+            whole = jsonschema.Draft202012Validator({**content["schema"], "components": told["components"]})
+            wrong = {error.validator for error in whole.iter_errors(sample(told, content["schema"]))}
+            assert wrong <= {"pattern"}, "a person fills in what is to look a certain way"
+    tree = {"type": "object", "required": ["next"], "properties": {"next": {"$ref": "#/tree"}}}
+    made = json.dumps(sample({"tree": tree}, tree))
+    assert made.count("next") == MAX_DEPTH, "a schema that leads back to itself ends"
+    asked = {
+        "type": "object",
+        "required": ["name", "when", "how", "many", "several"],
+        "properties": {
+            "name": {"type": "string", "minLength": 3},
+            "when": {"type": ["string", "null"], "format": "date-time"},
+            "how": {"anyOf": [{"enum": ["slow", "fast"]}, {"type": "null"}]},
+            "many": {"type": "integer", "minimum": 2},
+            "several": {"type": "array", "minItems": 1, "items": {"type": "boolean"}},
+            "left": {"type": "string"},
+        },
+    }
+    jsonschema.validate(sample({}, asked), asked)
+    assert sample({}, asked) == {"name": "xxx", "when": "2030-01-01T00:00:00Z", "how": "slow", "many": 2, "several": [False]}
 
 
 def shortened(report: str) -> str:

@@ -19,6 +19,7 @@ from gateway.mcp.serving import Served, http_upstream, serving
 from omega.adapters.mcp.http import Answer, Pool
 from omega.host.credentials import CREDENTIAL, document_name, sealed
 from omega.host.identity import Caller
+from omega.kernel.journal import Kind
 from omega.kernel.ports import Search
 from omega.wire.mcp.eras import HEADER_MISMATCH
 from servers.notebook_mcp import RICH, notebook
@@ -109,6 +110,10 @@ def test_newer_era_from_discovery_to_a_governed_call(tools: str, tmp_path: Path)
             assert (line.flow, line.status) == ("orderly/add", "done")
             leaves = it.served.omega.store.leaves(line.tenant)
             assert len(leaves) >= 4, "entry, admit, result and end are in the log"
+            (entry,) = (each for leaf in leaves if (each := json.loads(leaf)).get("kind") == "entry" and each["execution"] == execution)
+            (outcome,) = (each for leaf in leaves if (each := json.loads(leaf)).get("kind") == "outcome" and each["execution"] == execution)
+            assert outcome["bytes_out"] == len(b'{"a":1,"b":2}') and outcome["bytes_in"] > 10, "how much went and came is in the log"
+            assert (entry["address"], entry["agent"]) == ("127.0.0.1", "omega"), "who called from where is in the log"
 
     asyncio.run(scenario())
 
@@ -286,6 +291,34 @@ def test_client_of_the_older_era_cancels_by_saying_so(tmp_path: Path) -> None:
             other = Client(it.served)
             said = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}}
             assert (await other.post(said, OLDER))[0].status == 202
+            _, body = await task
+            assert body["result"]["isError"]
+            other.pool.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.promise("MCP-06")
+@pytest.mark.parametrize("stolen", [False, True])
+def test_nobody_cancels_what_another_caller_asked_for(tmp_path: Path, stolen: bool) -> None:
+    """Two people who share nothing, and one who knows the id of the other's session."""
+
+    async def scenario() -> None:
+        async with notebook() as (notes, url), client(tmp_path / "home", url) as it:
+            wanted = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+            opened, _ = await it.post({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": wanted})
+            own = {**OLDER, "Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            params = {"name": "orderly__slow", "arguments": {}}
+            task = asyncio.create_task(it.post({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": params}, own))
+            assert await _until(lambda: notes.count("tools/call") == 1)
+            mallory = {"Authorization": f"Bearer {it.served.omega.passport(Caller('person:mallory', ('owner',)))}"}
+            said = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 9}}
+            other = Client(it.served)
+            assert (await other.post(said, {**(own if stolen else OLDER), **mallory}))[0].status == 202
+            (line,) = it.served.omega.store.search(Search(tenant=it.served.omega.settings.tenant, flow="orderly/slow"))
+            assert line.status == "running" and not task.done()
+            assert not any(row.kind == Kind.CANCEL for row in it.served.omega.store.rows(line.execution)), "nothing was decided"
+            assert (await other.post(said, own))[0].status == 202
             _, body = await task
             assert body["result"]["isError"]
             other.pool.close()

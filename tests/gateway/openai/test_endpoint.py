@@ -66,12 +66,16 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.promise("MODEL-01")
 def test_a_completion_is_a_governed_call_on_record(tmp_path: Path, upstream: Upstream) -> None:
-    async def work(here: Served, client: openai.AsyncOpenAI) -> tuple[Any, Any]:
+    async def work(here: Served, client: openai.AsyncOpenAI) -> tuple[Any, Any, Any]:
         answer = await client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, seed=7, temperature=0.0)
         line = here.omega.store.line(answer.omega["execution"])
-        return answer, line
+        told = [json.loads(leaf) for leaf in here.omega.store.leaves(line.tenant)]
+        return answer, line, next(leaf for leaf in told if leaf["kind"] == "entry" and leaf["execution"] == line.execution)
 
-    answer, line = run(tmp_path, upstream, work)
+    answer, line, entry = run(tmp_path, upstream, work)
+    assert entry["address"] == "127.0.0.1" and "OpenAI" in entry["agent"]
+    (_, headers, _) = upstream.seen[0]
+    assert headers["traceparent"].split("-")[1] == entry["trace"], "the provider goes on with the trace"
     assert answer.choices[0].message.content == "hello dear model"
     assert (answer.choices[0].finish_reason, answer.model, answer.usage.total_tokens) == ("stop", "gpt-4o-mini", 150)
     assert (line.flow, line.status, line.principal) == ("models.chat", "done", "agent:program")

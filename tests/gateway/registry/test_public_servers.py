@@ -14,6 +14,7 @@ from gateway.mcp.serving import Served, serving
 from omega.adapters.mcp import Transport, Upstream
 from omega.adapters.mcp.http import Pool
 from omega.host.toolbox import add
+from omega.kernel.sandbox import Sandbox
 from servers.public_mcp import Public, install, servers
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
@@ -67,7 +68,10 @@ def test_ten_public_servers_are_added_listed_found_and_called(tmp_path: Path) ->
         assert len(wanted) == (10 if install_npm else 6)
         async with serving(tmp_path / "home") as served:
             for each in wanted:
-                upstream = Upstream(name=each.name, transport=Transport.STDIO, argv=each.argv, env=each.env, cwd=str(folder), timeout_s=60)
+                grants = Sandbox(write=(str(folder),) if each.writes else ())
+                upstream = Upstream(
+                    name=each.name, transport=Transport.STDIO, argv=each.argv, env=each.env, cwd=str(folder), timeout_s=60, sandbox=grants
+                )
                 tools = await add(tmp_path / "home", upstream)
                 assert each.tool in {tool.name for tool in tools}
             pool = Pool(served.url, {}, 1 << 24)

@@ -132,6 +132,19 @@ def test_what_is_no_signature_is_passed_over(given: Any) -> None:
     assert signatures_of({**CARD, "signatures": given}) == []
 
 
+@pytest.mark.promise("A2A-14")
+def test_the_interface_is_the_one_that_a_card_prefers_of_those_that_are_spoken() -> None:
+    def chosen(*bindings: tuple[str, str]) -> tuple[str, str]:
+        listed = [{"url": "h:1", "protocolBinding": each, "protocolVersion": "1.0", "tenant": tenant} for each, tenant in bindings]
+        told = cards.foreign({**CARD, "supportedInterfaces": listed})
+        return told.binding, told.tenant
+
+    assert chosen(("GRPC", "cook"), ("JSONRPC", "")) == ("GRPC", "cook")
+    assert chosen(("HTTP+JSON", ""), ("GRPC", "cook"), ("JSONRPC", "")) == ("JSONRPC", ""), "as before there was gRPC"
+    assert chosen(("QUIC", ""), ("JSONRPC", "other"), ("GRPC", "")) == ("GRPC", ""), "what is not spoken counts nothing"
+    assert chosen(("HTTP+JSON", ""), ("GRPC", "")) == ("HTTP+JSON", "")
+
+
 def test_a_foreign_card_is_read_to_what_is_known() -> None:
     told = cards.foreign(CARD)
     assert (told.url, told.binding, told.streaming) == ("https://omega.example/a2a/cook", "JSONRPC", True)
@@ -145,7 +158,7 @@ def test_a_foreign_card_is_read_to_what_is_known() -> None:
         {**CARD, "skills": "x"},
         {**CARD, "skills": [{}]},
         {**CARD, "supportedInterfaces": []},
-        {**CARD, "supportedInterfaces": [{"url": "https://x", "protocolBinding": "GRPC", "protocolVersion": "1.0"}]},
+        {**CARD, "supportedInterfaces": [{"url": "https://x", "protocolBinding": "QUIC", "protocolVersion": "1.0"}]},
         {**CARD, "supportedInterfaces": [{"url": "https://x", "protocolBinding": "JSONRPC", "protocolVersion": "0.3"}]},
     ):
         with pytest.raises(UpstreamError):

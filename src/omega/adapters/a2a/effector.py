@@ -21,6 +21,7 @@ from omega.adapters.net.web import Web
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.errors import InputError, UpstreamError
 from omega.kernel.verdict import Permit
+from omega.wire.a2a.cards import GRPC
 from omega.wire.a2a.faults import A2aFault
 from omega.wire.a2a.messages import USER, data_of, parts_of, text_of
 
@@ -42,11 +43,16 @@ class AskPeer(Request):
     """Ask the agent elsewhere called `agent`; gives what it told, as `omega.adapters.a2a.Told` has it."""
 
     port: ClassVar[str] = "a2a"
+    says: ClassVar[tuple[str, ...]] = ("text", "data")
     agent: str
     text: str = ""
     data: Any = None
     context: str = ""
     task: str = ""
+
+    @property
+    def to(self) -> str:
+        return f"agent/{self.agent}"
 
 
 class PeerEffector:
@@ -75,11 +81,23 @@ class PeerEffector:
         web = Web(networks(peer.allow))
         try:
             await self._demand_same(web, peer)
-            scrubber = Scrubber(secrets_of(peer.headers, self._environment))
-            talk = Conversation(web, peer.told, resolved(peer.headers, self._environment), scrubber)
-            return _told(await talk.send(message, key=key, timeout_s=peer.timeout_s), peer.told.name), Receipt()
+            talk = self._conversation(web, peer, permit.traceparent())
+            try:
+                return _told(await talk.send(message, key=key, timeout_s=peer.timeout_s), peer.told.name), Receipt()
+            finally:
+                await talk.close()
         finally:
             await web.close()
+
+    def _conversation(self, web: Web, peer: Peer, trace: str) -> Conversation:
+        """A conversation over the interface that the card puts first."""
+        told, headers = peer.told, resolved(peer.headers, self._environment) | ({"traceparent": trace} if trace else {})
+        scrubber = Scrubber(secrets_of(peer.headers, self._environment))
+        if told.binding == GRPC:
+            from omega.adapters.a2a.calling import GrpcConversation
+
+            return GrpcConversation(networks(peer.allow), told, headers, scrubber)
+        return Conversation(web, told, headers, scrubber)
 
     async def _demand_same(self, web: Web, peer: Peer) -> None:
         """Raises UpstreamError (OMG-M004) where the card is another one by now."""

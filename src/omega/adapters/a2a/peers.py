@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from omega.adapters.net.reach import networks
 from omega.adapters.net.web import check_address
 from omega.kernel.errors import InputError, UpstreamError
 from omega.wire.a2a.canonical import canonical
-from omega.wire.a2a.cards import Foreign, foreign
+from omega.wire.a2a.cards import GRPC, Foreign, foreign
 
 TIMEOUT_S: Final = 60.0
 """How long (seconds) an agent may take for its part of a task, unless its record says otherwise."""
@@ -61,8 +61,9 @@ class Peer:
 
     @property
     def told(self) -> Foreign:
-        """What the card says."""
-        return foreign(dict(self.card))
+        """What the card says, with a whole address for an interface over gRPC, which may be written as host and port alone."""
+        told = foreign(dict(self.card))
+        return replace(told, url=_whole(told.url, self.at)) if told.binding == GRPC else told
 
     @property
     def digest(self) -> str:
@@ -104,6 +105,13 @@ class Peer:
             timeout_s=float(body.get("timeout_s", TIMEOUT_S)),
             credentials_to=str(body.get("credentials_to", "")),
         )
+
+
+def _whole(place: str, at: str) -> str:
+    """Where a gRPC interface answers, as `https://HOST:PORT`; over http only where that is written, or the card itself was read so."""
+    scheme, separator, rest = place.partition("://")
+    known = {"https": "https", "grpcs": "https", "http": "http", "grpc": "http"}
+    return f"{known.get(scheme, scheme)}://{rest}" if separator else f"{urlsplit(at).scheme}://{place}"
 
 
 def digest_of(card: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ async def fetch_card(web: Web, url: str) -> dict[str, Any]:
     """The card at `url`. Raises UpstreamError (OMG-M002, OMG-M003), Denied (OMG-P011), InputError (OMG-I001)."""
     found = await _read(web, url, "the card", MAX_CARD)
     if not isinstance(found, dict):
-        raise _failed("the card is no object")
+        raise failed("the card is no object")
     return found
 
 
@@ -64,12 +64,12 @@ async def _read(web: Web, url: str, what: str, most: int) -> Any:
     try:
         answer = await web.ask("GET", url, headers={"Accept": "application/json"}, timeout_s=CARD_S)
     except WebFault as error:
-        raise _failed(f"{what} {error}") from error
+        raise failed(f"{what} {error}") from error
     except TimeoutError:
         raise UpstreamError("OMG-M003", f"{what} did not come within {CARD_S:g} s") from None
     if answer.status != 200 or len(answer.body) > most:
-        raise _failed(f"{what} came with status {answer.status} and {len(answer.body):,} bytes")
-    return _json(answer.body, what)
+        raise failed(f"{what} came with status {answer.status} and {len(answer.body):,} bytes")
+    return read_answer(answer.body, what)
 
 
 class Conversation:
@@ -78,6 +78,9 @@ class Conversation:
 
     def __init__(self, web: Web, told: Foreign, headers: Mapping[str, str], scrubber: Scrubber) -> None:
         self._web, self._told, self._headers, self._scrubber = web, told, headers, scrubber
+
+    async def close(self) -> None:
+        """The connections are those of `web`, and end with it."""
 
     async def send(self, message: Mapping[str, Any], *, key: str, timeout_s: float) -> dict[str, Any]:
         """A message, and what it comes to: `{"message": ...}` or `{"task": ...}` that has ended or waits.
@@ -122,11 +125,11 @@ class Conversation:
         try:
             answer = await self._web.ask(verb, url, headers=headers, body=body, timeout_s=timeout_s)
         except WebFault as error:
-            raise _failed(f"{self._told.name} {error}", sent=error.sent) from error
+            raise failed(f"{self._told.name} {error}", sent=error.sent) from error
         return self._understood(self._scrubber.answer(answer), rpc=rpc)
 
     def _understood(self, answer: WebAnswer, *, rpc: bool) -> dict[str, Any]:
-        found = _json(answer.body, f"the answer of {self._told.name}", status=answer.status)
+        found = read_answer(answer.body, f"the answer of {self._told.name}", status=answer.status)
         error = found.get("error") if isinstance(found, dict) else None
         if isinstance(error, dict):
             words = str(error.get("message", ""))[:500]
@@ -134,7 +137,7 @@ class Conversation:
             raise UpstreamError("OMG-M007", f"{self._told.name} refuses: {words}", details=details)
         result = found.get("result") if rpc and isinstance(found, dict) else found
         if answer.status != 200 or not isinstance(result, dict):
-            raise _failed(f"{self._told.name} answered with status {answer.status} and nothing that can be read", sent=True)
+            raise failed(f"{self._told.name} answered with status {answer.status} and nothing that can be read", sent=True)
         return result
 
 
@@ -143,16 +146,18 @@ def _standing(task: Any) -> tuple[str, str]:
     status = task.get("status") if isinstance(task, dict) else None
     state, id = status.get("state") if isinstance(status, dict) else None, task.get("id") if isinstance(task, dict) else None
     if not isinstance(state, str) or not isinstance(id, str) or not id or not all(each.isalnum() or each in "-_.@" for each in id):
-        raise _failed("the answer holds neither a message nor a task", sent=True)
+        raise failed("the answer holds neither a message nor a task", sent=True)
     return state, id
 
 
-def _json(body: bytes, what: str, **details: Any) -> Any:
+def read_answer(body: bytes, what: str, **details: Any) -> Any:
+    """JSON that an agent sent. Raises UpstreamError (OMG-M002)."""
     try:
         return read_json(body, what=what)
     except InputError as error:
-        raise _failed(error.cause, sent=True, **details) from error
+        raise failed(error.cause, sent=True, **details) from error
 
 
-def _failed(cause: str, *, sent: bool = False, **details: Any) -> UpstreamError:
+def failed(cause: str, *, sent: bool = False, **details: Any) -> UpstreamError:
+    """The error of an agent that fails, or that nobody understands; `sent` says whether it may have heard us."""
     return UpstreamError("OMG-M002", cause, advice="omega a2a card NAME looks at its card", details={"sent": sent, **details})

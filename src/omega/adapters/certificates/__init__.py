@@ -9,6 +9,7 @@ elsewhere vouches for its own domain and no other. A *bundle* is every root that
 """
 
 from omega.adapters.certificates.authority import Issued, Issuer, Root
-from omega.adapters.certificates.rotation import Credentials, Listening
+from omega.adapters.certificates.looking import Listening, look, look_there
+from omega.adapters.certificates.rotation import Credentials
 
-__all__ = ["Credentials", "Issued", "Issuer", "Listening", "Root"]
+__all__ = ["Credentials", "Issued", "Issuer", "Listening", "Root", "look", "look_there"]

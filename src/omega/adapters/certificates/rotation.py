@@ -15,34 +15,14 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omega.adapters.certificates.authority import Issued
+from omega.adapters.certificates.looking import Listening, handshake, heard, offer_hybrid_alone
 from omega.kernel.errors import InputError, OmegaError
 
 LOOK_S = 30.0
 """How often it is looked whether to renew, in seconds."""
-
-HYBRID = "X25519MLKEM768"
-"""The key agreement that holds against a quantum computer too, by its TLS name (draft-ietf-tls-ecdhe-mlkem)."""
-
-_MAX_ROUNDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """What a listener was seen to do: TLS version, cipher, whether its key agreement is hybrid post-quantum, when its certificate ends.
-
-    `group` is the group that was agreed upon where Python can tell (3.15 and later, or a hybrid one that was the only one offered).
-    """
-
-    version: str
-    cipher: str
-    hybrid: bool
-    group: str
-    ends_s: int
 
 
 class Credentials:
@@ -103,19 +83,11 @@ class Credentials:
     def look_at(self, server: ssl.SSLContext) -> Listening:
         """What a listener with that context does, seen in a handshake in memory. Raises InputError (OMG-X001) when there is none."""
         only = self._made(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            only.set_ecdh_curve(HYBRID)
-        except ValueError:
-            hybrid = None  # this OpenSSL (before 3.5) does not know it
-        else:
-            hybrid = _handshake(server, only)
-        seen = hybrid or _handshake(server, self._calling)
+        hybrid = handshake(server, only) if offer_hybrid_alone(only) else None
+        seen = hybrid or handshake(server, self._calling)
         if seen is None:
             raise InputError("OMG-X001", "the listener completes no handshake", advice="omega keys certificates --renew")
-        cipher = seen.cipher()
-        told = getattr(seen, "group", lambda: "")()
-        group = HYBRID if hybrid else str(told or "")
-        return Listening(seen.version() or "", cipher[0] if cipher else "", hybrid is not None, group, self.ends_s)
+        return heard(seen, hybrid=hybrid is not None, ends_s=self.ends_s)
 
     def _take(self, issued: Issued, roots: bytes) -> None:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
@@ -159,23 +131,3 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)
-
-
-def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject | None:
-    """The client's side of a handshake in memory; None when it fails."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    here = client.wrap_bio(to_client, to_server, server_hostname="localhost")
-    there = server.wrap_bio(to_server, to_client, server_side=True)
-    waiting: list[Any] = [here, there]
-    for _ in range(_MAX_ROUNDS):
-        for side in list(waiting):
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            except ssl.SSLError:
-                return None
-            waiting.remove(side)
-        if not waiting:
-            return here
-    return None

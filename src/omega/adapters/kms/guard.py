@@ -23,19 +23,20 @@ MAX_WORDS = 200
 
 SIGNATURE_SIZE = 64
 POINT_SIZE = 65
+EDWARDS_SIZE = 32
 
 
 class RemoteKey(Protocol):
-    """One ES256 key elsewhere. `failures` are the exceptions of its library that mean it cannot be reached or refuses."""
+    """One key elsewhere, ES256 or Ed25519. `failures` are the exceptions of its library that mean it cannot be reached or refuses."""
 
     failures: tuple[type[Exception], ...]
 
     def public(self) -> bytes:
-        """The public key as an uncompressed point of P-256, 65 bytes. Raises ValueError for a key of another kind."""
+        """The public key: an uncompressed point of P-256 (65 bytes), or a key of Ed25519 (32). Raises ValueError for another kind."""
         ...
 
     def sign(self, message: bytes) -> bytes:
-        """The ES256 signature of `message`: r and s, 64 bytes."""
+        """The signature of `message`, 64 bytes: r and s of ES256 (RFC 7518, 3.4), or that of Ed25519 (RFC 8032)."""
         ...
 
 
@@ -50,11 +51,11 @@ class GuardedSigner:
         self._deadline_s = deadline_s
         self._busy = threading.Lock()
         self.public = self._asked(key.public)
-        if len(self.public) != POINT_SIZE:
-            raise IntegrityError("OMG-T006", f"{where} holds no key of P-256")
+        if len(self.public) not in (POINT_SIZE, EDWARDS_SIZE):
+            raise IntegrityError("OMG-T006", f"{where} holds no key of P-256 or Ed25519")
 
     def sign(self, message: bytes) -> bytes:
-        """The ES256 signature of `message`, verified. Raises UpstreamError (OMG-T005), IntegrityError (OMG-T006)."""
+        """The signature of `message`, verified. Raises UpstreamError (OMG-T005), IntegrityError (OMG-T006)."""
         signature = self._asked(lambda: self._key.sign(message))
         if not _verifies(self.public, signature, message):
             raise IntegrityError("OMG-T006", f"{self._where} gave a signature of {self.name} that its public key does not verify")
@@ -91,7 +92,7 @@ class GuardedSigner:
         if isinstance(error, self._key.failures):
             return UpstreamError("OMG-T005", f"{self._where} does not sign: {words}")
         if isinstance(error, ValueError):
-            return IntegrityError("OMG-T006", f"{self._where} gave what cannot be a key or a signature of P-256: {words}")
+            return IntegrityError("OMG-T006", f"{self._where} gave what cannot be such a key or a signature of it: {words}")
         return error
 
     def __repr__(self) -> str:
@@ -110,18 +111,34 @@ def raw_signature(der: bytes) -> bytes:
 
 def raw_point(spki: bytes) -> bytes:
     """The public key in an SPKI form (DER) as an uncompressed point. Raises ValueError unless it is of P-256."""
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
-
-    found = load_der_public_key(spki)
-    if not isinstance(found, EllipticCurvePublicKey) or found.curve.name != "secp256r1":
+    found = raw_public(spki)
+    if len(found) != POINT_SIZE:
         raise ValueError("not a key of P-256")
+    return found
+
+
+def raw_public(spki: bytes, *, pem: bool = False) -> bytes:
+    """The public key in an SPKI form (DER or PEM): an uncompressed point of P-256, or the 32 bytes of Ed25519. Raises ValueError."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key, load_pem_public_key
+
+    try:
+        found = load_pem_public_key(spki) if pem else load_der_public_key(spki)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("not a key of P-256 or Ed25519") from error
+    if isinstance(found, Ed25519PublicKey):
+        return found.public_bytes_raw()
+    if not isinstance(found, EllipticCurvePublicKey) or found.curve.name != "secp256r1":
+        raise ValueError("not a key of P-256 or Ed25519")
     return found.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def _verifies(point: bytes, signature: bytes, message: bytes) -> bool:
+def _verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
     from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -129,7 +146,10 @@ def _verifies(point: bytes, signature: bytes, message: bytes) -> bool:
         return False
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     try:
-        EllipticCurvePublicKey.from_encoded_point(SECP256R1(), point).verify(encode_dss_signature(r, s), message, ECDSA(SHA256()))
+        if len(public) == EDWARDS_SIZE:
+            Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        else:
+            EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public).verify(encode_dss_signature(r, s), message, ECDSA(SHA256()))
     except (InvalidSignature, ValueError):
         return False
     return True

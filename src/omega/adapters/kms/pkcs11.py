@@ -8,18 +8,17 @@ in the file that `pin-source` names, which belongs to the user alone; a PIN in t
 
 from __future__ import annotations
 
-import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, unquote_to_bytes
 
 from omega.adapters.kms.guard import DEADLINE_S, GuardedSigner, raw_point
-from omega.kernel.errors import InputError, StorageError
+from omega.adapters.kms.private import read_secret
+from omega.kernel.errors import InputError
 
 if TYPE_CHECKING:
     from omega.kernel.ports import Signer
 
-MAX_PIN = 256
 _ADVICE = "pkcs11:token=TOKEN;object=LABEL?module-path=/path/to/module.so&pin-source=file:/path/to/pin"
 
 
@@ -83,17 +82,5 @@ def open_token(name: str, address: str, *, deadline_s: float = DEADLINE_S) -> Si
             "OMG-X001", f"the address of a token lacks {', '.join(missing) or 'an object, or has parts unknown'}", advice=_ADVICE
         )
     wanted: dict[str, Any] = {"label": unquote(parts["object"])} if "object" in parts else {"id": unquote_to_bytes(parts["id"])}
-    key = TokenKey(query["module-path"], unquote(parts["token"]), wanted, _pin(query["pin-source"]))
+    key = TokenKey(query["module-path"], unquote(parts["token"]), wanted, read_secret(query["pin-source"], "PIN"))
     return GuardedSigner(name, key, where=f"the token {unquote(parts['token'])[:80]}", deadline_s=deadline_s)
-
-
-def _pin(source: str) -> str:
-    path = source.removeprefix("file:").removeprefix("//")
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = os.fstat(file.fileno())
-            if found.st_mode & 0o077 or found.st_uid != os.geteuid():
-                raise StorageError("OMG-T003", f"{path} is open to others", advice="chmod 600 it, and change the PIN")
-            return file.read(MAX_PIN).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError("OMG-T003", f"the PIN in {path} cannot be read") from error

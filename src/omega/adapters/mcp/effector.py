@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import msgspec
 
+from omega.adapters.mcp.answers import value_of
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.foreign import NO_OPENERS, Openers
 from omega.adapters.mcp.guests import Guests, nobody
 from omega.adapters.mcp.limits import Limits
 from omega.adapters.mcp.passing import READS, TASKS, WATCHES, PassedCall, PassedRead
-from omega.adapters.mcp.schema import check_answer, check_arguments
-from omega.adapters.mcp.seats import Conversation, Credentials, Seat, Seats, Watchful, late, no_credentials
+from omega.adapters.mcp.schema import check_arguments
+from omega.adapters.mcp.seats import Confined, Conversation, Credentials, Seat, Seats, Watchful, late, no_credentials, unconfined
 from omega.adapters.mcp.stdio import Launch
 from omega.adapters.mcp.upstream import Secrets, Upstream
 from omega.adapters.mcp.watching import Whose
@@ -38,6 +39,9 @@ Pins = Callable[[str, str], ToolDescription | None]
 META_EXECUTION: Final = "omega/execution"
 META_STEP: Final = "omega/step"
 META_KEY: Final = "omega/idempotency-key"
+META_TENANT: Final = "omega/tenant"
+META_TRACE: Final = "traceparent"
+"""Reserved by MCP 2026-07-28 (SEP-414) for the trace that a call belongs to."""
 
 _LISTS: Final = {"resources/list": "resources", "resources/templates/list": "resourceTemplates", "prompts/list": "prompts"}
 """Lists with what they hold: a server that does not claim to have them is not asked."""
@@ -48,7 +52,7 @@ class McpEffector:
 
     port = ToolCall.port
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs of an installation, each handed in by the host under its name
         self,
         upstreams: Upstreams,
         pins: Pins,
@@ -59,9 +63,10 @@ class McpEffector:
         guests: Guests = nobody,
         limits: Limits | None = None,
         openers: Openers = NO_OPENERS,
+        confined: Confined = unconfined,
     ) -> None:
         self._upstreams, self._pins, self._guests = upstreams, pins, guests
-        self._seats = Seats(launch, secrets, credentials, limits or Limits(), openers)
+        self._seats = Seats(launch, secrets, credentials, limits or Limits(), openers, confined)
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Call one tool once; gives its structured content, else its text, else its content blocks as plain data.
@@ -86,11 +91,12 @@ class McpEffector:
             if pin is None:
                 result, session = await self._read(seat, request, (permit.tenant, permit.principal))
             else:
-                meta = {META_EXECUTION: execution, META_STEP: step, META_KEY: permit.idempotency_key()}
+                meta = {META_EXECUTION: execution, META_STEP: step, META_KEY: permit.idempotency_key(), META_TENANT: permit.tenant}
+                meta |= {META_TRACE: permit.traceparent()} if permit.trace else {}
                 result, session = await self._call(seat, request, pin, meta)
         finally:
             seat.calls -= 1
-        value = result if pin is None else _value(session, pin, result, whole=isinstance(request, PassedCall))
+        value = result if pin is None else value_of(session, pin, result, whole=isinstance(request, PassedCall))
         sent = dict(request.arguments or getattr(request, "more", {}))
         return value, Receipt(bytes_out=len(_encode(sent)), bytes_in=len(_encode(result)))
 
@@ -207,33 +213,3 @@ def _compare(pin: ToolDescription, offered: ToolDescription | None) -> None:
             "diff": pin.differences(offered),
         }
         raise UpstreamError("OMG-M004", f"{name} is not what was accepted: {', '.join(changed)} changed", details=details)
-
-
-def _value(session: Conversation, pin: ToolDescription, result: dict[str, Any], *, whole: bool) -> Any:
-    """What a result is worth: all of it to a client, its content to a flow. Raises UpstreamError (OMG-M006, M007)."""
-    name = f"{pin.server}/{pin.name}"
-    details: dict[str, Any] = {"server": pin.server, "tool": pin.name, "sent": True}
-    blocks = result.get("content", [])
-    complete = result.get("resultType", "complete") == "complete"
-    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks) or (complete and "content" not in result):
-        raise UpstreamError("OMG-M006", f"{name} answered with something that is no result by the protocol", details=details)
-    if not complete:
-        if whole:
-            return result
-        raise UpstreamError("OMG-M006", f"{name} asks for more input in the middle of a call, which is not supported", details=details)
-    texts = [str(block.get("text", "")) for block in blocks if block.get("type") == "text"]
-    if result.get("isError"):
-        if whole:
-            return result
-        words = session.quote("\n".join(texts)) or "it gave no reason"
-        raise UpstreamError("OMG-M007", f"{name} reported: {words}", details={**details, "message": words})
-    structured = "structuredContent" in result
-    if pin.output_schema is not None:
-        if not structured:
-            raise UpstreamError("OMG-M006", f"{name} promised structured content and gave none", details=details)
-        check_answer(pin.server, pin, result["structuredContent"])
-    if whole:
-        return result
-    if structured and result["structuredContent"] is not None:
-        return result["structuredContent"]
-    return "\n".join(texts) if len(texts) == len(blocks) else blocks

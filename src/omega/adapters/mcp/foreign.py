@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.guests import Guest
+from omega.adapters.mcp.limits import LAST_WORDS
 from omega.adapters.mcp.upstream import Transport, Upstream
 
 
@@ -45,7 +46,7 @@ class Foreign(Protocol):
 
     async def close(self, *, hurry: bool = False) -> None: ...
 
-    def quote(self, text: str) -> str: ...
+    def quote(self, text: str, limit: int = LAST_WORDS) -> str: ...
 
 
 Opener = Callable[[Upstream, Mapping[str, str], tuple[str, ...]], Foreign]

@@ -34,6 +34,9 @@ LAST_WORDS_BYTES = 8 << 10
 LAST_WORDS = 2_000
 """Characters of a server's own words that an error carries."""
 
+REPORTED = 16_000
+"""Characters of a tool's own error that a client is given: enough for the words of a compiler, and not for a flood."""
+
 MIN_SECRET = 6
 """Values shorter than this are not replaced in a server's words: they would tear ordinary text apart."""
 
@@ -43,4 +46,4 @@ def quote(text: str, secrets: tuple[str, ...], *, limit: int = LAST_WORDS) -> st
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= MIN_SECRET:
             text = text.replace(secret, "***")
-    return text[-limit:].strip()
+    return text[-limit:].strip() if limit > 0 else ""

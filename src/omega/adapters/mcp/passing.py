@@ -44,6 +44,7 @@ _PARAMS: Final = Type(dict[str, Any], None, name="parameters of the call")
 class PassedCall(ToolCall):
     """Call one tool, or read, for a client: gives the result by the protocol, as plain data. `more` are parameters beside the arguments."""
 
+    says: ClassVar[tuple[str, ...]] = ("arguments", "more")
     more: Mapping[str, Any]
 
 

@@ -1,7 +1,7 @@
 """Live sessions with tool servers: one for each server, working folder and (where credentials are a person's own) caller.
 
 A session that failed is started again after a pause that grows; the longest unused one is closed when there are too many. Two callers
-share a session only where its credentials belong to neither of them.
+share a session only where its credentials belong to neither of them. A server whose record changes from one to the other begins anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -20,11 +20,13 @@ from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.foreign import NO_OPENERS, Foreign, Openers
 from omega.adapters.mcp.limits import Limits
 from omega.adapters.mcp.session import Session
+from omega.adapters.mcp.sse import SseTransport
 from omega.adapters.mcp.stdio import Launch, StdioTransport
 from omega.adapters.mcp.streamable import HttpSession
 from omega.adapters.mcp.upstream import Secrets, Transport, Upstream, nothing, resolve, secret_values
 from omega.adapters.mcp.watching import Watchers, Whose
 from omega.kernel.errors import InputError, OmegaError, UpstreamError
+from omega.kernel.sandbox import Sandbox
 
 Conversation = Session | HttpSession | Foreign
 """A live conversation with a server."""
@@ -32,8 +34,14 @@ Conversation = Session | HttpSession | Foreign
 Watchful = HttpSession
 """A conversation in which resources can be watched."""
 
+UNCONFINABLE: Final = "OMG-P009"
+"""The error of a server that cannot be held to its sandbox."""
+
 NOBODY: Final[Whose] = ("", "")
 """Whose a session is that callers share."""
+
+Confined = Callable[[str], Launch | None]
+"""How the servers of a tenant are started whose programs are held to caps, the same for the same caps; None for any other tenant."""
 
 Credentials = Callable[[str, str, str], str | None]
 """The secret of that name which (tenant, principal) has left here for tool servers; None when there is none."""
@@ -44,19 +52,28 @@ def no_credentials(tenant: str, principal: str, name: str) -> str | None:
     return None
 
 
+def unconfined(tenant: str) -> Launch | None:
+    """Nobody is held to anything."""
+    return None
+
+
 @dataclass(slots=True)
 class Seat:
-    """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with,
-    `watched` who wants to know of changes of a resource, `whose` the caller with credentials of their own (`NOBODY`: callers share it)."""
+    """The place of one session: kept over restarts, so that failures are counted. `running` is what the session was started with, `starts`
+    how many starts have failed, `fault` why the last of them did, `watched` who wants to know of changes of a resource, `whose` the caller
+    with credentials of their own (`NOBODY`: callers share it), or a tenant, where a server is a process that is held to that one's caps."""
 
     upstream: Upstream
     cwd: str | None
     own: Secrets
+    launch: Launch
     older: bool = False
     whose: Whose = NOBODY
     running: Upstream | None = None
     session: Conversation | None = None
     failures: int = 0
+    starts: int = 0
+    fault: OmegaError | None = None
     not_before: float = 0.0
     calls: int = 0
     watched: Watchers = field(default_factory=Watchers)
@@ -66,22 +83,37 @@ class Seat:
 class Seats:
     """The sessions of one effector. Belongs to one event loop."""
 
-    def __init__(self, launch: Launch, secrets: Secrets, credentials: Credentials, limits: Limits, openers: Openers = NO_OPENERS) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        secrets: Secrets,
+        credentials: Credentials,
+        limits: Limits,
+        openers: Openers = NO_OPENERS,
+        confined: Confined = unconfined,
+    ) -> None:
         self._launch, self._secrets, self._credentials, self._limits, self._openers = launch, secrets, credentials, limits, openers
+        self._confined = confined
         self._seats: dict[tuple[str, str | None, str, str, bool], Seat] = {}
         self._living: set[Conversation] = set()
         self._changes: Counter[str] = Counter()
         self._updates: Counter[tuple[str, Whose, str]] = Counter()
+        self._retired: list[Seat] = []
         self._closed = False
 
     def seat(self, upstream: Upstream, cwd: str | None, tenant: str, principal: str, *, older: bool = False) -> Seat:
         """The place for calls of this caller to `upstream` in `cwd`; `older` for a conversation of the older era, where there are both."""
-        whose = _whose(upstream, tenant, principal)
+        confined = self._confined(tenant) if upstream.transport is Transport.STDIO else None
+        whose = _whose(upstream, tenant, principal, alone=confined is not None)
         older = older and upstream.transport is Transport.HTTP
         key = (upstream.name, cwd, *whose, older)
         seat = self._seats.pop(key, None)
         if seat is None:
-            seat = Seat(upstream, cwd, lambda name: self._credentials(tenant, principal, name), older, whose)
+            self._retire(upstream.name, per_user=bool(whose[1]))
+            seat = Seat(upstream, cwd, lambda name: self._credentials(tenant, principal, name), self._launch, older, whose)
+        launch = confined or self._launch
+        if seat.launch is not launch:  # the caps are others now: a server that was started with those before begins anew
+            seat.launch, seat.running = launch, None
         seat.upstream = upstream
         self._seats[key] = seat  # at the end: the order of the dictionary is the order of use
         return seat
@@ -91,11 +123,16 @@ class Seats:
         if self._closed:
             name = seat.upstream.name
             raise UpstreamError("OMG-M001", f"{name} cannot be started: the engine is closing", details={"server": name})
+        if self._retired:
+            await self._close_retired()
         session = seat.session
         if session is not None and not session.over and seat.running is seat.upstream:
             return session
         await self._make_room(seat)
+        starts = seat.starts
         async with _held(seat, deadline):
+            if seat.starts > starts and seat.fault is not None:  # the start that this call waited for failed: it is no reason for another
+                raise UpstreamError(seat.fault.code, seat.fault.cause, advice=seat.fault.advice, details=seat.fault.details)
             if seat.session is not None and (seat.session.over or seat.running != seat.upstream):
                 await seat.session.close()
                 seat.session = None
@@ -117,7 +154,8 @@ class Seats:
 
     def updates(self, upstream: Upstream, uri: str, tenant: str, principal: str) -> int:
         """How often the server has told this caller, or all who share its session, that a resource that is watched changed."""
-        return self._updates[upstream.name, _whose(upstream, tenant, principal), uri]
+        alone = upstream.transport is Transport.STDIO and self._confined(tenant) is not None
+        return self._updates[upstream.name, _whose(upstream, tenant, principal, alone=alone), uri]
 
     async def watch(self, seat: Seat, session: Watchful, uri: str, timeout_s: float, *, by: Whose) -> None:
         """The caller `by` wants to know of changes of `uri` (`updates`). Raises UpstreamError, InputError."""
@@ -142,6 +180,7 @@ class Seats:
         """End all servers, and wait until their processes are gone."""
         self._closed = True
         self._seats.clear()
+        self._retired.clear()
         await asyncio.gather(*(session.close() for session in self._living))
 
     async def _open(self, seat: Seat, deadline: float) -> Conversation:
@@ -150,7 +189,7 @@ class Seats:
         try:
             session = open_session(
                 upstream,
-                self._launch,
+                seat.launch,
                 cwd=seat.cwd,
                 secrets=self._secrets,
                 own=seat.own,
@@ -166,8 +205,9 @@ class Seats:
                 session.when_updated(partial(self._updated, seat))
                 for uri in seat.watched:
                     await session.watch(uri, deadline - time.monotonic())
-        except OmegaError:
+        except OmegaError as error:
             self._count_failure(seat)
+            seat.starts, seat.fault = seat.starts + 1, error
             raise
         except asyncio.CancelledError:
             if session is not None:
@@ -184,6 +224,17 @@ class Seats:
             if seat.session is not None:
                 await seat.session.close()
 
+    def _retire(self, server: str, *, per_user: bool) -> None:
+        """Take away the seats of a server whose record has changed from shared to a person's own credentials, or back: no call comes to
+        their sessions any more, and these are closed when the calls that they have are over."""
+        for key in [key for key, seat in self._seats.items() if seat.upstream.name == server and bool(seat.whose[1]) != per_user]:
+            self._retired.append(self._seats.pop(key))
+
+    async def _close_retired(self) -> None:
+        done = [seat for seat in self._retired if seat.calls == 0]
+        self._retired = [seat for seat in self._retired if seat.calls]
+        await asyncio.gather(*(seat.session.close() for seat in done if seat.session is not None))
+
     def _updated(self, seat: Seat, uris: Iterable[str]) -> None:
         self._updates.update((seat.upstream.name, seat.whose, uri) for uri in uris)
 
@@ -193,9 +244,11 @@ class Seats:
         seat.not_before = time.monotonic() + pause_s
 
 
-def _whose(upstream: Upstream, tenant: str, principal: str) -> Whose:
+def _whose(upstream: Upstream, tenant: str, principal: str, *, alone: bool) -> Whose:
     """Whose a session with `upstream` is, for calls of this caller."""
-    return (tenant, principal) if upstream.per_user else NOBODY
+    if upstream.per_user:
+        return (tenant, principal)
+    return (tenant, "") if alone else NOBODY
 
 
 @asynccontextmanager
@@ -235,13 +288,26 @@ def open_session(
         return openers[upstream.transport](upstream, resolve(upstream, upstream.headers, secrets, own), hidden)
     if upstream.transport is Transport.HTTP:
         return HttpSession(upstream.name, upstream.url, resolve(upstream, upstream.headers, secrets, own), limits, hidden, older=older)
+    if upstream.transport is Transport.SSE:
+        headers = resolve(upstream, upstream.headers, secrets, own)
+        return Session(upstream.name, SseTransport(upstream.name, upstream.url, headers, limits), limits, hidden)
     folder = cwd or upstream.cwd
     try:
-        argv, env = launch(upstream.argv, cwd=folder, env=resolve(upstream, upstream.env, secrets, own))
+        sandbox = working_in(upstream, cwd)
+        argv, env = launch(upstream.argv, cwd=folder, env=resolve(upstream, upstream.env, secrets, own), sandbox=sandbox)
     except InputError as error:
         details = {"server": upstream.name, **error.details}
+        if error.code == UNCONFINABLE:
+            advice = error.advice.replace("NAME", upstream.name)
+            raise UpstreamError(error.code, f"{upstream.name} is not started: {error.cause}", advice=advice, details=details) from error
         raise UpstreamError("OMG-M001", f"{upstream.name} cannot be started: {error.cause}", details=details) from error
-    return Session(upstream.name, StdioTransport(upstream.name, argv, env, folder, limits), limits, hidden)
+    return Session(upstream.name, StdioTransport(upstream.name, argv, env, folder, limits), limits, hidden, confined=sandbox.on)
+
+
+def working_in(upstream: Upstream, cwd: str | None) -> Sandbox:
+    """The grants of a server that works in `cwd`: what a flow names as the folder of a call may be changed in that call's server."""
+    given = upstream.sandbox
+    return replace(given, write=tuple(dict.fromkeys((*given.write, os.path.realpath(cwd))))) if cwd and given.on else given
 
 
 async def describe(

@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from omega.adapters.mcp.asides import CHANGED, EVENTS, Asides, unfinished_or
 from omega.adapters.mcp.company import Company
+from omega.adapters.mcp.confined import advice
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.guests import Guest
-from omega.adapters.mcp.limits import Limits, quote
+from omega.adapters.mcp.limits import LAST_WORDS, Limits, quote
+from omega.adapters.mcp.sse import SseTransport
 from omega.adapters.mcp.stdio import StdioTransport
 from omega.kernel.errors import OmegaError, UpstreamError
 from omega.wire.mcp.eras import LEVELS, LOG_LEVEL_KEY, MODERN
@@ -55,10 +57,12 @@ _SDK_LOGS: Final = ("mcp", "client", "httpx2", "httpcore2")
 
 
 class Session:
-    """A conversation with the server `name` over `transport`. `secrets` never show in its errors."""
+    """A conversation with the server `name` over `transport`. `secrets` never show in its errors; `confined` says that it has a sandbox."""
 
-    def __init__(self, name: str, transport: StdioTransport, limits: Limits, secrets: tuple[str, ...]) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, transport: StdioTransport | SseTransport, limits: Limits, secrets: tuple[str, ...], *, confined: bool = False
+    ) -> None:
+        self.name, self.confined = name, confined
         self.tools: dict[str, ToolDescription] = {}
         self._transport, self._limits, self._secrets = transport, limits, secrets
         self._client: Client | None = None
@@ -312,6 +316,8 @@ class Session:
             return self._cause
         transport = self._transport
         details: dict[str, Any] = {"server": self.name}
+        if over := transport.over_cap:
+            return UpstreamError("OMG-P008", f"{self.name} and what it started used {over}", details=details | {"cap": over})
         reason = transport.fault
         if transport.exit_code is not None:
             details["exit_code"] = transport.exit_code
@@ -320,11 +326,12 @@ class Session:
             details["last_words"] = self.quote(transport.last_words)
         if not reason and self._cause is not None:
             reason = self.quote(str(self._cause)) or type(self._cause).__name__
-        return UpstreamError(code, f"{self.name} {what}: {reason or 'the connection was closed'}", details=details)
+        hint = advice(self.name, f"{transport.last_words} {reason}") if self.confined else ""
+        return UpstreamError(code, f"{self.name} {what}: {reason or 'the connection was closed'}", advice=hint, details=details)
 
-    def quote(self, text: str) -> str:
+    def quote(self, text: str, limit: int = LAST_WORDS) -> str:
         """The end of the server's own words, without the secrets it was given."""
-        return quote(text, self._secrets)
+        return quote(text, self._secrets, limit=limit)
 
 
 def _described(server: str, tool: Tool) -> ToolDescription:

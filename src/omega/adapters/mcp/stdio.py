@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from omega.adapters.mcp.limits import LAST_WORDS_BYTES, Limits
 from omega.kernel.errors import UpstreamError
+from omega.kernel.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     Incoming = SessionMessage | Exception
     Streams = tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]]
 
+CAPPED: Final = 125
+"""Exit status of a server that its launcher ended because it went over a cap."""
+
+CAPPED_WORDS: Final = "omega shield: "
+"""Begins the last line on standard error then, which says over which."""
+
 _CHUNK: Final = 64 << 10
 _LAST_WORDS_S: Final = 1.0
 _KILLED_S: Final = 12.0
@@ -30,10 +37,12 @@ _KILLED_S: Final = 12.0
 
 
 class Launch(Protocol):
-    """Turns a command into what is really started: under the shield, found, with a minimal environment plus `env`."""
+    """Turns a command into what is really started: under the shield, found, with a minimal environment plus `env`, held to `sandbox`."""
 
-    def __call__(self, argv: tuple[str, ...], *, cwd: str | None, env: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
-        """The argument vector and the whole environment. Raises InputError (OMG-P001, OMG-P005)."""
+    def __call__(
+        self, argv: tuple[str, ...], *, cwd: str | None, env: Mapping[str, str], sandbox: Sandbox
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The argument vector and the whole environment. Raises InputError (OMG-P001, OMG-P005, OMG-P009)."""
         ...
 
 
@@ -60,6 +69,12 @@ class StdioTransport:
     def exit_code(self) -> int | None:
         """The server's exit status once it has ended."""
         return None if self._process is None else self._process.returncode
+
+    @property
+    def over_cap(self) -> str:
+        """The cap that the server went over, in words; empty when that is not why it ended."""
+        last = self.last_words.rstrip("\n").rpartition("\n")[2]
+        return last.removeprefix(CAPPED_WORDS) if self.exit_code == CAPPED and last.startswith(CAPPED_WORDS) else ""
 
     def hurry(self) -> None:
         """Have the process ended without asking it first when the context is left."""
@@ -115,7 +130,7 @@ class StdioTransport:
                 *lines, rest = chunk.split(b"\n")
                 for part in lines:
                     line, buffer = bytes(buffer) + part, bytearray()
-                    message = _message(line)
+                    message = session_message(line)
                     if message is None:
                         self._noise += len(line) + 1
                     else:
@@ -172,7 +187,7 @@ class StdioTransport:
         waiting.cancel()
 
 
-def _message(line: bytes) -> SessionMessage | None:
+def session_message(line: bytes) -> SessionMessage | None:
     """The JSON-RPC message on a line; None when it is something else."""
     from mcp.shared.message import SessionMessage
     from mcp_types import jsonrpc_message_adapter

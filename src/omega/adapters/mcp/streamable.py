@@ -22,8 +22,9 @@ from omega.adapters.mcp.company import Company
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.guests import Guest
 from omega.adapters.mcp.http import Answer, HttpFault, Pool
-from omega.adapters.mcp.limits import Limits, quote
+from omega.adapters.mcp.limits import LAST_WORDS, Limits, quote
 from omega.adapters.mcp.messages import Lost, Refused, an_object, described, messages, read_message, read_result
+from omega.adapters.mcp.obtaining import Tokens
 from omega.adapters.mcp.watching import Watching
 from omega.kernel.errors import UpstreamError
 from omega.wire.jsonrpc import METHOD_NOT_FOUND, request
@@ -49,13 +50,22 @@ class HttpSession:
     """A conversation with the server `name` at `url`. `secrets` never show in its errors."""
 
     def __init__(
-        self, name: str, url: str, headers: Mapping[str, str], limits: Limits, secrets: tuple[str, ...], *, older: bool = False
+        self,
+        name: str,
+        url: str,
+        headers: Mapping[str, str],
+        limits: Limits,
+        secrets: tuple[str, ...],
+        *,
+        older: bool = False,
+        tokens: Tokens | None = None,
     ) -> None:
+        """With `tokens` a refusal for want of one leads to another try with it."""
         self.name = name
         self.tools: dict[str, ToolDescription] = {}
         self.capabilities: Mapping[str, Any] = {}
         self.version = HANDSHAKE[0] if older else NEWEST
-        self._limits, self._secrets = limits, secrets
+        self._limits, self._secrets, self._tokens = limits, secrets, tokens
         self._pool = _pool(name, url, headers, limits)
         self._id = ""
         self._ids = count(1)
@@ -170,9 +180,9 @@ class HttpSession:
             tell(self)
         self._tell.clear()
 
-    def quote(self, text: str) -> str:
+    def quote(self, text: str, limit: int = LAST_WORDS) -> str:
         """The end of the server's own words, without the secrets it was given."""
-        return quote(text, self._secrets)
+        return quote(text, self._secrets, limit=limit)
 
     # -- meeting
 
@@ -257,7 +267,7 @@ class HttpSession:
     ) -> dict[str, Any]:
         params = self._completed(params, number, guest)
         body = request(number, method, params)
-        answer = await self._pool.ask("POST", body, {**self._own_headers(method, params), **headers})
+        answer = await self._posted(body, {**self._own_headers(method, params), **headers})
         session = answer.headers.get("mcp-session-id", "")
         if method == "initialize":
             self._id = session
@@ -267,6 +277,19 @@ class HttpSession:
         if answer.status == 404 and self._id:
             raise Lost("it has forgotten the session", sent=False)
         return read_result(read_message(text, answer.status), number, answer.status)
+
+    async def _posted(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The answer to a request, sent again with a token where it was refused for want of one."""
+        rounds = 0
+        while True:
+            shown = {} if self._tokens is None else self._tokens.headers
+            answer = await self._pool.ask("POST", body, {**headers, **shown})
+            if self._tokens is None or answer.status not in (401, 403):
+                return answer
+            if not await self._tokens.answer(answer.status, answer.headers.get("www-authenticate", ""), rounds):
+                return answer
+            self._pool.drop(answer)
+            rounds += 1
 
     async def _from_stream(self, answer: Answer, number: int, guest: Guest | None) -> dict[str, Any]:
         """The result at the end of a stream. One of the older era that breaks off is asked for again, from the last event that came."""
@@ -324,6 +347,8 @@ class HttpSession:
             headers["MCP-Protocol-Version"] = self.version
         if self._id:
             headers["Mcp-Session-Id"] = self._id
+        if self._tokens is not None:
+            headers |= self._tokens.headers
         if self.version == NEWEST and method:
             headers["Mcp-Method"] = method
             if method in NAMED:
@@ -336,7 +361,7 @@ class HttpSession:
     async def _post(self, message: Mapping[str, Any]) -> None:
         """Send what is owed no answer."""
         headers = self._own_headers(str(message.get("method", "")), {})
-        answer = await self._pool.ask("POST", json.dumps(message).encode(), headers)
+        answer = await self._posted(json.dumps(message).encode(), headers)
         if answer.kind == "text/event-stream":
             self._pool.drop(answer)
         else:

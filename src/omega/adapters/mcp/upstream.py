@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from omega.kernel.errors import InputError, UpstreamError
+from omega.kernel.sandbox import PLAIN, Sandbox
 
 START_TIMEOUT_S: Final = 30.0
 """Default patience with a server that starts: interpreted ones on a cold disk take seconds."""
@@ -26,18 +27,19 @@ Secrets = Callable[[str], str | None]
 
 
 class Transport(StrEnum):
-    """How a server is spoken to: over the standard streams of a process we start, over streamable HTTP, or as plain requests to an
-    interface that an OpenAPI document describes."""
+    """How a server is spoken to: over the standard streams of a process we start, over streamable HTTP, over its predecessor (HTTP
+    with SSE, 2024-11-05), or as plain requests to an interface that an OpenAPI document describes."""
 
     STDIO = "stdio"
     HTTP = "http"
+    SSE = "sse"
     OPENAPI = "openapi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """One MCP server. `argv`, `env`, `cwd` belong to stdio, `url` and `headers` to HTTP; `api` is what was read of an interface
-    (`omega.host.openapi`), whose `url` is where it is served.
+    """One MCP server. `argv`, `env`, `cwd` and `sandbox` (what it may do here) belong to stdio, `url` and `headers` to HTTP; `api` is what
+    was read of an interface (`omega.host.openapi`), whose `url` is where it is served.
 
     The values of `env` and `headers` are references: `env:NAME` stands for the environment variable NAME at the moment of the
     launch, `user:NAME` for the secret NAME of whoever calls, `plain:TEXT` for TEXT itself; a scheme may precede them (`Bearer env:TOKEN`).
@@ -55,6 +57,7 @@ class Upstream:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = START_TIMEOUT_S
     api: Mapping[str, Any] = field(default_factory=dict)
+    sandbox: Sandbox = PLAIN
 
     def __post_init__(self) -> None:
         problem = _problem(self)
@@ -69,7 +72,9 @@ class Upstream:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain data; holds references, no secret."""
-        more = {"api": dict(self.api)} if self.api else {}
+        more: dict[str, Any] = {"api": dict(self.api)} if self.api else {}
+        if self.sandbox != PLAIN:
+            more["sandbox"] = self.sandbox.to_json()
         return more | {
             "name": self.name,
             "transport": self.transport.value,
@@ -98,6 +103,7 @@ class Upstream:
                 headers=_texts(data.get("headers", {})),
                 timeout_s=float(data.get("timeout_s", START_TIMEOUT_S)),
                 api=dict(data.get("api", {})),
+                sandbox=Sandbox.from_json(data["sandbox"]) if "sandbox" in data else PLAIN,
             )
         except KeyError as error:
             raise InputError("OMG-I001", f"tool server record: field {error.args[0]} is missing") from error
@@ -179,8 +185,8 @@ def _stdio_problem(upstream: Upstream) -> str:
 
 
 def _http_problem(upstream: Upstream) -> str:
-    if upstream.argv or upstream.env or upstream.cwd is not None:
-        return "an HTTP server has no command, environment or folder"
+    if upstream.argv or upstream.env or upstream.cwd is not None or upstream.sandbox != PLAIN:
+        return "an HTTP server has no command, environment, folder or sandbox"
     try:
         url = urlsplit(upstream.url)
         host, _ = url.hostname, url.port

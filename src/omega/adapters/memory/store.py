@@ -222,10 +222,10 @@ class MemoryStore(Listing):
         log = self._durable.logs.get(tenant)
         return [] if log is None else log.leaves[start:end]
 
-    def checkpoints(self, tenant: str) -> list[tuple[int, bytes]]:
-        """Every signed note of a tenant's log as (size, note), the oldest first."""
+    def checkpoints(self, tenant: str, after: int = -1) -> list[tuple[int, bytes]]:
+        """Every signed note over more than `after` leaves of a tenant's log as (size, note), the oldest first."""
         log = self._durable.logs.get(tenant)
-        return [] if log is None else list(log.notes)
+        return [] if log is None else [(size, note) for size, note in log.notes if size > after]
 
     def tenants(self) -> list[str]:
         """All tenants that have a log or an execution, sorted."""

@@ -6,6 +6,9 @@
 Windows are calendar ones in UTC. Before a question leaves, what it can use at most is reserved; after the answer what it did use is
 added. A question that does not fit is refused. Where money is limited, a model without a known price is refused too: what cannot be
 counted cannot be limited.
+
+Engines on the same records do not ask each other before each question: each may use its part (`part_of`), so that together they stay within
+the amount even where none knows what the others hand out at that moment.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from omega.kernel.budget import NOTHING, Spent
 from omega.kernel.errors import Denied, InputError
@@ -64,11 +67,37 @@ class Account:
     window: str
 
 
+Counted = Literal["tokens", "cost_micros"]
+"""What an allowance limits, as a field of `Spent`."""
+
+
+def part_of(amount: int, mine: int, others: Sequence[int], gone: int) -> int:
+    """How much of `amount` an engine may still use that has used `mine`, where the `others` that are there have used so much, and those
+    that are there no more used `gone`.
+
+    What the gone have left is divided so that each may come to the same level; who is above it already (another has joined since) stays
+    where they are, and the rest share what remains. So the sum stays within the amount while nobody joins, however late each hears of the
+    others' counts, and an engine that goes leaves its part to the rest.
+    """
+    rest = amount - gone
+    used = sorted((mine, *others), reverse=True)
+    for number, most in enumerate(used):
+        level = rest // (len(used) - number)
+        if most <= level:
+            return max(0, level - mine)
+        rest -= most
+    return 0
+
+
 class Ledger(Protocol):
     """Where counts outlast the process."""
 
     def spent(self, account: Account) -> Spent:
         """What was spent on that account, by every engine on the same records."""
+        ...
+
+    def left(self, account: Account, of: Counted, amount: int) -> int:
+        """How much of `amount` this engine may still use on that account; below zero where more than that was used."""
         ...
 
     def add(self, account: Account, amount: Spent) -> None:
@@ -86,6 +115,10 @@ class Counts:
         """See `Ledger`."""
         return self._spent.get(account, NOTHING)
 
+    def left(self, account: Account, of: Counted, amount: int) -> int:
+        """See `Ledger`."""
+        return amount - int(getattr(self.spent(account), of))
+
     def add(self, account: Account, amount: Spent) -> None:
         """See `Ledger`."""
         self._spent[account] = self.spent(account) + amount
@@ -101,7 +134,7 @@ class Purse:
     def hold(self, limits: Sequence[tuple[Allowance, Account]], wanted: Spent, *, priced: bool) -> None:
         """Reserve `wanted` on each account. Raises Denied (OMG-W005) where it does not fit; then nothing is reserved."""
         for allowance, account in limits:
-            _check(allowance, account, self._ledger.spent(account) + self._held.get(account, NOTHING) + wanted, priced=priced)
+            _check(allowance, account, self._held.get(account, NOTHING) + wanted, self._ledger, priced=priced)
         for account in {account for _, account in limits}:
             self._held[account] = self._held.get(account, NOTHING) + wanted
 
@@ -128,9 +161,9 @@ def limits_of(allowances: Sequence[Allowance], tenant: str, principal: str, now_
     return found
 
 
-def _check(allowance: Allowance, account: Account, after: Spent, *, priced: bool) -> None:
+def _check(allowance: Allowance, account: Account, aside: Spent, ledger: Ledger, *, priced: bool) -> None:
     details = {"who": account.who, "window": account.window, "tokens": allowance.tokens, "cost_micros": allowance.cost_micros}
-    if allowance.tokens is not None and after.tokens > allowance.tokens:
+    if allowance.tokens is not None and aside.tokens > ledger.left(account, "tokens", allowance.tokens):
         raise Denied(
             "OMG-W005",
             f"{account.who} may use {allowance.tokens:,} tokens of models a {allowance.window}, and this question could go past it",
@@ -146,7 +179,7 @@ def _check(allowance: Allowance, account: Account, after: Spent, *, priced: bool
             advice="ask a model whose price is known, or have an operator give this one a price",
             details=details,
         )
-    if after.cost_micros > allowance.cost_micros:
+    if aside.cost_micros > ledger.left(account, "cost_micros", allowance.cost_micros):
         raise Denied(
             "OMG-W005",
             f"{account.who} may spend {allowance.cost_micros / 1e6:.2f} USD on models a {allowance.window}: this question could go past it",

@@ -53,13 +53,13 @@ class Client:
     def __init__(self) -> None:
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
-    async def chat(self, provider: Provider, chat: Chat) -> tuple[Said, int, int]:
+    async def chat(self, provider: Provider, chat: Chat, trace: str = "") -> tuple[Said, int, int]:
         """What the model says, with the bytes that came and went. Raises UpstreamError (OMG-M008); one at which nothing was shown yet and
         that another model may not run into has `details["elsewhere"]`."""
         speaks = anthropic if provider.interface == "anthropic" else completions
         url, body = speaks.asked(provider, chat, stream=chat.show is not None)
         content = json.dumps(body).encode("utf-8", "surrogatepass")
-        async with self._post(provider, url, content) as response:
+        async with self._post(provider, url, content, trace) as response:
             if chat.show is not None and response.status == 200 and _streams(response):
                 said, size = await _streamed(provider, response, speaks.Stream(), chat.show)
             else:
@@ -69,11 +69,11 @@ class Client:
                     await show_whole(said, chat.show)
         return said, size, len(content)
 
-    async def embed(self, provider: Provider, embed: Embed) -> tuple[list[list[float]], Said, int, int]:
+    async def embed(self, provider: Provider, embed: Embed, trace: str = "") -> tuple[list[list[float]], Said, int, int]:
         """The vectors of texts. Raises UpstreamError (OMG-M008)."""
         url, body = completions.embedding_asked(provider, embed)
         content = json.dumps(body).encode("utf-8", "surrogatepass")
-        async with self._post(provider, url, content) as response:
+        async with self._post(provider, url, content, trace) as response:
             data = await _whole(provider, response, VECTORS_LIMIT)
         vectors, said = _read(provider, response.status, data, lambda found: completions.read_vectors(found, len(embed.texts)))
         return vectors, said, len(data), len(content)
@@ -85,14 +85,13 @@ class Client:
             await session.close()
 
     @asynccontextmanager
-    async def _post(self, provider: Provider, url: str, content: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _post(self, provider: Provider, url: str, content: bytes, trace: str) -> AsyncIterator[aiohttp.ClientResponse]:
         aiohttp = _library()
         speaks = anthropic if provider.interface == "anthropic" else completions
         session = self._session(provider.base_url)
         try:
-            async with session.post(
-                url, data=content, headers={**_PLAIN, **speaks.headers_of(provider)}, allow_redirects=False
-            ) as response:
+            headers = {**_PLAIN, **speaks.headers_of(provider)} | ({"traceparent": trace} if trace else {})
+            async with session.post(url, data=content, headers=headers, allow_redirects=False) as response:
                 yield response
         except (aiohttp.ClientError, ValueError, OSError) as error:
             raise failed(provider, f"cannot be reached ({type(error).__name__})", elsewhere=True) from error

@@ -1,7 +1,10 @@
 """The effector for models: one question, one answer, nothing invented.
 
 who may ask         allowances of the caller and of the tenant: what the question can use at most is reserved, or it is refused
-remembered          the very same question of the same tenant, or a similar one, where the tenant has asked for that
+remembered          the very same question of the same caller, or a similar one, where the tenant has asked for that (`shared`: of anybody
+                    in the tenant). A similar one only where the last word is a person's and no tools are offered: a tool called with what
+                    another question named, or a result that only looks like another, would be a wrong act and not a near answer.
+                    A `fresh` question is never answered so: an evaluation measures the model, not what was remembered of it
 which model         the candidates of the name, in the order of their route; one that fails before it has shown anything is followed by the
                     next. That is one touch: a question is a read, its candidates were known when it was admitted, each try is recorded
 redaction           what leaves for a provider that is marked so has been cleaned before
@@ -18,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from omega.adapters.models.allowances import Account, Allowance, Counts, Ledger, Purse, limits_of
-from omega.adapters.models.client import ANSWER_LIMIT, Client, failed, show_whole
+from omega.adapters.models.client import ANSWER_LIMIT, ASKED_WRONGLY, Client, failed, show_whole
 from omega.adapters.models.foretelling import conversation, highest, most_read, size_of
 from omega.adapters.models.health import Health
 from omega.adapters.models.memory import AnswerMemory, digest_of
@@ -65,6 +68,7 @@ class _Asked:
 
     tenant: str
     principal: str
+    trace: str = ""
     tried: list[dict[str, Any]] = field(default_factory=list)
     bytes_in: int = 0
     bytes_out: int = 0
@@ -107,7 +111,7 @@ class ModelEffector:
             return self.describe(permit.tenant), Receipt()
         if not isinstance(request, ModelCall):
             raise InputError("OMG-I001", f"the model port asks models, not {type(request).__name__}")
-        asked = _Asked(permit.tenant, self._around.principal(execution))
+        asked = _Asked(permit.tenant, self._around.principal(execution), permit.traceparent())
         if isinstance(request, Embed):
             return await self._embed(asked, request)
         if isinstance(request, Chat):
@@ -155,7 +159,7 @@ class ModelEffector:
         await self._have_prices()
         candidates = self._ordered(found, order)
         caching = self.registry.caching(asked.tenant)
-        memory = await self._remembered(asked, chat, candidates, caching)
+        memory = None if chat.fresh else await self._remembered(asked, chat, candidates, caching)
         if memory is not None and memory.reply is not None:
             return await self._from_memory(asked, chat, memory)
         said, chosen, question = await self._in_turn(asked, chat, candidates, whole=whole)
@@ -178,7 +182,8 @@ class ModelEffector:
                 said = await self._one(asked, question, candidate, whole=whole, left_s=until - began)
             except UpstreamError as error:
                 now = time.monotonic()
-                self.health.failed(candidate, now)
+                if _its_own(error):
+                    self.health.failed(candidate, now)
                 if asked.extra != Spent():
                     error.details["used"] = {"cost_micros": asked.extra.cost_micros, "tokens": asked.extra.tokens}
                 if number == len(candidates) or not error.details.get("elsewhere") or now >= until:
@@ -195,14 +200,24 @@ class ModelEffector:
         limits, wanted = self._hold(asked, candidate, most)
         used = Spent()
         limit_s = min(candidate.timeout_s, left_s)
+        watched = _Watched(chat)
         try:
             async with asyncio.timeout(limit_s):
-                said, came, went = await self._client.chat(candidate.provider, chat)
+                said, came, went = await self._client.chat(candidate.provider, watched.chat, asked.trace)
             asked.bytes_in, asked.bytes_out = asked.bytes_in + came, asked.bytes_out + went
             usage = said.usage = counted(said.usage, sent=size_of(chat), given=given_bytes(said))
             used = Spent(self._cost(candidate, said.version, usage).micros or 0, usage.total, 1)
         except TimeoutError as error:
-            raise failed(candidate.provider, f"did not answer within {limit_s:.3g} s", elsewhere=True) from error
+            used = self._broken_off(asked, candidate, watched)
+            by_model = limit_s >= candidate.timeout_s
+            raise failed(candidate.provider, f"did not answer within {limit_s:.3g} s", elsewhere=True, its_own=by_model) from error
+        except asyncio.CancelledError:
+            used = self._broken_off(asked, candidate, watched)
+            raise
+        except UpstreamError:
+            if watched.given:
+                used = self._broken_off(asked, candidate, watched)
+            raise
         finally:
             self._purse.settle(limits, wanted, used)
         if whole:
@@ -213,6 +228,16 @@ class ModelEffector:
                 asked.unpriced |= self._cost(candidate, said.version, usage).micros is None
                 raise
         return said
+
+    def _broken_off(self, asked: _Asked, candidate: Candidate, watched: _Watched) -> Spent:
+        """What a question came to that left and was not answered to the end, as far as it is known here: it was read, and what was shown
+        of the answer was written. Nobody gets that for nothing by giving up in time."""
+        usage = counted(None, sent=size_of(watched.chat), given=watched.given)
+        cost = self._cost(candidate, "", usage)
+        used = Spent(cost.micros or 0, usage.total, 1)
+        asked.extra += Spent(used.cost_micros, used.tokens)
+        asked.unpriced |= cost.micros is None
+        return used
 
     async def _embed(self, asked: _Asked, embed: Embed) -> tuple[dict[str, Any], Receipt]:
         if not 0 < len(embed.texts) <= MAX_TEXTS:
@@ -227,7 +252,7 @@ class ModelEffector:
         limit_s = min(candidate.timeout_s, embed.timeout_s)
         try:
             async with asyncio.timeout(limit_s):
-                vectors, said, came, went = await self._client.embed(candidate.provider, question)
+                vectors, said, came, went = await self._client.embed(candidate.provider, question, asked.trace)
             usage = counted(said.usage, sent=size, given=0)
             cost = self._cost(candidate, said.version, usage)
             used = Spent(cost.micros or 0, usage.total, 1)
@@ -245,20 +270,35 @@ class ModelEffector:
         """What memory says to the question; None where the tenant wants none."""
         if caching is None or not caching.ttl_s:
             return None
-        named = {"models": [each.provider.label for each in candidates], "most": chat.max_tokens, "options": chat.options or {}}
+        if not caching.shared and not asked.principal:
+            return None  # nobody knows whose it would be
+        named = {
+            "models": [each.provider.label for each in candidates],
+            "most": chat.max_tokens,
+            "options": chat.options or {},
+            "whose": "" if caching.shared else asked.principal,
+        }
         digest = self._memory.digest(asked.tenant, {**named, "messages": list(chat.messages)})
         reply = self._memory.same(asked.tenant, digest, self._now_s())
-        if reply is not None or not caching.similarity or not chat.messages or not isinstance(chat.messages[-1].get("content"), str):
+        if reply is not None or not caching.similarity or not _may_be_alike(chat):
             return _Memory(digest, reply, "exact")
         last = {key: value for key, value in chat.messages[-1].items() if key != "content"}
         alike = self._memory.digest(asked.tenant, {**named, "before": list(chat.messages[:-1]), "last": last})
+        vector = await self._vector(asked, caching, chat)
+        reply = self._memory.alike(asked.tenant, alike, vector, caching.similarity, self._now_s()) if vector else None
+        return _Memory(digest, reply, "semantic", alike, vector)
+
+    async def _vector(self, asked: _Asked, caching: Caching, chat: Chat) -> Sequence[float]:
+        """The vector of the last message; none where the embedding model fails: then the question is asked as if nothing were like it."""
         question = Embed(model=caching.embedding, texts=(chat.messages[-1]["content"],), timeout_s=chat.timeout_s)
-        found, receipt = await self._embed(asked, question)
+        try:
+            found, receipt = await self._embed(asked, question)
+        except (UpstreamError, InputError):
+            return ()
         asked.extra += Spent(receipt.cost_micros, receipt.tokens)
         asked.unpriced |= not receipt.priced
-        vector = found["vectors"][0]
-        reply = self._memory.alike(asked.tenant, alike, vector, caching.similarity, self._now_s())
-        return _Memory(digest, reply, "semantic", alike, vector)
+        vector: Sequence[float] = found["vectors"][0]
+        return vector
 
     async def _from_memory(self, asked: _Asked, chat: Chat, memory: _Memory) -> tuple[dict[str, Any], Receipt]:
         reply = {**(memory.reply or {}), "cache": memory.how, "cost_micros": 0, "priced": True, "tried": []}
@@ -300,7 +340,7 @@ class ModelEffector:
             "priced": cost.micros is not None,
             "prices": cost.source,
             "cache": "",
-            "redacted": question.messages != chat.messages,
+            "redacted": [*question.messages] != [*chat.messages] or question.options != chat.options,
             "tried": asked.tried,
         }
         receipt = Receipt(
@@ -320,7 +360,8 @@ class ModelEffector:
     def _cleaned(self, chat: Chat, candidate: Candidate) -> Chat:
         if not candidate.redact:
             return chat
-        return replace(chat, messages=self._around.redact([dict(message) for message in chat.messages]))
+        messages, options = self._around.redact([[dict(message) for message in chat.messages], dict(chat.options or {})])
+        return replace(chat, messages=messages, options=options or chat.options)
 
     def _known(self, name: str, tenant: str, kind: str) -> list[Candidate]:
         try:
@@ -347,6 +388,20 @@ class ModelEffector:
         return self._around.now_us() / 1_000_000
 
 
+class _Watched:
+    """A question whose answer is counted while it is shown: `given` bytes so far."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.given = 0
+        self.chat = chat if chat.show is None else replace(chat, show=self._seen)
+        self._show = chat.show
+
+    async def _seen(self, part: Any) -> None:
+        self.given += len((part.get("text") or (part.get("tool") or {}).get("arguments") or "").encode("utf-8", "replace"))
+        if self._show is not None:
+            await self._show(part)
+
+
 @dataclass(slots=True)
 class _Memory:
     """What memory said: under which name the question is remembered, the answer if there is one, and how it was found."""
@@ -358,9 +413,21 @@ class _Memory:
     vector: Sequence[float] = ()
 
 
+def _may_be_alike(chat: Chat) -> bool:
+    """Whether an answer to nearly the same question would do: see the top."""
+    last = chat.messages[-1] if chat.messages else {}
+    return last.get("role") == "user" and isinstance(last.get("content"), str) and not (chat.options or {}).get("tools")
+
+
+def _its_own(error: UpstreamError) -> bool:
+    """Whether a failure tells of the model, and not of a question that is wrong, too short or in too much of a hurry: one tenant's
+    questions must not make a model look dead to the others."""
+    return bool(error.details.get("its_own", True)) and error.details.get("status") not in ASKED_WRONGLY
+
+
 def _check_whole(provider: Provider, said: Said) -> None:
     """Raises UpstreamError (OMG-M008) for half an answer, or none."""
     if said.finish == "length":
-        raise failed(provider, "did not finish its answer within max_tokens", elsewhere=True)
+        raise failed(provider, "did not finish its answer within max_tokens", elsewhere=True, its_own=False)
     if not (said.text or "").strip():
         raise failed(provider, "gave an empty answer", elsewhere=True)

@@ -3,7 +3,8 @@
     read       one token for each byte of what is sent, messages and options: tokens of byte-pair encodings hold one byte at least, and the
                JSON around each message is longer than the marks that a provider puts there. Where tools are offered or a form is wanted,
                what the model is told about that comes on top. Pictures are sent by address, and counted by nobody here
-    written    `max_tokens`, of each model of a route that may answer with half an answer and be followed by the next
+    written    `max_tokens`, of each model of a route that may answer with half an answer and be followed by the next; else of one, and what
+               the others may have read before they failed
     price      of the dearest model that the name stands for, as if all that is read were also written to the provider's cache, where
                that is dearer; not known where it is not known of one of them
 
@@ -20,6 +21,7 @@ from typing import Final
 from omega.adapters.models.registry import Candidate, Registry
 from omega.adapters.models.said import Usage
 from omega.kernel.effects import ModelCall, Receipt, Request
+from omega.kernel.errors import InputError
 from omega.kernel.models import Chat, Embed
 
 TOLD: Final = 1_024
@@ -59,10 +61,16 @@ def highest(registry: Registry, tenant: str, request: Request, price: Price) -> 
     usage = Usage(input=most_read(chat), output=chat.max_tokens)
     each = [_of(candidate, usage, price) for candidate in found]
     most = sum(each[1:], each[0]) if whole else _dearest(each)
+    if not whole:
+        read = [_of(candidate, replace(usage, output=0), price) for candidate in found[1:]]
+        most = sum(read, most)
     caching = registry.caching(tenant)
     if caching is None or not caching.similarity or not chat.messages:
         return most
-    return most + _vectors(registry, tenant, caching.embedding, (str(chat.messages[-1].get("content")),), price)
+    try:
+        return most + _vectors(registry, tenant, caching.embedding, (str(chat.messages[-1].get("content")),), price)
+    except InputError:  # it is not there any more, and questions are asked without it
+        return most
 
 
 def _vectors(registry: Registry, tenant: str, model: str, texts: Sequence[str], price: Price) -> Receipt:

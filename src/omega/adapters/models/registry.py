@@ -133,11 +133,12 @@ class Route:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caching:
     """How a tenant's questions are answered from memory: for how long, and from which similarity on (0: only the very same question), by
-    which embedding model."""
+    which embedding model. Each principal has what was answered to it; `shared` gives everybody in the tenant everybody's answers."""
 
     ttl_s: float
     similarity: float = 0.0
     embedding: str = ""
+    shared: bool = False
 
     @classmethod
     def of(cls, name: str, record: Record) -> Caching:
@@ -147,6 +148,7 @@ class Caching:
             ttl_s=read.number("ttl_s", 0.0, MAX_TTL_S),
             similarity=read.number("similarity", 0.0, 1.0),
             embedding=read.text("embedding"),
+            shared=read.flag("shared"),
         )
         if bool(found.similarity) != bool(found.embedding):
             raise read.wrong("similarity", "and an embedding model are given together")

@@ -18,6 +18,8 @@ from omega.wire.openapi import IN_QUERY, Operation, prepare, result_of
 
 KEY: Final = "omega/idempotency-key"
 """Where a call's key stands in the meta data of the call; the interface gets it as the header `Idempotency-Key`."""
+TRACE = "traceparent"
+"""Where the trace of a call stands there; the interface gets it as the header of that name (W3C Trace Context)."""
 
 SAFE: Final = frozenset({"get", "head"})
 
@@ -86,6 +88,8 @@ class ApiSession:
         headers = {**prepared.headers, **self._headers}
         if operation.method not in SAFE and KEY in meta:
             headers["Idempotency-Key"] = meta[KEY]
+        if TRACE in meta:
+            headers["traceparent"] = meta[TRACE]
         details: dict[str, Any] = {"server": self.name, "tool": tool}
         begun = time.monotonic()
         try:
@@ -114,6 +118,6 @@ class ApiSession:
             tell(self)
         self._tell.clear()
 
-    def quote(self, text: str) -> str:
+    def quote(self, text: str, limit: int = LAST_WORDS) -> str:
         """The end of the interface's own words, which were without the secrets it was given as soon as they came."""
-        return text[-LAST_WORDS:].strip()
+        return text[-limit:].strip() if limit > 0 else ""

@@ -104,6 +104,7 @@ class Session:
         self._tenant = tenant
         self._on_connect = on_connect
         self._connection: Connection = None
+        self._reached = False
         self._lock = asyncio.Lock()
 
     async def ask(self, sql: str, *values: Any) -> list[Any]:
@@ -111,7 +112,10 @@ class Session:
         return await self.within(lambda connection: connection.fetch(sql, *values, timeout=READ_S))
 
     async def within(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """`work` with the connection to itself. A lost connection fails this call; the next one makes a new one."""
+        """`work` with the connection to itself. A lost connection fails this call; the next one makes a new one.
+
+        Raises StorageError: OMG-S004 when the server fails, also when one that was reached before cannot be reached now: it comes back.
+        """
         async with self._lock:
             try:
                 return await work(await self._ready())
@@ -132,11 +136,19 @@ class Session:
 
     async def _ready(self) -> Connection:
         if not self.connected:
-            connection = await connect(self._dsn, self._name, tenant=self._tenant)
+            connection = await self._connect()
             if self._on_connect is not None:
                 await self._on_connect(connection)
-            self._connection = connection
+            self._connection, self._reached = connection, True
         return self._connection
+
+    async def _connect(self) -> Connection:
+        try:
+            return await connect(self._dsn, self._name, tenant=self._tenant)
+        except StorageError as error:
+            if error.code == "OMG-S002" and self._reached:
+                raise StorageError("OMG-S004", error.cause, advice="mend or restart the server, then resume") from error
+            raise
 
 
 async def connect(dsn: str, name: str, *, tenant: str = ALL_TENANTS, settings: Mapping[str, str] | None = None) -> Connection:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from omega.adapters.process.launch import launch
-from omega.adapters.process.shield import CANNOT_START, MARK
+from omega.adapters.process.launch import NO_CAPS, Caps, launch
+from omega.adapters.process.shield import CANNOT_START, CAPPED, MARK
 from omega.kernel.effects import Command, CommandResult, Receipt, Request
 from omega.kernel.errors import InputError, UpstreamError
 from omega.kernel.verdict import Permit
@@ -33,29 +33,42 @@ class _TooMuch(Exception):
     """Standard output passed its limit."""
 
 
+def no_caps(tenant: str) -> Caps:
+    """Nobody is held to anything."""
+    return NO_CAPS
+
+
 class ProcessEffector:
-    """Runs `Command` requests. Holds no state: each command is a process tree of its own that ends with the call."""
+    """Runs `Command` requests. Holds no state: each command is a process tree of its own that ends with the call. `caps` gives what the
+    programs of a tenant may use."""
 
     port = Command.port
+
+    def __init__(self, caps: Callable[[str], Caps] = no_caps) -> None:
+        self._caps = caps
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[CommandResult, Receipt]:
         """Run one command to its end.
 
         Raises InputError (OMG-P001 no such program, OMG-P005 no such working folder) and UpstreamError (OMG-P002 exit code
-        outside `accept`, OMG-P003 out of time, OMG-P004 too much output). In each case, and when the awaiting task is cancelled,
-        no process of the command is left.
+        outside `accept`, OMG-P003 out of time, OMG-P004 too much output, OMG-P008 over a cap). In each case, and when the awaiting task
+        is cancelled, no process of the command is left.
         """
         permit.spend(self.port)
         if not isinstance(request, Command):
             raise InputError("OMG-I001", f"the process port runs commands, not {type(request).__name__}")
-        result = await _run(request)
+        caps = self._caps(permit.tenant)
+        result = await _run(request, caps)
+        if caps != NO_CAPS and (over := _over(result)):
+            details = {"program": request.argv[0], "cap": over}
+            raise UpstreamError("OMG-P008", f"{request.argv[0]} and what it started used {over}", details=details)
         if result.code not in request.accept:
             raise _failure(request, result)
         return result, Receipt(bytes_in=len(result.stdout) + len(result.stderr), bytes_out=len(request.stdin))
 
 
-async def _run(command: Command) -> CommandResult:
-    argv, env = launch(command.argv, cwd=command.cwd, env=command.env)
+async def _run(command: Command, caps: Caps) -> CommandResult:
+    argv, env = launch(command.argv, cwd=command.cwd, env=command.env, caps=caps)
     start = time.monotonic()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -156,6 +169,12 @@ async def _drained(process: asyncio.subprocess.Process) -> None:
         while stream is not None and await stream.read(_CHUNK):
             continue
     await process.wait()
+
+
+def _over(result: CommandResult) -> str:
+    """The cap that the shield ended a program for, in its words; empty when the program ended by itself."""
+    last = result.stderr.rstrip(b"\n").rpartition(b"\n")[2].decode("utf-8", "replace")
+    return last.removeprefix(MARK) if result.code == CAPPED and last.startswith(MARK) else ""
 
 
 def _failure(command: Command, result: CommandResult) -> InputError | UpstreamError:

@@ -21,6 +21,9 @@ class Writing(Protocol):
     @property
     def counts(self) -> Counts: ...
 
+    @property
+    def lost(self) -> str: ...
+
     def submit(self, entry: Entry) -> None: ...
 
 
@@ -36,6 +39,11 @@ class Desk:
     def counts(self) -> Counts:
         """What was written since this store was opened."""
         return self._writer.counts
+
+    @property
+    def lost(self) -> str:
+        """Why nothing can be written by this store any more; empty while it can."""
+        return self._writer.lost
 
     async def commit(self, batch: Batch) -> Committed:
         """See `kernel.ports.Store.commit`."""

@@ -72,9 +72,10 @@ class Records(Listing):
         sql = "SELECT body FROM leaves WHERE tenant = ?1 AND idx >= ?2 AND (?3 IS NULL OR idx < ?3) ORDER BY idx"
         return [body for (body,) in self._ask(sql, (tenant, start, end))]
 
-    def checkpoints(self, tenant: str) -> list[tuple[int, bytes]]:
-        """Every signed note of a tenant's log as (size, note), the oldest first."""
-        return [(size, note) for size, note in self._ask("SELECT size, note FROM checkpoints WHERE tenant = ? ORDER BY size", (tenant,))]
+    def checkpoints(self, tenant: str, after: int = -1) -> list[tuple[int, bytes]]:
+        """Every signed note over more than `after` leaves of a tenant's log as (size, note), the oldest first."""
+        sql = "SELECT size, note FROM checkpoints WHERE tenant = ? AND size > ? ORDER BY size"
+        return [(size, note) for size, note in self._ask(sql, (tenant, after))]
 
     def tenants(self) -> list[str]:
         """All tenants that have a log or an execution, sorted."""

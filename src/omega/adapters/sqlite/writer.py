@@ -111,6 +111,11 @@ class Writer:
         self._connection.close()
 
     @property
+    def lost(self) -> str:
+        """Why nothing is written any more, and never will be by this one; empty while it writes."""
+        return self._broken
+
+    @property
     def _stopped(self) -> bool:
         return self._closing or bool(self._broken)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omega.adapters.tables.place import DATABASE
 from omega.kernel.errors import InputError
 from omega.kernel.ports import Schema, Tables, Turn
 
@@ -29,6 +30,12 @@ class _Lazy:
 
     async def look(self, schema: Schema, name: str, values: Mapping[str, Any], tenant: str) -> Any:
         return await self._opened().look(schema, name, values, tenant)
+
+    async def stands(self) -> bool:
+        return bool(self._dsn) or (self._folder / DATABASE).exists()
+
+    async def erase(self, schema: Schema, name: str, values: Mapping[str, Any], turn: Turn, executions: Sequence[str] = ()) -> Any:
+        return await self._opened().erase(schema, name, values, turn, executions)
 
     async def purge(self, tenant: str) -> int:
         return await self._opened().purge(tenant)

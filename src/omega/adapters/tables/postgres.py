@@ -9,7 +9,7 @@ race for a lock, or for the note of its step, is tried again: the second time it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -57,6 +57,14 @@ class PostgresTables:
     async def look(self, schema: Schema, name: str, values: Mapping[str, Any], tenant: str) -> Any:
         """See the port."""
         return await self._within(schema, tenant, lambda connection: turns.looked(connection, schema, name, values, tenant))
+
+    async def stands(self) -> bool:
+        """See the port. Which tables a server has is asked for with the first of them."""
+        return True
+
+    async def erase(self, schema: Schema, name: str, values: Mapping[str, Any], turn: Turn, executions: Sequence[str] = ()) -> Any:
+        """See the port. What the server keeps of deleted rows until it vacuums is the server's."""
+        return await self._within(schema, turn.tenant, lambda connection: turns.erased(connection, schema, name, values, turn, executions))
 
     async def purge(self, tenant: str) -> int:
         """See the port. What the server keeps of deleted rows until it vacuums is the server's."""

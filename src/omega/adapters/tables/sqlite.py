@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +20,10 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.pool import StaticPool
 
 from omega.adapters.tables import shape, turns
+from omega.adapters.tables.place import DATABASE
 from omega.kernel.errors import InputError, OmegaError, StorageError
 from omega.kernel.ports import Schema, Turn
 
-DATABASE = "tables.db"
 FILE_MODE = 0o600
 BUSY_S = 30.0
 _NOBODY = ""
@@ -67,6 +67,18 @@ class SqliteTables:
     async def look(self, schema: Schema, name: str, values: Mapping[str, Any], tenant: str) -> Any:
         """See the port."""
         return await self._within(schema, tenant, lambda connection: turns.looked(connection, schema, name, values, tenant))
+
+    async def stands(self) -> bool:
+        """See the port."""
+        return self._path.exists()
+
+    async def erase(self, schema: Schema, name: str, values: Mapping[str, Any], turn: Turn, executions: Sequence[str] = ()) -> Any:
+        """See the port. The pages are overwritten (`secure_delete`) and the write-ahead log is emptied into the file."""
+        erased = await self._within(
+            schema, turn.tenant, lambda connection: turns.erased(connection, schema, name, values, turn, executions)
+        )
+        await self._in_thread(self._empty_log)
+        return erased
 
     async def purge(self, tenant: str) -> int:
         """See the port. The pages are overwritten (`secure_delete`) and the write-ahead log is emptied into the file."""
@@ -130,11 +142,21 @@ class SqliteTables:
                     count = work(connection)
                 finally:
                     self._tenant = _NOBODY
-            with self._opened().connect() as connection:
-                connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+            self._empty_log()
             return count
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
             raise StorageError("OMG-S004", f"the tables failed: {_words(error)}") from error
+
+    def _empty_log(self) -> None:
+        """Bring what the write-ahead log holds into the file. Raises StorageError (OMG-S004) where others read for too long."""
+        try:
+            with self._opened().connect() as connection:
+                cursor = connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+                busy = cursor.fetchone()[0]
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            raise StorageError("OMG-S004", f"the tables failed: {_words(error)}") from error
+        if busy:
+            raise StorageError("OMG-S004", "the log of writes of the tables is in use and keeps what was destroyed", advice="ask again")
 
     def _opened(self) -> sa.Engine:
         if self._engine is None:

@@ -5,7 +5,12 @@
     noted under an earlier epoch, same name     the noted result: values that the step drew before the crash (ids, times) were lost with it,
                                                 and what was done with them stands
     noted, anything else                        refused (OMG-R015): one step makes one change
+    noted, and its digest erased                the noted result
     another step noted under a later epoch      refused (OMG-S006): another engine has gone on with the execution
+
+A digest is a plain hash of what a change was given: whoever knows the rest can guess a name or a text from it. So an erasure takes the
+digests of its feature away, in the same transaction, and the results in which a subject stands as a text of its own: `person:al` is not
+`person:alice`, whose steps go on.
 
 A note is kept for `KEPT_US` at least: far longer than any engine takes to come back to a step that it had begun.
 """
@@ -13,7 +18,7 @@ A note is kept for `KEPT_US` at least: far longer than any engine takes to come 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -26,6 +31,15 @@ from omega.kernel.ports import Schema, Turn
 
 KEPT_US = 366 * 86_400 * 1_000_000
 MAX_SWEPT = 10_000
+ERASED = ""
+"""What stands in the place of a digest that was erased."""
+
+NOTHING = "null"
+"""What stands in the place of a result that was erased."""
+
+NAMED_AT_ONCE = 500
+"""Executions that one statement names."""
+
 MAX_RESULT = 1 << 20
 """Longest result of a change, in bytes of JSON: it is noted with the change."""
 
@@ -55,6 +69,33 @@ def changed(connection: sa.Connection, schema: Schema, name: str, values: Mappin
         )
     )
     return json.loads(body)
+
+
+def erased(
+    connection: sa.Connection, schema: Schema, name: str, values: Mapping[str, Any], turn: Turn, executions: Sequence[str] = ()
+) -> Any:
+    """Carry out a change that destroys, and destroy what its feature's notes tell. Not noted: twice is the same as once."""
+    transaction = schema.changes.get(name)
+    if transaction is None:
+        raise _unknown(schema, name, "change", schema.changes)
+    own = (APPLIED.c.tenant == turn.tenant, APPLIED.c.change.startswith(f"{schema.name}.", autoescape=True))
+    made = [json.loads(result) for result in _results(connection, own, executions)]
+    session = Session(connection, turn.tenant, schema.tables, writing=True)
+    body = _plain(schema, name, transaction(session, turn.tenant, {**values, "made": made}))
+    connection.execute(sa.update(APPLIED).where(*own, APPLIED.c.digest != ERASED).values(digest=ERASED))
+    for subject in values.get("subjects", ()):
+        holds = APPLIED.c.result.contains(json.dumps(subject), autoescape=True)
+        connection.execute(sa.update(APPLIED).where(*own, holds).values(result=NOTHING))
+    return json.loads(body)
+
+
+def _results(connection: sa.Connection, own: Sequence[Any], executions: Sequence[str]) -> list[str]:
+    """What changes gave that steps of these executions made."""
+    found: list[str] = []
+    for start in range(0, len(executions), NAMED_AT_ONCE):
+        some = APPLIED.c.execution.in_(executions[start : start + NAMED_AT_ONCE])
+        found += connection.execute(sa.select(APPLIED.c.result).where(*own, some)).scalars()
+    return found
 
 
 class Sweeping:
@@ -90,7 +131,7 @@ def _noted(connection: sa.Connection, turn: Turn, change: str, digest: str) -> s
         raise StorageError("OMG-S006", f"another engine has gone on with {turn.execution} since")
     for row in rows:
         if row.step == turn.step:
-            if row.digest != digest and (row.change != change or row.epoch == turn.epoch):
+            if row.digest not in (digest, ERASED) and (row.change != change or row.epoch == turn.epoch):
                 raise FlowError("OMG-R015", f"{turn.step} has made another change before", advice="make a step of its own for each change")
             return str(row.result)
     return None

@@ -23,6 +23,9 @@ TRIES = 3
 OTHER = "other"
 FLOW, WORKER = "flow", "worker"
 
+OWN = "guard."
+"""How the names of the guard's own flows begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -91,7 +94,7 @@ def by_flow(lines: Iterable[Line]) -> dict[str, Sequence[Line]]:
     """Lines by flow, without those of the guard itself: what watches does not count towards what it watches."""
     found: dict[str, list[Line]] = {}
     for line in lines:
-        if not line.flow.startswith("guard."):
+        if not line.flow.startswith(OWN):
             found.setdefault(line.flow, []).append(line)
     return dict(sorted(found.items()))
 

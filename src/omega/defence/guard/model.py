@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from omega.defence.guard.acting import Facts
+
 
 class Wanted(BaseModel):
     """What service level to hold executions to: `target` is the share that must end well, `within_s` how fast (0: at any speed)."""
@@ -84,10 +86,20 @@ class Telling(BaseModel):
     alert: Alert
 
 
+class Weighing(BaseModel):
+    """What is looked at to tell what is due: the level wanted, and what the guard goes by."""
+
+    wanted: Wanted
+    facts: Facts
+
+
 class Swept(BaseModel):
-    """What a sweep found: all alerts that stand, those that are new since the last sweep, and who was told of them."""
+    """What a sweep found: all alerts that stand, those that are new since the last sweep, and who was told of them. `did` is what the guard
+    did by itself, `undone` what was due and was refused or failed."""
 
     standing: list[Alert]
     new: list[Alert]
     told: list[str]
     untold: list[str]
+    did: list[str] = []
+    undone: list[str] = []

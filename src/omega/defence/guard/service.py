@@ -1,19 +1,21 @@
 """The verbs of the guard.
 
 `sweep` is meant for a schedule. It keeps no state: what is new is what stands now and did not at the start of the sweep before, which is in
-the record like everything else. Each message to a channel is a touch of its own, gated and journaled.
+the record like everything else. Each message to a channel is a touch of its own, gated and journaled. So is each act, where the tenant has
+arranged that the guard acts (`acting`); what it did is told like any alert.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from omega.defence.guard.acting import Act, Do, Facts, Survey, due
 from omega.defence.guard.health import advised, by_flow, events_of, workers
-from omega.defence.guard.model import Alert, Health, Level, Levels, Seen, Swept, Telling, Todo, Wanted, WorkerHealth
+from omega.defence.guard.model import Alert, Health, Level, Levels, Seen, Swept, Telling, Todo, Wanted, Weighing, WorkerHealth
 from omega.defence.guard.slo import CALM, DAY_S, TICKET, Objective, judge
 from omega.kernel.context import Context
 from omega.kernel.effects import ListExecutions, Notify
-from omega.kernel.errors import Denied, InputError, UpstreamError
+from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
 from omega.kernel.flow import flow
 from omega.kernel.journal import Status
 from omega.kernel.ports import Line
@@ -49,10 +51,12 @@ class Guard:
 
     @method()
     async def sweep(self, ctx: Context, wanted: Wanted) -> Swept:
-        """Look once, and tell every channel what is new since the sweep before."""
+        """Look once, do what is arranged, and tell every channel what is new since the sweep before and what was done."""
         found: Seen = await ctx.call(look, wanted)
+        did, undone = await _act(ctx, wanted)
+        new = [*map(_doing, did), *found.new]
         told, untold = [], []
-        for alert in found.new:
+        for alert in new:
             for channel in wanted.channels:
                 try:
                     await ctx.call(tell, Telling(channel=channel, alert=alert))
@@ -60,7 +64,7 @@ class Guard:
                     untold.append(f"{channel}: {alert.key}")
                 else:
                     told.append(f"{channel}: {alert.key}")
-        return Swept(standing=found.standing, new=found.new, told=told, untold=untold)
+        return Swept(standing=found.standing, new=new, told=told, untold=untold, did=[act.key for act in did], undone=undone)
 
 
 @flow(name="guard.look", effect="read", needs="records:read")
@@ -79,6 +83,75 @@ async def tell(ctx: Context, telling: Telling) -> str:
     alert = telling.alert
     await ctx.touch(Notify(channel=telling.channel, severity=alert.severity, title=alert.title, text=alert.text, key=alert.key))
     return telling.channel
+
+
+@flow(name="guard.survey", effect="read", needs=("records:read", "guard:use"))
+async def survey(ctx: Context) -> Facts:
+    """What the guard may do by itself, and what it goes by."""
+    found: Facts = await ctx.touch(Survey())
+    return found
+
+
+@flow(name="guard.weigh", effect="read", needs="records:read")
+async def weigh(ctx: Context, weighing: Weighing) -> list[Act]:
+    """What is due to be done now."""
+    return due(await _lines(ctx), weighing.facts, _objective(weighing.wanted), await ctx.now())
+
+
+@flow(name="guard.redrive", effect="idempotent", needs="guard:use")
+async def redrive(ctx: Context, act: Act) -> bool:
+    """Have something that was given up tried again; whether it was still due."""
+    return await _done(ctx, act)
+
+
+@flow(name="guard.isolate", effect="write", needs=("guard:use", "quarantine:use"))
+async def isolate(ctx: Context, act: Act) -> bool:
+    """Put an agent into quarantine; whether it was still due. As when a person does it, that is a write: no agent locks out another."""
+    return await _done(ctx, act)
+
+
+@flow(name="guard.pause", effect="idempotent", needs=("guard:use", "arrangements:use"))
+async def pause(ctx: Context, act: Act) -> bool:
+    """Pause a schedule or a queue; whether it was still due."""
+    return await _done(ctx, act)
+
+
+FLOWS = {"redrive": redrive, "isolate": isolate, "schedule": pause, "queue": pause}
+"""Which flow carries out which kind of act: rules about the gate name them."""
+
+
+async def _act(ctx: Context, wanted: Wanted) -> tuple[list[Act], list[str]]:
+    """Do what is arranged and due; gives what was done, and what was not, with the code that says why."""
+    try:
+        facts: Facts = await ctx.call(survey)
+    except Denied as error:  # whoever may only look has looked
+        return [], [f"survey: {error.code}"]
+    if not facts.orders.any:
+        return [], []
+    acts: list[Act] = await ctx.call(weigh, Weighing(wanted=wanted, facts=facts))
+    did, undone = [], []
+    for act in acts:
+        try:
+            if await ctx.call(FLOWS[act.kind], act):
+                did.append(act)
+        except OmegaError as error:  # on record with the step; one act that fails holds up no other
+            undone.append(f"{act.key}: {error.code}")
+    return did, undone
+
+
+async def _done(ctx: Context, act: Act) -> bool:
+    return bool(await ctx.touch(Do(kind=act.kind, about=act.about, why=act.why, since_us=act.since_us)))
+
+
+def _doing(act: Act) -> Alert:
+    """What the guard did, as an alert: with how to take it back."""
+    said, do = {
+        "redrive": ("tries again", f"omega show {act.about}"),
+        "isolate": ("locked out", f"omega quarantine release {act.about}"),
+        "schedule": ("paused the schedule", f"omega schedule resume {act.about}"),
+        "queue": ("paused the queue", f"omega queue resume {act.about}"),
+    }[act.kind]
+    return Alert(key=f"did {act.key}", severity=act.severity, title=f"the guard {said} {act.about}", text=act.why, do=do)
 
 
 # -- the same, on lines that were read otherwise

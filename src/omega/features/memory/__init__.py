@@ -1,6 +1,6 @@
 """Memory: conversations of agents and notes of theirs, each tenant's apart, for as long as was said."""
 
-from omega.kernel.service import Manifest
+from omega.kernel.service import Manifest, Personal
 
 manifest = Manifest(
     name="memory",
@@ -8,4 +8,5 @@ manifest = Manifest(
     summary="what agents remember: conversations and notes, until they expire",
     home="omega.features.memory.service:Memory",
     tables="omega.features.memory.store:SCHEMA",
+    personal=Personal(named="named", told="told", erase="erase", destroys=("forget",), trims=("keep",)),
 )

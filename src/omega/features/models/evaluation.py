@@ -21,20 +21,30 @@ def contains(answer: str, expected: str) -> bool:
 
 
 def same_json(answer: str, expected: str) -> bool:
-    """The same JSON value, whatever the order of its names; a code fence around it does not count."""
+    """The same JSON value, whatever the order of its names; a code fence around it does not count. `true` is not 1."""
     text = answer.strip()
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         text = text[text.index("\n") : -3]
     try:
-        return bool(json.loads(text) == json.loads(expected))
+        return _same(json.loads(text), json.loads(expected))
     except (ValueError, RecursionError):
         return False
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 METRICS: Mapping[str, tuple[str, Metric]] = {
     "equal": ("equal@1", equal),
     "contains": ("contains@1", contains),
-    "json": ("json@1", same_json),
+    "json": ("json@2", same_json),
 }
 """By name: the name with its version, and the function."""
 

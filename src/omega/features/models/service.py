@@ -22,12 +22,14 @@ BYTES_PER_TOKEN = 4
 
 _OPERATORS_OWN = ("provider", "model", "route")
 _TENANTS_OWN = ("allowance", "cache")
+_ARRANGES = (OPERATOR, "owner", "admin")
+"""Who arranges a tenant's own records, and changes or drops cases that are kept: what was measured by them is compared by their name."""
 
 
 @flow(name="models.ask", effect=Effect.READ, needs="model:ask")
 async def ask(ctx: Context, question: Question) -> Reply:
-    """One question to a model or a route, as a step of its own."""
-    return await _asked(ctx, question)
+    """One question of an evaluation to a model or a route, as a step of its own: it is measured, so nothing remembered answers it."""
+    return await _asked(ctx, question, fresh=True)
 
 
 @flow(name="models.kept", effect=Effect.READ, needs="models:use")
@@ -66,12 +68,15 @@ class Models:
 
     @method(effect="idempotent", needs="models:use", example={"kind": "route", "name": "fast", "body": {"models": ["small"]}})
     async def keep(self, ctx: Context, record: Kept) -> dict[str, Any] | None:
-        """Keep a provider, a model, a route (an operator does), or the tenant's own cache, allowance or cases; null forgets it."""
+        """Keep a provider, a model, a route (an operator does), or the tenant's own cache, allowance or cases; null forgets it.
+        Cases that are kept are changed and forgotten by an owner or admin alone."""
         if record.kind in _OPERATORS_OWN and not plays(ctx.scope, (OPERATOR,)):
             raise _operators(record.kind)
-        if record.kind in _TENANTS_OWN and not plays(ctx.scope, (OPERATOR, "owner", "admin")):
+        if record.kind in _TENANTS_OWN and not plays(ctx.scope, _ARRANGES):
             raise Denied("OMG-W001", f"the {record.kind} is for an owner or admin of the tenant", advice="have one of them keep it")
-        found: dict[str, Any] | None = await ctx.touch(KeepModels(kind=record.kind, name=record.name, body=record.body))
+        only_new = record.kind == "cases" and not plays(ctx.scope, _ARRANGES)
+        wanted = KeepModels(kind=record.kind, name=record.name, body=record.body, only_new=only_new)
+        found: dict[str, Any] | None = await ctx.touch(wanted)
         if record.kind == "model" and found is not None:
             await tell(ctx, ModelLoaded(model=record.name, provider=str(found.get("provider", ""))))
         return found
@@ -102,7 +107,7 @@ def _operators(kind: str) -> Denied:
     )
 
 
-async def _asked(ctx: Context, question: Question) -> Reply:
+async def _asked(ctx: Context, question: Question, *, fresh: bool = False) -> Reply:
     chat = Chat(
         model=question.model,
         messages=[message.model_dump(exclude_none=True) for message in question.messages],
@@ -110,6 +115,7 @@ async def _asked(ctx: Context, question: Question) -> Reply:
         max_tokens=question.max_tokens,
         timeout_s=question.timeout_s,
         show=ctx.emit if question.stream else None,
+        fresh=fresh,
     )
     return Reply.model_validate(await ctx.touch(chat))
 

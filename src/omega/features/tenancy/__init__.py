@@ -1,6 +1,6 @@
 """Tenancy: organisations, projects and environments, who belongs to them, the API keys they call with, and the plans they are on."""
 
-from omega.kernel.service import Manifest
+from omega.kernel.service import Manifest, Personal
 
 manifest = Manifest(
     name="tenancy",
@@ -8,4 +8,5 @@ manifest = Manifest(
     summary="tenants, members, API keys, plans, settings and feature flags",
     home="omega.features.tenancy.service:Tenancy",
     tables="omega.features.tenancy.store:SCHEMA",
+    personal=Personal(named="named", told="told", erase="erase"),
 )

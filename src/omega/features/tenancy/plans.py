@@ -14,9 +14,10 @@ from omega.kernel.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Limits of one tenant: `requests_per_s` and `calls_per_day` of all its callers together, `agents` with keys of their own, `cpu_s` and
-    `memory_mb` of one program that a flow runs, `retention_days` of payloads after the end. `roles` becomes the tenant's fact of that name
-    where it has none yet: `default` gives admin, member and viewer the rights of the policy pack `roles`, once an operator uses it."""
+    """Limits of one tenant: `requests_per_s` and `calls_per_day` of all its callers together, `agents` with keys of their own, `cpu_s`,
+    `memory_mb` and `processes` of one program that runs in its name, with all that this one starts, `retention_days` of payloads after the
+    end. `roles` becomes the tenant's fact of that name where it has none yet: `default` gives admin, member and viewer the rights of the
+    policy pack `roles`, once an operator uses it."""
 
     name: str
     requests_per_s: float = 0.0
@@ -24,6 +25,7 @@ class Plan:
     agents: int = 0
     cpu_s: int = 0
     memory_mb: int = 0
+    processes: int = 0
     retention_days: int = 0
     roles: str = ""
 
@@ -35,7 +37,7 @@ class Plan:
 PLANS: Mapping[str, Plan] = {
     plan.name: plan
     for plan in (
-        Plan(name="sandbox", requests_per_s=1.0, calls_per_day=5_000, agents=3, cpu_s=60, memory_mb=512, retention_days=2),
+        Plan(name="sandbox", requests_per_s=1.0, calls_per_day=5_000, agents=3, cpu_s=60, memory_mb=512, processes=32, retention_days=2),
         Plan(
             name="team",
             requests_per_s=50.0,
@@ -43,6 +45,7 @@ PLANS: Mapping[str, Plan] = {
             agents=50,
             cpu_s=600,
             memory_mb=4_096,
+            processes=256,
             retention_days=90,
             roles="default",
         ),
@@ -53,6 +56,7 @@ PLANS: Mapping[str, Plan] = {
             agents=1_000,
             cpu_s=3_600,
             memory_mb=16_384,
+            processes=1_024,
             retention_days=365,
             roles="default",
         ),

@@ -8,7 +8,7 @@ the tenant of the installation, and must not outlive the tenant it is about.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,6 +74,9 @@ MAX_KEYS = 1_000
 """Most API keys of one tenant that count at the same time."""
 
 MAX_SETTINGS = 1_000
+
+TOLD_AT_ONCE = 100
+"""Rows that are told of a person at once."""
 
 
 def create_tenant(session: TableSession, tenant: str, values: Values) -> Any:
@@ -219,6 +222,39 @@ def list_settings(session: TableSession, tenant: str, values: Values) -> Any:
     return {row["name"].partition("/")[2]: json.loads(row["value"]) for row in found}
 
 
+def named(session: TableSession, tenant: str, values: Values) -> Any:
+    """The principals that are members, have a key or made one; in order, after `after`, at most `most`."""
+    found: set[str] = set()
+    for column in (MEMBERS.c.principal, KEYS.c.principal, KEYS.c.created_by):
+        query = sa.select(column.label("name")).where(column > values["after"]).distinct().order_by(column).limit(values["most"])
+        found.update(row["name"] for row in session.rows(query))
+    return sorted(found)[: values["most"]]
+
+
+def told(session: TableSession, tenant: str, values: Values) -> Any:
+    """The memberships of these principals, and the keys that are theirs or that they made, after the id `after`."""
+    of = values["subjects"]
+    members = session.rows(sa.select(MEMBERS).where(MEMBERS.c.principal.in_(of)))
+    keys = session.rows(sa.select(KEYS).where(_keys_of(of)).order_by(KEYS.c.id).limit(MAX_KEYS))
+    rows = [{"id": f"member/{row['principal']}", **row} for row in members] + [_read_key(row) | {"id": f"key/{row['id']}"} for row in keys]
+    later = sorted((row for row in rows if row["id"] > values["after"]), key=lambda row: str(row["id"]))
+    return [{name: value for name, value in row.items() if name != "tenant"} for row in later[:TOLD_AT_ONCE]]
+
+
+def erase(session: TableSession, tenant: str, values: Values) -> Any:
+    """Forget memberships, keys that were revoked, and who made a key. A key that may still be used is `left`: it is revoked first."""
+    of = values["subjects"]
+    erased = session.execute(sa.delete(MEMBERS).where(MEMBERS.c.principal.in_(of)))
+    erased += session.execute(sa.delete(KEYS).where(KEYS.c.principal.in_(of), KEYS.c.revoked_us > 0))
+    erased += session.execute(sa.update(KEYS).where(KEYS.c.created_by.in_(of)).values(created_by=""))
+    left = session.row(sa.select(sa.func.count().label("n")).select_from(KEYS).where(KEYS.c.principal.in_(of)))
+    return {"erased": erased, "left": 0 if left is None else left["n"]}
+
+
+def _keys_of(principals: Sequence[str]) -> sa.ColumnElement[bool]:
+    return sa.or_(KEYS.c.principal.in_(principals), KEYS.c.created_by.in_(principals))
+
+
 SCHEMA = Schema(
     name="tenancy",
     version=1,
@@ -233,6 +269,7 @@ SCHEMA = Schema(
         "drop_member": drop_member,
         "put_setting": put_setting,
         "drop_setting": drop_setting,
+        "erase": erase,
     },
     looks={
         "show_tenant": show_tenant,
@@ -240,5 +277,7 @@ SCHEMA = Schema(
         "list_keys": list_keys,
         "list_members": list_members,
         "list_settings": list_settings,
+        "named": named,
+        "told": told,
     },
 )

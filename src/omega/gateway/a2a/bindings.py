@@ -17,6 +17,9 @@ from omega.wire.sse import PING
 MAX_BODY: Final = 8 << 20
 """Largest body in bytes: messages may carry files, larger ones come as addresses."""
 
+BINDING: Final = "omega.a2a.binding"
+"""The key, in the ASGI scope, of the binding of a request that did not come over HTTP."""
+
 MEDIA: Final = b"application/a2a+json"
 """The media type of the HTTP+JSON binding (11.1)."""
 

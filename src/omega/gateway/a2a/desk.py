@@ -98,6 +98,10 @@ class Desk(Protocol):
         """The name of the listed agent whose card stands at the root of the installation; empty where there is none."""
         ...
 
+    def grpc_port(self) -> int:
+        """The port at which the gRPC binding answers; 0 where it does not."""
+        ...
+
     def sign(self, card: Mapping[str, Any], base: str) -> dict[str, Any]:
         """`card` with the signature of the installation; its keys lie below `base`."""
         ...

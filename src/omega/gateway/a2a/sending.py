@@ -83,7 +83,6 @@ async def begin(asked: Asked, begun: Begun) -> str:
 
 async def _start(asked: Asked, begun: Begun) -> str:
     agent, visitor = asked.agent, asked.visitor
-    origin = {"address": visitor.address, "agent": asked.arrival.header("user-agent")[:200]}
     message = {**begun.message, "contextId": begun.context}
     call = Call(
         passport=visitor.passport,
@@ -92,7 +91,7 @@ async def _start(asked: Asked, begun: Begun) -> str:
         execution=begun.execution,
         target=agent.target,
         labels={LABEL: agent.name, CONTEXT: begun.context, MESSAGE: str(message["messageId"])},
-        origin={name: text for name, text in origin.items() if text},
+        origin=visitor.origin(asked.arrival.headers),
     )
     headers = asked.arrival.headers
     carried = {name: headers[name] for name in _CARRIED if name in headers}

@@ -54,28 +54,40 @@ class Proof(StrEnum):
     """A client certificate."""
 
 
+MAX_AGENT = 200
+"""Letters of a user agent that go on record."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
     """Who stands at the door, once trust has said so.
 
     `passport` goes into `Call.passport`; `scope` is what it stands for; `address` is the peer's, for the record; `proof` is how they have
-    shown it.
+    shown it; `anchor` the id that ends a browser's session when it is revoked, where there is one.
     """
 
     passport: str
     scope: Scope
     proof: Proof
     address: str = ""
+    anchor: str = ""
+
+    def origin(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Where a request of theirs came from, as `kernel.ports.Call.origin` has it: address and user agent, as far as they are known."""
+        found = {"address": self.address, "agent": headers.get("user-agent", "")[:MAX_AGENT]}
+        return {name: text for name, text in found.items() if text}
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
     """An entrance in its place: `app` answers every path that is `prefix` or begins with it and a slash. With `names`, a path may hold
-    names with a slash in them, written `%2F`; elsewhere that is refused."""
+    names with a slash in them, written `%2F`; elsewhere that is refused. Where a path ends with `posted`, pages of other sites may have a
+    browser post to it: what comes there is believed for nothing but itself."""
 
     prefix: str
     app: App
     names: bool = False
+    posted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +176,14 @@ class Core(Protocol):
         may be lost and is then not missed. `take` is given what they tell of this `kind`."""
         ...
 
-    def sign_in(self, code: str) -> str:
-        """The value of a browser's cookie, for the one-time code of a sign-in link. Raises Denied (OMG-T001)."""
+    def sign_in(self, code: str, *, address: str = "") -> str:
+        """The value of a browser's cookie, for the one-time code of a sign-in link; `address` is the peer's, under which refusals are
+        counted. Raises Denied (OMG-T001; OMG-G007 after too many from that address)."""
+        ...
+
+    def sign_in_by_key(self, key: str, code: str, *, address: str = "") -> str:
+        """The value of a browser's cookie, for the API key of a person; `code` is of their second factor, where they have one. Raises
+        Denied (OMG-T001, OMG-G007)."""
         ...
 
     def invite(self, visitor: Visitor) -> str:
@@ -181,10 +199,10 @@ class Core(Protocol):
         """The public keys that passports of this installation are signed with, as a JWK set (RFC 7517)."""
         ...
 
-    async def exchange(self, form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
+    async def exchange(self, form: Mapping[str, str], headers: Mapping[str, str], *, address: str = "") -> dict[str, Any]:
         """The answer of the token endpoint (RFC 6749, 5.1; RFC 8693, 2.2) to a form of string fields.
 
-        Raises Denied (OMG-T001, OMG-T002), InputError (OMG-I001).
+        Raises Denied (OMG-T001, OMG-T002, OMG-G007), InputError (OMG-I001).
         """
         ...
 

@@ -15,7 +15,7 @@ import asyncio
 import gzip
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -47,6 +47,11 @@ DRAIN_LOOK_S = 0.02
 PREFLIGHT_S = b"600"
 """How long (seconds) a browser may remember what a preflight said."""
 
+LEAVING_RETRY_S = 1
+"""When to come again (seconds) to a process that is stopping: behind a balancer the next connection leads to another one."""
+
+HEALTH = frozenset({"livez", "readyz"})
+
 _ONCE = frozenset(
     {"authorization", "content-length", "content-type", "dpop", "host", "idempotency-key", "mcp-protocol-version", "origin"}
     | {"omega-budget", "omega-deadline", "traceparent", "transfer-encoding"}
@@ -65,6 +70,10 @@ _SAFE: Headers = [
 ]
 _TEXTS = (b"application/json", b"application/problem+json", b"text/", b"application/openapi+json", b"application/yaml")
 
+_STRICT = (b"strict-transport-security", b"max-age=31536000")
+_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Names that a browser is not told to come to over HTTPS alone: on a person's own machine other ports speak plain HTTP (RFC 6797)."""
+
 log = logging.getLogger("omega.gateway")
 
 
@@ -81,13 +90,27 @@ class Door:
     """The application that the server runs. `ready` says why the process is not ready, nothing when it is; `prefix` begins request ids."""
 
     def __init__(self, mounted: Sequence[Mounted], manners: Manners, *, ready: Callable[[], str], prefix: str) -> None:
-        self._ways = {each.prefix.strip("/"): each.app for each in mounted} | {"livez": self._live, "readyz": self._ready}
-        self._named = tuple(f"{each.prefix}/".encode() for each in mounted if each.names)
+        self.lead(mounted, ready=ready)
         self._manners = manners
-        self._why_not = ready
         self._prefix = prefix
         self._numbers = count(1)
         self.inside = 0
+        self.leaving = asyncio.Event()
+
+    def lead(self, mounted: Sequence[Mounted], *, ready: Callable[[], str], failing: Callable[[], Collection[str]] = tuple) -> None:
+        """Lead to these entrances from now on; `failing` names what goes wrong beside them, and keeps nobody from being served."""
+        self._ways = {each.prefix.strip("/"): each.app for each in mounted} | {"livez": self._live, "readyz": self._ready}
+        self._named = tuple(f"{each.prefix}/".encode() for each in mounted if each.names)
+        self._posted = tuple((f"{each.prefix}/", each.posted) for each in mounted if each.posted)
+        self._why_not = ready
+        self._failing = failing
+        self._lost = ""
+
+    def lose(self, why: str) -> None:
+        """Refuse everything but health until the door leads somewhere again, because of `why`. Streams are told to end; whoever interrupts
+        other requests from now on has them refused too."""
+        self._lost, self._why_not = why, lambda: why
+        self.leaving.set()
         self.leaving = asyncio.Event()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -96,10 +119,13 @@ class Door:
             return
         arrival = Arrival("", "", b"", {}, f"{self._prefix}{next(self._numbers):x}", "", "")
         outgoing = _Outgoing(send, arrival) if scope["type"] == "http" else None
+        if outgoing is None:
+            send = _Handshake(send)
         self.inside += 1
+        leaving = self.leaving
         try:
             self._look(scope, arrival)
-            scope[LEAVING] = self.leaving
+            scope[LEAVING] = leaving
             if outgoing is None:
                 await self._way(arrival)(scope, receive, send)
                 return
@@ -110,6 +136,10 @@ class Door:
                 await self._way(arrival)(scope, receive, outgoing)
         except OmegaError as error:
             await _refuse(error, outgoing, send, arrival)
+        except asyncio.CancelledError:
+            if leaving is self.leaving:
+                raise
+            await _refuse(StorageError("OMG-S004", "the database was lost meanwhile"), outgoing, send, arrival)
         except Exception as error:  # noqa: BLE001 - a fault of ours, in any entrance: told by its id alone, for it might hold values
             place = error.__traceback__
             while place is not None and place.tb_next is not None:
@@ -154,7 +184,7 @@ class Door:
             raise Denied("OMG-G006", f"this installation does not answer for {host[:80]!r}")
         arrival.base = f"{scheme}://{host}"
         origin = headers.get("origin")
-        if origin is not None and origin.lower() != arrival.base and origin not in self._manners.origins:
+        if origin is not None and origin.lower() != arrival.base and origin not in self._manners.origins and not self._taken(arrival):
             raise Denied("OMG-G006", f"pages of {origin[:80]!r} may not call this installation")
         if len(raw) > MAX_PATH or _PLAIN_PATH.fullmatch(raw) is None or self._tricks(raw):
             raise InputError("OMG-G002" if len(raw) <= MAX_PATH else "OMG-G004", "the path is none of this installation's")
@@ -162,9 +192,14 @@ class Door:
         if not (length.isascii() and length.isdigit()) or len(length) > 18:
             raise InputError("OMG-G001", "the length of the body is no number")
         if self.leaving.is_set():
-            raise StorageError("OMG-G008", "the process is stopping", details={"retry_after_s": 5})
+            raise StorageError("OMG-G008", "the process is stopping", details={"retry_after_s": LEAVING_RETRY_S})
         if self.inside > MAX_IN_FLIGHT:
             raise StorageError("OMG-G008", f"{MAX_IN_FLIGHT:,} requests are under way already")
+
+    def _taken(self, arrival: Arrival) -> bool:
+        """Whether pages of any site may post to this path."""
+        path = arrival.path
+        return arrival.method == "POST" and any(path.startswith(prefix) and path.endswith(end) for prefix, end in self._posted)
 
     def _tricks(self, raw: bytes) -> bool:
         """Whether a path could mean something else to somebody else."""
@@ -173,9 +208,11 @@ class Door:
         return not raw.startswith(self._named) or _TRICK_BESIDE_NAMES.search(raw) is not None
 
     def _greet(self, outgoing: _Outgoing, arrival: Arrival) -> None:
+        if arrival.base.startswith("https:") and name_of(arrival.base[8:]) not in _LOCAL:
+            outgoing.extra.append(_STRICT)
         origin = arrival.headers.get("origin")
         if origin is not None and origin in self._manners.origins:
-            outgoing.extra = [
+            outgoing.extra += [
                 (b"access-control-allow-origin", origin.encode("latin-1")),
                 (b"access-control-expose-headers", b"location, retry-after, x-request-id, etag, omega-execution, link"),
                 (b"vary", b"origin"),
@@ -184,6 +221,8 @@ class Door:
     def _way(self, arrival: Arrival) -> App:
         first = arrival.path.split("/", 2)[1]
         way = self._ways.get(first)
+        if self._lost and first not in HEALTH:
+            raise StorageError("OMG-G008", self._lost, details={"retry_after_s": LEAVING_RETRY_S})
         if way is None:
             raise InputError("OMG-G002", f"there is nothing at {arrival.path[:80]!r}")
         return way
@@ -199,7 +238,8 @@ class Door:
         why = self._why_not()
         if why:
             raise StorageError("OMG-G008", why)
-        await reply_json(send, {"status": "ready"})
+        failing = sorted(self._failing())
+        await reply_json(send, {"status": "ready"} | ({"failing": failing} if failing else {}))
 
 
 class _Outgoing:
@@ -234,9 +274,31 @@ class _Outgoing:
         await self._send(message)
 
 
+class _Handshake:
+    """What an entrance answers a WebSocket through: knows whether the handshake has been answered, and can answer it as a request over HTTP
+    is (ASGI, extension "websocket.http.response")."""
+
+    __slots__ = ("_send", "begun")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
+
+    async def answer(self, message: Message) -> None:
+        """Send one message of an answer over HTTP."""
+        self.begun = True
+        await self._send({**message, "type": f"websocket.{message['type']}"})
+
+
 async def _refuse(error: OmegaError, outgoing: _Outgoing | None, send: Send, arrival: Arrival) -> None:
     """Tell the caller; where an answer has begun, nothing more can be said, and the server closes the connection."""
-    if outgoing is None:
+    if isinstance(send, _Handshake) and not send.begun and isinstance(error, StorageError):
+        await reply_error(send.answer, error, arrival)  # not "403": whoever comes again may be let in
+    elif outgoing is None:
         await send({"type": "websocket.close", "code": 1008, "reason": error.code})
     elif not outgoing.began:
         headers: Headers = [(b"connection", b"close")] if error.code in ("OMG-G004", "OMG-G005", "OMG-G008") else []

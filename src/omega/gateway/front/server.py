@@ -49,6 +49,9 @@ BACKLOG = 1_024
 _HEAD = b"HTTP/1.1 "
 """How the head of an answer begins."""
 
+INTERRUPT_S = 1.0
+"""How long (seconds) requests that are cancelled may take to end."""
+
 START_S = 30.0
 """How long (seconds) the listener may take to begin."""
 
@@ -119,6 +122,17 @@ class Listener:
         self._server.config.timeout_graceful_shutdown = max(1, round(within_s))
         self._server.should_exit = True
         await self.ended
+
+    async def interrupt(self) -> None:
+        """Cancel every request that is under way, and wait until they have ended, at most a moment; where one has not, nobody is left to
+        wait for it: the connections are closed."""
+        under_way: set[asyncio.Task[None]] = set(self._server.server_state.tasks)
+        for task in under_way:
+            task.cancel()
+        if under_way and (await asyncio.wait(under_way, timeout=INTERRUPT_S))[1]:
+            for connection in list(self._server.server_state.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
 
     def close(self) -> None:
         """Take no new connections from now on; those that are open go on."""

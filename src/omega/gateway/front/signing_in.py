@@ -1,11 +1,14 @@
-"""Signing in with a browser: the one-time link that `omega up` prints leads here.
+"""Signing in with a browser: by the one-time link that `omega up` prints, or by the API key of a person.
 
 GET shows a page with one button, so that whatever looks at links before a person does (a chat, a mail scanner) does not use the code up;
 POST takes the code and gives the cookie. Another link is for the owner alone: `omega sign-in` asks for it with a passport. Signing out is a
 page with a button too: what a foreign page could bring about is not done.
 
+Whatever way somebody has proved who they are, the host begins a session (`Sessions.begin`), and `welcome` answers the browser with its
+cookie and sends it on to where it wanted to go: a page of this installation, and only one of those that `onward_of` knows.
+
     GET  /sign-in?code=CODE    the page
-    POST /sign-in              the form of the page: a cookie, and on to the description of the interface
+    POST /sign-in              the form of the page: a cookie, and on to where the browser came from
     POST /sign-in/link         with the owner's passport: the path of a new link
     GET  /sign-out             the page
     POST /sign-out             the form of the page: the session and the cookie end
@@ -13,7 +16,10 @@ page with a button too: what a foreign page could bring about is not done.
 
 from __future__ import annotations
 
+import re
 from html import escape
+from typing import Final
+from urllib.parse import quote
 
 from omega.gateway.front.core import App, AsgiScope, Core, Mounted, Receive, Send
 from omega.gateway.front.request import Arrival, Headers, arrival_of, query_pairs, read_body, reply, reply_json
@@ -27,7 +33,15 @@ COOKIE = "omega_session"
 HOME = "/api/docs"
 """Where somebody who signed in comes to."""
 
-MAX_FORM = 4_096
+MAX_FORM = 16_384
+OTHER_WAY: Final = "OMG-T013"
+"""The one refusal that is told as what it is: whoever sees it has shown a key that counts."""
+
+_AUTHORIZE = r"/oauth/authorize\?[A-Za-z0-9\-._~%&=+:/!$'()*,;@?\[\]]{1,8000}"
+_APPROVALS = r"/approvals(\?[A-Za-z0-9\-._~%&=+:/]{1,2000})?"
+ONWARD: Final = re.compile(rf"{_AUTHORIZE}|/connections|/passkeys|{_APPROVALS}")
+"""Pages that a browser may be sent on to after it signed in."""
+
 MAX_AGE_S = 12 * 3600
 """How long a browser keeps the cookie, in seconds."""
 
@@ -50,7 +64,10 @@ h1 {{ font-size: 1.5rem; font-weight: 600; margin: 0 0 .5rem }} p {{ color: var(
 code {{ color: var(--ink); font: .95rem ui-monospace, monospace }}
 button {{ font: inherit; font-weight: 600; padding: .6rem 1.2rem; border: 0; border-radius: .4rem; cursor: pointer;
   color: var(--ground); background: var(--accent) }}
-button:focus-visible {{ outline: 3px solid var(--ink); outline-offset: 2px }}
+button:focus-visible, input:focus-visible, a:focus-visible {{ outline: 3px solid var(--ink); outline-offset: 2px }}
+a {{ color: var(--accent) }} label {{ display: block; color: var(--ink); margin: 0 0 1rem }}
+label input {{ display: block; box-sizing: border-box; width: 100%; margin-top: .25rem; padding: .5rem; font: inherit; color: inherit;
+  background: transparent; border: 1px solid var(--soft); border-radius: .4rem }}
 </style></head>
 <body><main><h1>{title}</h1>{rest}</main></body></html>
 """
@@ -58,6 +75,11 @@ _FORM = """<p>this browser will act as the owner of this installation for twelve
 <form method="post" action="/sign-in"><input type="hidden" name="code" value="{code}"><button>sign in</button></form>"""
 _LEAVE = """<p>this browser will no longer act as the owner of this installation</p>
 <form method="post" action="/sign-out"><button>sign out</button></form>"""
+_SHOWN = """<form method="post" action="/sign-in">
+<label>sign-in link, or API key<input name="shown" type="password" autocomplete="off" spellcheck="false" required></label>
+<label>code of your second factor, where you have one<input name="factor" inputmode="numeric" autocomplete="one-time-code"></label>
+<input type="hidden" name="onward" value="{onward}"><button>sign in</button></form>
+<p><a href="/sso?onward={query}">sign in with your organisation</a></p>"""
 _ANOTHER = """<p>each link is good once, for ten minutes. On the machine where this installation runs, <code>omega sign-in</code> gives
 another</p>"""
 
@@ -78,7 +100,7 @@ def entrances(core: Core) -> list[Mounted]:
             if code:
                 await _show(send, "sign in to omega", _FORM.format(code=escape(code, quote=True)))
             else:
-                await _show(send, "sign in by a link", _ANOTHER)
+                await ask(send)
         elif arrival.method == "POST":
             await _redeem(core, arrival, receive, send)
         else:
@@ -111,14 +133,59 @@ def _sign_out(core: Core) -> App:
 
 
 async def _redeem(core: Core, arrival: Arrival, receive: Receive, send: Send) -> None:
-    """The cookie for a code; for one that is good no more, a page that says so."""
+    """The cookie for a code or a key; for one that is good no more, a page that says so."""
     form = dict(query_pairs(await read_body(receive, arrival, most=MAX_FORM)))
+    shown = form.get("shown", "").strip()
+    code = form.get("code", "") or shown.rpartition("code=")[2]
     try:
-        cookie = core.sign_in(form.get("code", ""))
+        if shown.startswith("omk_"):
+            cookie = core.sign_in_by_key(shown, form.get("factor", "").strip(), address=arrival.address)
+        else:
+            cookie = core.sign_in(code, address=arrival.address)
     except Denied as error:
-        await _show(send, "this link is used up or too old", _ANOTHER, status=status_of(error.code))
+        if error.code == "OMG-G007":
+            raise
+        if "shown" in form:
+            title = f"{error.code}: {error.advice}" if error.code == OTHER_WAY else "this is not accepted"
+            await ask(send, onward_of(form.get("onward", "")), title=title, status=status_of(error.code))
+        else:
+            await _show(send, "this link is used up or too old", _ANOTHER, status=status_of(error.code))
         return
-    await reply(send, 303, headers=[(b"location", HOME.encode()), _cookie(arrival, cookie, MAX_AGE_S), _FRESH])
+    await welcome(send, arrival, cookie, form.get("onward", ""))
+
+
+async def welcome(send: Send, arrival: Arrival, cookie: str, onward: str = "") -> None:
+    """Answer a browser whose session has begun: its cookie, and on to `onward` where that is a page of this installation (else `HOME`).
+    Every way of signing in ends here."""
+    where = onward_of(onward) or HOME
+    await reply(send, 303, headers=[(b"location", where.encode()), _cookie(arrival, cookie, MAX_AGE_S), _FRESH])
+
+
+async def arrived(send: Send, arrival: Arrival, cookie: str, onward: str = "", *, headers: Headers | None = None) -> None:
+    """The same for a browser that comes back from another site: the session's cookie is not sent with what another site led to, so a page
+    of our own goes on by itself."""
+    where = escape(onward_of(onward) or HOME, quote=True)
+    rest = f'<meta http-equiv="refresh" content="0;url={where}"><p><a href="{where}">go on</a></p>'
+    await _show(send, "signed in", rest, headers=[_cookie(arrival, cookie, MAX_AGE_S), *(headers or ())])
+
+
+async def show(
+    send: Send, title: str, rest: str, *, status: int = 200, headers: Headers | None = None, policy: Headers | None = None
+) -> None:
+    """A page in the manner of these; `policy` stands in for what it may load and send."""
+    lines = [*(policy or [_POLICY]), _FRESH, *(headers or ())]
+    await reply(send, status, _PAGE.format(title=title, rest=rest).encode(), kind=_HTML, headers=lines)
+
+
+async def ask(send: Send, onward: str = "", *, title: str = "sign in by a link", status: int = 200) -> None:
+    """The page on which somebody who has not signed in does so; afterwards the browser goes on to `onward`."""
+    where = onward_of(onward)
+    await _show(send, title, _ANOTHER + _SHOWN.format(onward=escape(where, quote=True), query=quote(where, safe="")), status=status)
+
+
+def onward_of(text: str) -> str:
+    """`text`, where it is a page of this installation that a browser may be sent on to; else nothing."""
+    return text if ONWARD.fullmatch(text) else ""
 
 
 def _cookie(arrival: Arrival, value: str, age_s: int) -> tuple[bytes, bytes]:
@@ -128,8 +195,7 @@ def _cookie(arrival: Arrival, value: str, age_s: int) -> tuple[bytes, bytes]:
 
 
 async def _show(send: Send, title: str, rest: str, *, status: int = 200, headers: Headers | None = None) -> None:
-    more = headers or []
-    await reply(send, status, _PAGE.format(title=title, rest=rest).encode(), kind=_HTML, headers=[_POLICY, _FRESH, *more])
+    await show(send, title, rest, status=status, headers=headers)
 
 
 _FRESH = (b"cache-control", b"no-store")

@@ -110,14 +110,13 @@ async def run(asked: Asked, wanted: Wanted) -> None:
 
 def _call(asked: Asked, wanted: Wanted) -> Call:
     arrival, visitor = asked.arrival, asked.visitor
-    origin = {"address": visitor.address, "agent": arrival.header("user-agent")[:200]}
     call = Call(
         passport=visitor.passport,
         flow=wanted.flow,
         input=wanted.input,
         execution=execution_of(visitor, wanted.operation, arrival.header("idempotency-key")),
         target=wanted.target,
-        origin={name: text for name, text in origin.items() if text},
+        origin=visitor.origin(arrival.headers),
     )
     carried = {name: arrival.headers[name] for name in _CARRIED if name in arrival.headers}
     if carried:

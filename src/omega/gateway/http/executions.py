@@ -26,14 +26,15 @@ MAX_TEXT = 256
 FILTERS = ("status", "flow", "queue", "key", "parent", "by", "label", "since", "until", "limit", "cursor")
 
 DECISIONS: dict[str, dict[str, type]] = {
-    "cancel": {},
-    "approve": {"step": str},
+    "cancel": {"passkey": dict},
+    "approve": {"step": str, "code": str, "passkey": dict},
     "answer": {"step": str, "value": object},
     "resolve": {"step": str, "done": bool, "value": object},
     "signal": {"name": str, "value": object},
 }
 """What can be decided about an execution, with the fields of each decision."""
 
+_KINDS = {str: "a text", bool: "true or false", dict: "an object"}
 REQUIRED = {"answer": ("value",), "resolve": ("done",), "signal": ("name",)}
 
 
@@ -127,7 +128,7 @@ def decision_of(verb: str, body: Any) -> dict[str, Any]:
         if name not in known:
             raise InputError("OMG-I001", f"{verb} takes no {name[:80]!r} (it takes: {', '.join(known) or 'nothing'})")
         if not isinstance(value, known[name]):
-            raise InputError("OMG-I001", f"{name} of {verb} is a {'text' if known[name] is str else 'true or false'}")
+            raise InputError("OMG-I001", f"{name} of {verb} is {_KINDS[known[name]]}")
         if isinstance(value, str) and len(value) > MAX_TEXT and known[name] is str:
             raise InputError("OMG-I001", f"{name} has at most {MAX_TEXT} characters")
     missing = next((name for name in REQUIRED.get(verb, ()) if name not in body), None)

@@ -1,6 +1,7 @@
 """The description of the interface for people: one page of plain HTML made of the OpenAPI document, and one of the error codes.
 
-No script, nothing from elsewhere, readable without a mouse and in the dark: a page that describes the door must not need another door.
+Nothing from elsewhere, readable without a script, without a mouse and in the dark: a page that describes the door must not need another
+door. With a script each operation can be tried where it is described (`omega.gateway.http.trying`).
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from typing import Any
 
 from omega.gateway.front.core import Send
 from omega.gateway.front.request import Arrival, Headers, reply
+from omega.gateway.http import trying
+from omega.gateway.http.trying import found
 from omega.kernel.errors import CODES
 from omega.wire.problem import status_of
 
-_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-_HEADERS: Headers = [(b"content-security-policy", _POLICY), (b"cache-control", b"no-cache")]
 _HTML = b"text/html; charset=utf-8"
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b2130; --soft: #566075; --line: #d9dee8; --ground: #ffffff; --panel: #f5f7fa;
-  --accent: #2456c7; --post: #7a3fb0; --get: #14713f }
+  --accent: #2456c7; --post: #7a3fb0; --get: #14713f; --stop: #a3261c }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ebf2; --soft: #a2abbd; --line: #2c3340; --ground: #14171d; --panel: #1b1f27;
-  --accent: #8db1ff; --post: #cda5f3; --get: #7fd6a3 } }
+  --accent: #8db1ff; --post: #cda5f3; --get: #7fd6a3; --stop: #ffa198 } }
 * { box-sizing: border-box }
 html { scroll-behavior: smooth; scroll-padding-top: 1rem }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto } }
@@ -53,16 +54,27 @@ th { font-weight: 600; white-space: nowrap } td { overflow-wrap: anywhere } .ski
   border-bottom: 1px solid var(--line); padding: 1rem 1.5rem } nav h2:first-child { margin-top: 0 }
   main { padding: 1.5rem } td, th { padding-right: .5rem } }
 """
+_WHOLE_STYLE = _STYLE + trying.STYLE
+
+
+def _headers(*scripts: str) -> Headers:
+    """Headers of a page with our style, and no script but these, which may speak to this origin alone."""
+    named = " ".join(f"'{trying.digest(each)}'" for each in scripts)
+    runs = f"script-src {named}; connect-src 'self'; " if scripts else ""
+    policy = (
+        f"default-src 'none'; {runs}style-src '{trying.digest(_WHOLE_STYLE)}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    )
+    return [(b"content-security-policy", policy.encode()), (b"cache-control", b"no-cache")]
 
 
 async def guide(send: Send, document: Mapping[str, Any]) -> None:
     """The page of every operation."""
-    await reply(send, 200, guide_page(document).encode(), kind=_HTML, headers=_HEADERS)
+    await reply(send, 200, guide_page(document).encode(), kind=_HTML, headers=_headers(trying.script()))
 
 
 async def errors(send: Send, arrival: Arrival) -> None:
     """The page of every error code."""
-    await reply(send, 200, errors_page().encode(), kind=_HTML, headers=_HEADERS)
+    await reply(send, 200, errors_page().encode(), kind=_HTML, headers=_headers())
 
 
 def guide_page(document: Mapping[str, Any]) -> str:
@@ -87,7 +99,7 @@ def guide_page(document: Mapping[str, Any]) -> str:
         '<a href="/api/docs/errors">all codes</a>. For programs: <a href="/api/v1/openapi.json">openapi.json</a>.</p>'
         f"<pre>curl -H &quot;Authorization: Bearer $PASSPORT&quot; {base}/api/v1/me</pre>"
     )
-    return _page("omega: the interface", links, lead + sections)
+    return _page("omega: the interface", links, lead + trying.whose() + sections, script=trying.script())
 
 
 def errors_page() -> str:
@@ -108,11 +120,13 @@ def errors_page() -> str:
     return _page("omega: error codes", f"<h2>codes</h2><ul>{links}</ul>", lead + table)
 
 
-def _page(title: str, links: str, content: str) -> str:
+def _page(title: str, links: str, content: str, *, script: str = "") -> str:
+    runs = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><style>{_STYLE}</style></head><body><a class="skip" href="#content">to the content</a>'
-        f'<div class="all"><nav aria-label="contents">{links}</nav><main id="content" tabindex="-1">{content}</main></div></body></html>'
+        f'<meta name="referrer" content="same-origin"><title>{escape(title)}</title><style>{_WHOLE_STYLE}</style></head>'
+        f'<body><a class="skip" href="#content">to the content</a><div class="all"><nav aria-label="contents">{links}</nav>'
+        f'<main id="content" tabindex="-1">{content}</main></div>{runs}</body></html>'
     )
 
 
@@ -132,6 +146,7 @@ def _article(document: Mapping[str, Any], verb: str, path: str, operation: Mappi
         _table("input", _fields(document, given.get("schema", {}))),
         f"<pre>{escape(json.dumps(given['example'], indent=2, ensure_ascii=False))}</pre>" if "example" in given else "",
         _table("result", _fields(document, _result(operation))),
+        trying.form(document, verb, path, operation),
         "</article>",
     ]
     return "".join(parts)
@@ -153,7 +168,7 @@ def _table(title: str, rows: Iterator[tuple[str, str, str]]) -> str:
 
 def _parameters(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for given in operation.get("parameters", ()):
-        each = _found(document, given)
+        each = found(document, given)
         if each["in"] == "header" and not each.get("required"):
             continue
         needed = "required" if each.get("required") else "optional"
@@ -161,29 +176,17 @@ def _parameters(document: Mapping[str, Any], operation: Mapping[str, Any]) -> It
 
 
 def _fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    whole = _found(document, schema)
+    whole = found(document, schema)
     required = whole.get("required", ())
     for name, field in whole.get("properties", {}).items():
-        shown = _found(document, field)
+        shown = found(document, field)
         needed = "" if name in required else ", optional"
         yield name, f"{_kind(document, field)}{needed}", str(shown.get("description", ""))
 
 
-def _found(document: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a reference inside the document leads to; anything else as it is."""
-    reference = part.get("$ref")
-    if reference is None:
-        return part
-    found: Any = document
-    for name in reference.removeprefix("#/").split("/"):
-        found = found[name]
-    whole: Mapping[str, Any] = found
-    return whole
-
-
 def _kind(document: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """A schema in a few words."""
-    whole = _found(document, schema)
+    whole = found(document, schema)
     if "enum" in whole:
         return " | ".join(map(str, whole["enum"]))
     if "anyOf" in whole:

@@ -9,7 +9,12 @@ PROBLEM = {"$ref": "#/components/schemas/Problem"}
 EXECUTION = {"$ref": "#/components/schemas/Execution"}
 EVENT = {"type": "object", "required": ["event", "data"], "properties": {"event": TEXT, "data": TEXT}}
 NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 64}
-OF_FIELD: dict[type, dict[str, Any]] = {str: {"type": "string", "maxLength": 256}, bool: {"type": "boolean"}, object: {}}
+OF_FIELD: dict[type, dict[str, Any]] = {
+    str: {"type": "string", "maxLength": 256},
+    bool: {"type": "boolean"},
+    dict: {"type": "object"},
+    object: {},
+}
 VERBS = {
     "cancel": "end it",
     "approve": "approve a step that waits for a person",

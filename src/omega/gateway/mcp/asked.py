@@ -53,7 +53,8 @@ class Asked:
 
         Raises ProtocolFault (INVALID_PARAMS) for a budget or deadline that cannot be read.
         """
-        call = Call(passport=self.visitor.passport, flow=flow, input=value, execution=execution)
+        origin = self.visitor.origin(self.headers)
+        call = Call(passport=self.visitor.passport, flow=flow, input=value, execution=execution, origin=origin)
         given = self.params.get("_meta")
         meta: dict[str, Any] = given if isinstance(given, dict) else {}
         traced = {key: meta[key] for key in TRACING if key in meta and isinstance(meta[key], str)}

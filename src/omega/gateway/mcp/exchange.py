@@ -71,7 +71,7 @@ async def refuse(send: Send, fault: ProtocolFault, *, status: int) -> None:
 
 
 async def challenge(send: Send, refused: Denied, arrival: Arrival) -> None:
-    """Tell a client without a good passport where to get one (RFC 9728, 5.1)."""
-    where = f'{CHALLENGE}, resource_metadata="{arrival.base}{METADATA}"'
+    """Tell a client without a good passport where to get one (RFC 9728, 5.1): each virtual server is a resource of its own."""
+    where = f'{CHALLENGE}, resource_metadata="{arrival.base}{METADATA}{arrival.path.rstrip("/")}"'
     body = refusal(None, INVALID_REQUEST, refused.cause, {"code": refused.code, "advice": refused.advice})
     await reply(send, 401, body, headers=[(b"www-authenticate", where.encode("latin-1", "replace"))])

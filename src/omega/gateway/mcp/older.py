@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from omega.gateway.front.core import Visitor
 from omega.gateway.front.request import reply
 from omega.gateway.mcp import sessions
 from omega.gateway.mcp.asked import Asked
@@ -77,7 +78,7 @@ class Older:
         if method in ("resources/subscribe", "resources/unsubscribe"):
             change = self._standing.subscribe if method == "resources/subscribe" else self._standing.unsubscribe
             return await change(bound(session, asked.visitor.scope), asked, self._handling.lists)
-        key = (session or asked.visitor.scope.passport, asked.id)
+        key = (_caller(session, asked.visitor), asked.id)
         self._running[key] = asked.guest
         try:
             return await self._handling.handled(exchange, asked, watched=False)
@@ -107,7 +108,7 @@ class Older:
             await self._handling.answered(bound(session, exchange.visitor.scope), message)
         elif message.method == "notifications/cancelled":
             wanted = message.params.get("requestId")
-            guest = self._running.get((session or exchange.visitor.scope.passport, wanted)) if isinstance(wanted, str | int) else None
+            guest = self._running.get((_caller(session, exchange.visitor), wanted)) if isinstance(wanted, str | int) else None
             if guest is not None:
                 await self._handling.cancel(guest, exchange.visitor)
         await reply(exchange.send, 202)
@@ -118,3 +119,9 @@ class Older:
             self._levels[session] = level
             while len(self._levels) > MAX_LEVELS:
                 del self._levels[next(iter(self._levels))]
+
+
+def _caller(session: str, visitor: Visitor) -> str:
+    """Whose request an id is: that of a session and of whoever speaks in it, without a session that of one passport. Knowing the id of
+    somebody's session is not enough to cancel what runs in it."""
+    return bound(session, visitor.scope) or visitor.scope.passport

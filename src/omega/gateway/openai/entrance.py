@@ -156,7 +156,13 @@ async def _body(asked: Asked) -> Any:
 def _call(asked: Asked, method: str, value: Any) -> Call:
     """A call of the service, with what the caller's headers carry. Raises InputError (OMG-I002) where the service is not installed."""
     arrival, visitor = asked.arrival, asked.visitor
-    call = Call(passport=visitor.passport, flow=_flow(asked.core, method), input=value, execution=_execution(asked, method))
+    call = Call(
+        passport=visitor.passport,
+        flow=_flow(asked.core, method),
+        input=value,
+        execution=_execution(asked, method),
+        origin=visitor.origin(arrival.headers),
+    )
     carried = {name: arrival.headers[name] for name in _CARRIED if name in arrival.headers}
     if carried:
         call = replace(extract(carried).onto(call, now=asked.core.now_us() / 1_000_000), passport=visitor.passport)

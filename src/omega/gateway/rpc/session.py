@@ -121,8 +121,7 @@ class Session:
         self._send = send
         self._limits = limits
         self._turns = turns
-        origin = {"address": visitor.address, "agent": arrival.header("user-agent")[:200]}
-        self._origin = {name: text for name, text in origin.items() if text}
+        self._origin = visitor.origin(arrival.headers)
         self._calls: dict[jsonrpc.Id, _Running] = {}
         self._sending = asyncio.Lock()
         self._nonsense = 0

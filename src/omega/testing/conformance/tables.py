@@ -242,6 +242,32 @@ class TablesConformance:
 
         assert [row["name"] for row in run(opening, purged)] == ["b"]
 
+    def test_an_erasure_is_given_what_was_made_and_leaves_no_note_of_it(self, opening: Opening, schema: Schema) -> None:
+        seen: list[Any] = []
+
+        def clear(session: TableSession, tenant: str, values: Mapping[str, Any]) -> Any:
+            seen.append(values["made"])
+            return {"erased": schema.changes["drop_all"](session, tenant, values)}
+
+        erasing = replace(schema, changes={**schema.changes, "clear": clear})
+
+        async def erased(tables: Tables) -> Any:
+            first = await tables.change(schema, "put", {"name": "grete", "body": "x"}, turn())
+            await tables.change(schema, "put", {"name": "b", "body": "y"}, turn(tenant=OTHER))
+            assert first == {"name": "grete"} and await tables.stands()
+            other = replace(turn(), execution="exe_other")
+            await tables.change(schema, "put", {"name": "grete-marie", "body": "z"}, other)
+            for _ in range(2):  # as often as it is asked for, by one step or another
+                await tables.erase(erasing, "clear", {"subjects": ["grete"]}, turn(step="erasing"), ["exe_probe", "exe_none"])
+            assert seen == [[{"name": "grete"}], [None]], "the result held the name, and is gone"
+            assert await tables.change(schema, "put", {"name": "grete", "body": "changed"}, turn()) is None, "it was made, and is not again"
+            again = await tables.change(schema, "put", {"name": "grete-marie", "body": "z"}, other)
+            assert again == {"name": "grete-marie"}, "somebody else, whose name begins alike"
+            assert await tables.look(schema, "all", {}, ONE) == []
+            return await tables.look(schema, "all", {}, OTHER)
+
+        assert [row["name"] for row in run(opening, erased)] == ["b"]
+
     def test_tables_are_migrated_and_newer_ones_are_refused(self, opening: Opening, schema: Schema) -> None:
         later = _later(schema)
 

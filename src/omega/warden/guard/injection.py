@@ -32,6 +32,20 @@ _SECRETS = (
     r"conversation(?: history)?|cookies|\.env\b)"
 )
 _DO = r"(?:send|post|upload|forward|e-?mail|transmit|leak|exfiltrate|submit|report|append|include|reveal|print|output|share)"
+_KEYS = (
+    r"(?:\.ssh\b(?!/(?:config|known_hosts|authorized_keys|[\w-]{1,60}\.pub)\b)|\bid_(?:rsa|dsa|ecdsa|ed25519)\b(?!\.pub\b)|\.aws/credentials|\.netrc\b|"
+    r"\.kube/config|\bmcp\.json\b|\.pgpass\b|\.git-credentials\b|/etc/shadow\b)"
+)
+"""Files that hold credentials of whoever reads; halves of key pairs that are public, and settings beside keys, are none."""
+
+_HANDED = (
+    r"(?:it|its|them|their|this|that|what|everything|all of (?:it|them)|"
+    r"the (?:whole |full |entire )?(?:file|contents?|text|key|keys|result|value)|"
+    r"(?:whatever|anything) (?:it|they|is))\b"
+)
+"""What comes after a word such as `pass`, where something that was read is handed on."""
+
+_HAND = rf"\b(?:{_DO}|pass|put|give|provide|fill(?: in)?|supply|attach|hand over) {_HANDED}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,16 @@ SIGNS: tuple[Sign, ...] = (
         r"(?:https?://|@|\bto (?:the |this |my )?(?:url|server|address|endpoint|webhook))",
         rf"!\[[^\]]{{0,80}}\]\(https?://[^)\s]{{1,200}}[?&][^)\s]{{0,80}}=[^)\s]{{0,20}}(?:\{{|<|{_SECRETS})",
         rf"\bread\b[^.\n]{{0,60}}(?:{_SECRETS}|~/\.ssh|id_rsa|\.aws/credentials)[^.\n]{{0,60}}\b(?:and|then)\b[^.\n]{{0,30}}\b{_DO}\b",
+    ),
+    _sign(
+        "credentials",
+        2,
+        ".ssh,id_rsa,id_dsa,id_ecdsa,id_ed25519,.aws/,.netrc,.kube/,mcp.json,.pgpass,.git-cred,/etc/shadow,.env",
+        # a sentence may end between the two halves of it: "read the file first. Pass what it says in the field note."
+        rf"\b(?:read|load|cat|fetch|contents? of)\b(?>[\s\S]{{0,60}}?{_KEYS})[\s\S]{{0,120}}?{_HAND}",
+        rf"\bopen\b(?>[\s\S]{{0,60}}?{_KEYS})[\s\S]{{0,120}}?\b(?:pass|give|send|provide) {_HANDED}",
+        rf"\bread\b[\s\S]{{0,60}}(?<![\w.])\.env\b(?![.\w-])[\s\S]{{0,120}}?\b(?:pass|give|provide|supply) {_HANDED}",
+        rf"\b(?:pass|put|give|provide|fill in|include|send|append|supply|attach)\b[^.\n]{{0,40}}\bcontents? of\b[\s\S]{{0,40}}{_KEYS}",
     ),
     _sign(
         "steering",

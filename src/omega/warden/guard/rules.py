@@ -103,6 +103,10 @@ class Guards:
                     return found
         return Doing.OFF
 
+    def interfere(self, where: Where, *, tenant: str, tool: str) -> bool:
+        """Whether anything found in the `where` of `tool` would be taken out or stopped."""
+        return any(self.doing(what, where, tenant, tool) in (Doing.REDACT, Doing.BLOCK) for what in _WHAT)
+
     def inspect(self, value: Any, where: Where, *, tenant: str, tool: str) -> Inspection:
         """Look at `value` (plain data) as the rules say."""
         found: list[str] = []

@@ -15,6 +15,7 @@ from omega.wire.a2a.operations import PROTOCOL
 
 JSONRPC: Final = "JSONRPC"
 HTTP_JSON: Final = "HTTP+JSON"
+GRPC: Final = "GRPC"
 
 BEARER: Final = "bearer"
 """The name of the one security scheme of cards that are made here."""
@@ -23,6 +24,7 @@ MAX_TEXT: Final = 4_000
 """Longest description that is kept of a foreign card, in characters: a model may read it."""
 
 MAX_SKILLS: Final = 200
+MAX_TENANT: Final = 128
 MAX_INTERFACES: Final = 20
 
 
@@ -57,18 +59,21 @@ class Profile:
     extensions: Sequence[Mapping[str, Any]] = ()
 
 
-def card_of(profile: Profile, url: str, base: str) -> dict[str, Any]:
-    """The card of an agent that answers at `url`, unsigned; `base` is scheme and host of the installation."""
+def card_of(profile: Profile, url: str, base: str, *, grpc: str = "", tenant: str = "") -> dict[str, Any]:
+    """The card of an agent that answers at `url`, unsigned; `base` is scheme and host of the installation, `grpc` host and port at which it
+    answers over gRPC to requests for `tenant`."""
     capabilities: dict[str, Any] = {"streaming": True, "pushNotifications": True, "extendedAgentCard": True}
     if profile.extensions:
         capabilities["extensions"] = [dict(each) for each in profile.extensions]
-    bindings = (JSONRPC, HTTP_JSON)
+    interfaces = [{"url": url, "protocolBinding": each, "protocolVersion": PROTOCOL} for each in (JSONRPC, HTTP_JSON)]
+    if grpc:
+        interfaces.append({"url": grpc, "protocolBinding": GRPC, "tenant": tenant, "protocolVersion": PROTOCOL})
     scheme = {"scheme": "Bearer", "bearerFormat": "JWT", "description": f"a passport or API key of {base}; see {base}/oauth/token"}
     card: dict[str, Any] = {
         "name": profile.name,
         "description": profile.description,
         "version": profile.version,
-        "supportedInterfaces": [{"url": url, "protocolBinding": each, "protocolVersion": PROTOCOL} for each in bindings],
+        "supportedInterfaces": interfaces,
         "capabilities": capabilities,
         "securitySchemes": {BEARER: {"httpAuthSecurityScheme": scheme}},
         "securityRequirements": [{"schemes": {BEARER: {"list": list(profile.rights)}}}],
@@ -92,13 +97,14 @@ class Foreign:
     skills: tuple[Skill, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    tenant: str = ""
 
 
 def foreign(card: Any) -> Foreign:
     """A stranger's card. Raises UpstreamError (OMG-M002) for what is none, or for one that speaks no version or binding known here."""
     if not isinstance(card, dict):
         raise _bad("it is no object")
-    binding, url = _interface(card.get("supportedInterfaces"))
+    binding, url, tenant = _interface(card.get("supportedInterfaces"))
     capabilities = card.get("capabilities")
     return Foreign(
         name=_text(card, "name", 128),
@@ -110,23 +116,26 @@ def foreign(card: Any) -> Foreign:
         skills=_skills(card.get("skills")),
         inputs=_modes(card, "defaultInputModes"),
         outputs=_modes(card, "defaultOutputModes"),
+        tenant=tenant,
     )
 
 
-def _interface(given: Any) -> tuple[str, str]:
-    """The first interface that is spoken here, JSON-RPC before HTTP+JSON."""
+def _interface(given: Any) -> tuple[str, str, str]:
+    """Binding, address and tenant of the interface that is spoken to: gRPC where the card puts it before the others that are spoken here,
+    else JSON-RPC before HTTP+JSON, which say the same."""
     if not isinstance(given, list) or len(given) > MAX_INTERFACES:
         raise _bad("it lists no interfaces")
     spoken = [
-        (str(each.get("protocolBinding")), str(each.get("url")))
+        (str(each.get("protocolBinding")), str(each.get("url")), str(each.get("tenant") or "")[:MAX_TENANT])
         for each in given
-        if isinstance(each, dict) and str(each.get("protocolVersion", "")).split(".")[:2] == PROTOCOL.split(".") and not each.get("tenant")
+        if isinstance(each, dict) and str(each.get("protocolVersion", "")).split(".")[:2] == PROTOCOL.split(".")
     ]
-    for binding in (JSONRPC, HTTP_JSON):
-        for said, url in spoken:
-            if said == binding:
-                return binding, url
-    raise _bad(f"none of its interfaces speaks version {PROTOCOL} as {JSONRPC} or {HTTP_JSON}")
+    known = [each for each in spoken if each[0] == GRPC or (each[0] in (JSONRPC, HTTP_JSON) and not each[2])]
+    if not known:
+        raise _bad(f"none of its interfaces speaks version {PROTOCOL} as {JSONRPC}, {HTTP_JSON} or {GRPC}")
+    if known[0][0] == GRPC:
+        return known[0]
+    return next((each for each in known if each[0] == JSONRPC), next(each for each in known if each[0] != GRPC))
 
 
 def _skills(given: Any) -> tuple[Skill, ...]:

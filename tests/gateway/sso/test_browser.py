@@ -1,0 +1,62 @@
+"""A real browser, which decides by itself which cookie it sends where."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import zlib
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from lxml import etree
+
+from gateway.sso.test_saml_door import answered
+
+pytestmark = pytest.mark.slow
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.promise("SSO-06")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_browser_goes_to_its_provider_and_comes_back_signed_in(signing: Any) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"{signing.house.url}/sso")
+        page.fill("input[name=name]", "acme")
+        page.click("button")
+        page.wait_for_url(f"{signing.provider}/**")
+        page.fill("input[name=sub]", "u-ada")
+        page.click("button[type=submit], input[type=submit], button")
+        page.wait_for_url(f"{signing.house.url}/api/docs")
+        answer = page.goto(f"{signing.house.url}/api/v1/executions")
+        assert answer is not None and answer.status in (200, 403), "somebody is signed in"
+        browser.close()
+
+
+@pytest.mark.promise("SSO-07")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_browser_posts_what_its_provider_says_and_our_page_goes_on_by_itself(signing: Any) -> None:
+    from playwright.sync_api import Route, sync_playwright
+
+    def provider(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        request = etree.fromstring(zlib.decompress(base64.b64decode(query["SAMLRequest"][0]), -15)).get("ID")
+        said = answered(signing, str(request), name="kim", id="_browser")
+        fields = f'<input name="SAMLResponse" value="{said}"><input name="RelayState" value="{query["RelayState"][0]}">'
+        form = f'<form method="post" action="{signing.house.url}/sso/paper/acs">{fields}</form>'
+        route.fulfill(content_type="text/html", body=f"<body>{form}<script>document.forms[0].submit()</script></body>")
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.route("https://idp.example/**", provider)
+        sent = page.context.request.get(f"{signing.house.url}/sso/paper", max_redirects=0)
+        page.goto(sent.headers["location"], wait_until="commit")
+        page.wait_for_url(f"{signing.house.url}/api/docs")
+        answer = page.goto(f"{signing.house.url}/api/v1/executions")
+        assert answer is not None and answer.status in (200, 403), "somebody is signed in"
+        browser.close()
