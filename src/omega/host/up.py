@@ -36,7 +36,7 @@ from omega.host.settings import Settings
 from omega.host.storage import demand_not_lost
 from omega.host.targets import Target
 from omega.host.workload import credentials
-from omega.kernel.errors import Denied, InputError, StorageError, lacking
+from omega.kernel.errors import Denied, FlowError, InputError, StorageError, lacking
 
 if TYPE_CHECKING:
     from omega.adapters.certificates import Credentials
@@ -192,7 +192,7 @@ class _Entrance:
                 running = omega.engine.running
                 self._tell("draining", {"for": f"at most {opening.drain_s:g} s", "inside": door.inside, "running": running})
                 await _drained(door, omega, opening.drain_s, self._stop)
-                with suppress(Denied):
+                with suppress(Denied, FlowError):  # what cannot be told any more, because it is to stop at once, stops nothing
                     await house.tell_refused_until(math.inf)
             except StorageError:
                 lost = True

@@ -55,14 +55,13 @@ def client(house: Open) -> Iterator[tuple[App, str]]:
         def log_message(self, *_: Any) -> None:
             """Nothing is logged."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    app = registered(house, f"http://127.0.0.1:{server.server_port}/callback", client_name=LONG)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield app, f"http://localhost:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        app = registered(house, f"http://127.0.0.1:{server.server_port}/callback", client_name=LONG)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield app, f"http://localhost:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_somebody_is_led_here_signs_in_allows_and_ends_it(browser: Any, house: Open, client: tuple[App, str]) -> None:

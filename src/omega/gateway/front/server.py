@@ -121,7 +121,10 @@ class Listener:
             return
         self._server.config.timeout_graceful_shutdown = max(1, round(within_s))
         self._server.should_exit = True
-        await self.ended
+        try:
+            await self.ended
+        finally:
+            self._socket.close()  # a server that was stopped while it began leaves it open
 
     async def interrupt(self) -> None:
         """Cancel every request that is under way, and wait until they have ended, at most a moment; where one has not, nobody is left to
