@@ -153,9 +153,9 @@ def test_the_watch_reads_the_log_and_acts_only_where_that_is_arranged(tmp_path: 
             for _ in range(4_000):
                 watch.profiles["agent:wild"].note(time.time())
             assert watch.profiles["agent:wild"].score().rogue
-            assert not watching.acts(omega.store, "local")
+            assert watching.acting(omega.store) == []
             await omega.arrange("watch", "local", {"acts": True})
-            assert watching.acts(omega.store, "local")
+            assert watching.acting(omega.store) == ["local"]
             hosted = f"ten_{'1' * 32}"
             elsewhere = watching.Watch(omega.store, hosted)
             elsewhere.profiles["agent:wild"] = watch.profiles["agent:wild"]
@@ -413,6 +413,7 @@ def test_a_watch_that_begins_reads_on_in_parts_and_judges_nobody_before_the_end(
             watch = watching.Watch(omega.store, "local")
             looks = [watch.look() for _ in range(12)]
             assert looks[0] == {} and sum(bool(each) for each in looks) == 1, "one whole picture, after several parts"
+            assert watching.Watch(omega.store, "local").look_through() == next(each for each in looks if each), "asked once, all of it"
 
     monkeypatch.setattr(watching, "BATCH", 1)
     asyncio.run(whole())

@@ -1,8 +1,8 @@
 """Python's garbage collector in a process that serves for long: what stands once it has begun stays, and the rest is looked at seldom.
 
 The collector walks what is alive again and again, and most of that was made at the start: modules, types, policies. With that out of its
-way and a longer first step, a governed call takes 10 to 20 % less CPU. Calls leave next to nothing that only the collector could free;
-memory stays flat over a million of them (bench/soak_calls.py).
+way and a longer first step, a governed call takes less CPU (`python bench/mcp.py` prints how much). Calls leave next to nothing that only
+the collector could free; memory stays flat over a million of them (bench/soak_calls.py).
 """
 
 from __future__ import annotations

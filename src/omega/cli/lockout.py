@@ -13,7 +13,7 @@ from omega.host.identity import Caller
 from omega.host.quarantine import isolate, isolated, release
 from omega.host.reading import Archive
 from omega.host.settings import TENANT
-from omega.host.watching import WATCH, Watch, acts
+from omega.host.watching import WATCH, Watch, acting
 
 as_person = click.option("--as", "principal", metavar="person:NAME", default="", help="who does it; else the owner")
 
@@ -30,8 +30,8 @@ def list_quarantined(session: Session) -> Answer:
     """List who is in quarantine, and why; and how unusual the agents behave."""
     with Archive.open(session.home) as archive:
         found, now = isolated(archive.reader), archive.world.clock.now_us()
-        scores = Watch(archive.reader, TENANT).look()
-        watching = acts(archive.reader, TENANT)
+        scores = Watch(archive.reader, TENANT).look_through()
+        watching = TENANT in acting(archive.reader)
     rows = [[each.principal, "locked out", f"since {ago(each.since_us, now)}", f"by {each.by}", each.reason] for each in found]
     rows += [[name, f"{score.points} points", "", "", score.reason] for name, score in scores.items()]
     lines = [*table(rows, indent=""), f"the watch {'locks out whoever reaches 100 points' if watching else 'looks, and does nothing'}"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from omega.chronicle.pruned import is_pruned
 from omega.chronicle.record import Leaf, decode
-from omega.host.arrangements import Documents, all_arranged, arranged
+from omega.host.arrangements import Documents, all_arranged
 from omega.kernel.errors import InputError, OmegaError
 from omega.kernel.ports import Reader
 from omega.warden.anomaly import Profile, Score
@@ -68,6 +68,14 @@ class Watch:
             return {}
         seen, self._seen = self._seen, set()
         return {name: self.profiles[name].score() for name in sorted(seen)}
+
+    def look_through(self) -> dict[str, Score]:
+        """Read on to the end of the log, however far that is: for somebody who asks once. Raises what `look` raises."""
+        scores, before = self.look(), -1
+        while before < self._next < self._size:  # a log that lacks leaves under its checkpoint has no end to reach
+            before = self._next
+            scores = self.look()
+        return scores
 
     def _note(self, leaf: Leaf) -> set[str]:
         if leaf.kind not in ("outcome", "deny") or (leaf.kind == "deny" and leaf.decision != "deny"):
@@ -123,9 +131,3 @@ def check(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
 def acting(documents: Documents) -> list[str]:
     """The tenants whose watch acts, by name."""
     return sorted(tenant for tenant, body in all_arranged(documents, WATCH).items() if body.get("acts") is True)
-
-
-def acts(documents: Documents, tenant: str) -> bool:
-    """Whether the watch puts agents of `tenant` into quarantine by itself."""
-    found = arranged(documents, WATCH, tenant)
-    return found is not None and bool(found["acts"])
