@@ -6,11 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from omega import Command, Context, FlowError, flow, parallel
 from omega.kernel.journal import MAX_PAYLOAD, Kind
-from omega.testing import run_virtual
+from omega.testing import Crash, run_virtual
 from runtime.flows import code, double, lab, look
 
 SECRET = "hunter2-hunter2"
@@ -123,6 +125,45 @@ def test_a_result_that_cannot_be_stored_fails_its_step_with_the_path(value: Any,
         assert [Kind(row.kind) for row in world.store.rows("run")][-2:] == [Kind.FAILED, Kind.FINISHED]
 
     run_virtual(run())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.promise("RUN-01")
+@given(JSON)
+@example(2.510426587846637e195)
+@example({"small": 5e-324, "zero": -0.0, "whole": 1e22, "long": 10**40})
+def test_whatever_was_stored_is_found_whole_again(value: Any) -> None:
+    """The same number has several spellings in JSON: what is checked on the way back is the bytes, not one of them."""
+
+    @flow(effect="read", needs="process:run")
+    async def dies_once(ctx: Context, given: Any) -> Any:
+        await ctx.touch(Command(argv=("look", "1")))
+        return given
+
+    @flow
+    def same(given: Any) -> Any:
+        return given
+
+    async def run() -> None:
+        world, whole = lab(), same | dies_once | same
+        world.effectors["process"].answer = crashes
+        with pytest.raises(Crash):
+            await world.run(whole, value, execution="run")
+        again = lab(start=world.store.snapshot(), clock=world.clock, seed="next")
+        assert (await again.resume("run", whole)).value == value
+        assert (await again.replay("run", whole)).identical and again.verify().sound
+
+    run_virtual(run())
+
+
+def crashes(touch: Any) -> Any:
+    raise Crash
 
 
 def test_a_touch_in_a_pure_flow_is_refused() -> None:

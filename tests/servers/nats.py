@@ -53,10 +53,11 @@ class NatsServer:
         command = [program(), "--addr", "127.0.0.1", "--port", str(self.port), "--ports_file_dir", ports, "--log", self.folder / "log"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + START_S
-        while not (found := list(ports.glob("*.ports"))):
-            assert self._process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
+        while not (told := "".join(file.read_text() for file in ports.glob("*.ports"))):  # the file is there before what it says
+            log = self.folder / "log"
+            assert self._process.poll() is None and time.monotonic() < deadline, log.read_text() if log.exists() else "it wrote no log"
             time.sleep(0.01)
-        (address,) = json.loads(found[0].read_text())["nats"]
+        (address,) = json.loads(told)["nats"]
         self.port = int(address.rpartition(":")[2])
 
     def kill(self) -> None:
