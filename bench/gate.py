@@ -1,11 +1,12 @@
 """Figures G7, G8 and G9: what the policy gate costs, and whether it keeps its word. `python bench/gate.py` prints them.
 
-G7  CPU of one policy decision, evaluated anew each time (no answer remembered), target and cost varying from call to call:
+G7  CPU of one policy decision, target and cost varying from call to call, no answer remembered: policies that read the cost are
+    evaluated anew each time, the others once for each caller and target.
     1,000 tenants with 20 policies each, of which an action and a role reach some; 1,000 policies of one tenant, 20 in the slice and
     all of them evaluated. Each tenant's and each server's policies differ from every other's in a constant, so that nothing is shared.
-    Beside them, without a goal: the same with equal policies (what tenants have that were given one pack), 20 policies in all, the first
-    question of a caller whom the gate has not seen, the worst case (1,000 policies, all in one slice), the floor (no policy in the slice:
-    what the binding to the engine costs, and the looking up), and the whole gate (`Warden.ask`) where answers are remembered.
+    Beside them, without a goal: the same with equal policies (what tenants have that were given one pack), 20 policies in all, 20 that all
+    read the cost, the first question of a caller whom the gate has not seen, 1,000 policies in one slice, the worst case (1,000 that all
+    read the cost), the floor (no policy in the slice: the looking up), and the whole gate (`Warden.ask`) where answers are remembered.
 G8  allows with an evaluation error, over generated questions to a set of policies of which some cannot be evaluated.
 G9  share of answers that are not an allow and carry policy id, place, reason and a way to ask.
 
@@ -103,10 +104,10 @@ def _cpu_us(decide: Callable[[Question], object], questions: Sequence[Question])
 
 def _decisions() -> Iterable[dict[str, Any]]:
     """The cases of G7."""
-    small = _bundle(_rule(number, ANYTHING) for number in range(EACH))
-    yield _record(
-        "G7 20 policies, all in the slice", _cpu_us(small.evaluate, [_question(number) for number in range(DECISIONS)]), "us", None
-    )
+    small, dear = _bundle(_rule(number, ANYTHING) for number in range(EACH)), _bundle(_reading(EACH))
+    plain = [_question(number) for number in range(DECISIONS)]
+    yield _record("G7 20 policies, all in the slice", _cpu_us(small.evaluate, plain), "us", None)
+    yield _record("G7 20 policies, all in the slice, all read the cost", _cpu_us(dear.evaluate, plain), "us", None)
     yield _record("G7 20 policies, caller not seen before", _first(small), "us", None)
     for name, goals, own in (("", (60, 80), 1), (", all alike", (None, None), 0)):
         many = _tenants(own)
@@ -122,6 +123,14 @@ def _decisions() -> Iterable[dict[str, Any]]:
     worst = _bundle(_rule(number, ANYTHING) for number in range(1_000))
     questions = [_question(number) for number in range(DECISIONS // 20)]
     yield _record("G7 1,000 policies, all in one slice", _cpu_us(worst.evaluate, questions), "us", None)
+    yield _record(
+        "G7 1,000 policies, all in one slice, all read the cost", _cpu_us(_bundle(_reading(1_000)).evaluate, questions), "us", None
+    )
+
+
+def _reading(count: int) -> Iterable[str]:
+    """Policies about anything that all read the cost, each with a constant of its own."""
+    return (_rule(number * len(CONDITIONS), ANYTHING, constant=1_000 + number) for number in range(count))
 
 
 def _tenants(own: int) -> Bundle:

@@ -32,7 +32,7 @@ from omega.kernel.sandbox import Sandbox
 from servers.canned import answering
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 QUICK = Limits(backoff_s=0.01, exit_s=0.3)
 
 

@@ -22,7 +22,7 @@ from omega.kernel.errors import OmegaError, UpstreamError
 from servers.canned import answering
 
 SERVER = Path(__file__).parent.parent / "servers/sdk_mcp.py"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 

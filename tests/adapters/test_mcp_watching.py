@@ -16,7 +16,7 @@ from omega.adapters.process import launch
 from omega.kernel.errors import InputError
 from servers.everything_mcp import everything
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 WATCHED = "test://watched-resource"
 ADA, BOB = ("ten_a", "person:ada"), ("ten_a", "person:bob")
 

@@ -15,7 +15,7 @@ from omega.testing.conformance import BusConformance
 from servers.postgres import PostgresServer
 from servers.postgres import serve as started
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 @pytest.fixture(scope="module")

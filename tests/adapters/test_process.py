@@ -24,7 +24,7 @@ from omega.adapters.process.effector import LAST_WORDS, STDERR_LIMIT, scrub
 from omega.kernel.effects import Command, CommandResult, ReadFile, Receipt
 from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def do(command: Command) -> CommandResult:

@@ -20,7 +20,7 @@ from omega.trust.dpop import prove, thumbprint
 from omega.wire.rpc import CLOSE_REVOKED, SUBPROTOCOL
 from trust.signers import P256Signer
 
-SOON_S = 20.0
+SOON_S = 60.0
 LOOKS = 4
 """How often the passport is looked at again before a session counts as one that goes on."""
 

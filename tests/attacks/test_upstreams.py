@@ -20,7 +20,7 @@ from servers.notebook_mcp import notebook
 
 NEWER = "2026-07-28"
 META = {"io.modelcontextprotocol/protocolVersion": NEWER, "io.modelcontextprotocol/clientCapabilities": {}}
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 SLOW_WAYS = ("hangs", "streams", "interim-for-ever")
 """What ends by the deadline of the call alone."""
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 """How long an answer may take: longer than the gateway waits by itself for the end of a call."""
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10

@@ -19,7 +19,7 @@ from omega.cli import run
 FLOWS = Path(__file__).with_name("flows")
 HELLO = str(FLOWS / "hello.py")
 GATES = str(FLOWS / "gates.py")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 STARTED: list[subprocess.Popen[str]] = []
 """The programs that the present test has started."""
 

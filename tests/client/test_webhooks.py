@@ -31,7 +31,7 @@ from omega.kernel.flow import flow
 from omega.kernel.ports import Search
 
 SECRET = new_secret(bytes(range(32)))
-SOON_S = 30.0
+SOON_S = 60.0
 LOOPBACK = ("127.0.0.0/8",)
 
 

@@ -20,7 +20,7 @@ from servers.postgres import PostgresServer
 from servers.postgres import serve as started
 
 SEEN_S = 1.0
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @flow

@@ -24,7 +24,7 @@ from omega.kernel.errors import Denied, OmegaError
 pytestmark = pytest.mark.slow
 
 BASE = "https://omega.example"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Provider(ThreadingHTTPServer):

@@ -13,7 +13,7 @@ from omega.host.between import ASK, MAX_MESSAGE, Between
 from omega.trust.sealing import Keyring
 
 SECRET = "a value that nobody else may see"
-SOON_S = 5.0
+SOON_S = 60.0
 
 
 def between(bus: MemoryBus, keyring: Keyring, address: str = "here", root: str = "omega.live.one") -> Between:

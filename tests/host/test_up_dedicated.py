@@ -18,7 +18,7 @@ from gateway.mcp.serving import http_upstream, serving
 from omega.kernel.ports import Search
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 CORE = "agent:core-of-acme"
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 SHARED = {

@@ -18,7 +18,7 @@ from omega.host.orders import Placing, Wanted
 from omega.host.showing import STALE_US, Showing
 from omega.host.targets import Target
 
-SOON_S = 10.0
+SOON_S = 60.0
 MANY = WINDOW + 30
 
 

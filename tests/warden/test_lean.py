@@ -4,15 +4,17 @@ public interface of the engine."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cedarpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omega.warden.policies import Bundle, failing, shipped_schema
+from omega.warden.policies import Bundle, shipped_schema
 from omega.warden.question import ACTIONS, CONTEXT, Question
 from omega.warden.reach import lean, read_of
+from omega.warden.slices import Slice, failing
 from warden.asks import policy
 
 CALLERS = (
@@ -112,7 +114,8 @@ def whole(bundle: Bundle, question: Question) -> tuple[bool, tuple[str, ...], tu
 @given(texts(), texts(effects=("forbid",)), texts(effects=("forbid",)), st.lists(QUESTIONS, min_size=1, max_size=6))
 def test_leaving_out_what_is_proven_changes_nothing(common, acmes, locals_, questions) -> None:
     bundle = Bundle.load({"a.cedar": common}).with_tenant("acme", {"own.cedar": acmes}).with_tenant("local", {"own.cedar": locals_})
-    for question in [*questions, *questions]:  # the second time without the schema, and with the part of the context that is read
+    others = [replace(each, cost_micros=5 - each.cost_micros, approved=frozenset({"owner"}) - each.approved) for each in questions]
+    for question in [*questions, *others, *questions]:  # what is fixed for a caller and a target is known from the second question on
         answer = bundle.evaluate(question)
         assert (answer.allowed, tuple(each.id for each in answer.deciding), failing(answer.errors)) == whole(bundle, question)
 
@@ -126,8 +129,55 @@ def test_equal_rules_of_two_tenants_are_parsed_once_and_name_their_own() -> None
         question = Question(tenant=tenant, principal="person:ada", action="read", flow="x", cost_micros=1)
         assert bundle.evaluate(question).deciding == (bundle.by_id["all"],)
         assert failing(bundle.evaluate(question).errors) == (f"{tenant}/dear",)
-    assert len(bundle._slices) == 2
-    assert len(bundle._parsed) == 1
+    assert len(bundle._slices) == len(bundle._splits) == 2
+    assert len(bundle._parsed) == 4, "the whole slice, and its permits, forbids and rest"
+
+
+COSTS = "context.cost_micros > 3"
+
+
+@pytest.mark.promise("GATE-02")
+def test_what_is_fixed_and_what_is_asked_come_together_in_file_order() -> None:
+    errs = '[principal.name].contains("a") && 9223372036854775807 + 1 > 0'
+    texts = (
+        ("r0", "permit", COSTS),
+        ("r1", "permit", "true"),
+        ("r2", "forbid", COSTS),
+        ("r3", "forbid", "principal.delegated"),
+        ("r4", "permit", COSTS),
+        ("r5", "permit", "true"),
+    )
+    bundle = Bundle.load(
+        {"a.cedar": "\n".join(policy(name, f"{does} (principal, action, resource) when {{ {if_} }};") for name, does, if_ in texts)}
+    )
+    question = Question(tenant="t", principal="person:a", action="read", flow="x")
+    acted = replace(question, actors=("agent:b",))
+    for _ in range(3):
+        assert ids(bundle, question) == (True, "r1 r5")
+        assert ids(bundle, replace(question, cost_micros=5)) == (False, "r2")
+        assert ids(bundle, acted) == (False, "r3")
+        assert ids(bundle, replace(acted, cost_micros=5)) == (False, "r2 r3")
+    own = bundle.with_tenant("t", {"own.cedar": policy("bad", f"forbid (principal, action, resource) when {{ {errs} }};")})
+    for _ in range(3):
+        answer = own.evaluate(replace(question, cost_micros=5))
+        assert not answer.allowed and failing(answer.errors) == ("t/bad",) and [each.id for each in answer.deciding] == ["r2"]
+        assert not own.evaluate(question).allowed
+
+
+def ids(bundle: Bundle, question: Question) -> tuple[bool, str]:
+    answer = bundle.evaluate(question)
+    assert answer.errors == ()
+    return answer.allowed, " ".join(each.id for each in answer.deciding)
+
+
+def test_a_question_that_nothing_of_the_context_changes_is_put_to_the_engine_no_more(monkeypatch) -> None:
+    bundle = Bundle.load({"a.cedar": policy("all", "permit (principal, action, resource) when { !principal.delegated };")})
+    question = Question(tenant="t", principal="person:a", action="read", flow="x")
+    for cost in (0, 1):
+        assert ids(bundle, replace(question, cost_micros=cost)) == (True, "all")
+    monkeypatch.setattr(Slice, "ask", lambda *_: pytest.fail("the engine was asked"))
+    assert ids(bundle, replace(question, cost_micros=2)) == (True, "all")
+    assert not bundle.evaluate(replace(question, cost_micros=1 << 64)).allowed, "what no policy reads must be sound all the same"
 
 
 def test_errors_come_in_file_order() -> None:

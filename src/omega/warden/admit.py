@@ -37,11 +37,12 @@ from omega.warden.breakers import Breaker, Breakers
 from omega.warden.capabilities import wanted
 from omega.warden.limits import DEFAULT_LIMITS, Limiter, Limits
 from omega.warden.mint import issue
-from omega.warden.policies import Bundle, failing
+from omega.warden.policies import Bundle
 from omega.warden.quarantine import Quarantine, Ward
 from omega.warden.question import DECISIONS, NOTHING_PUSHED, PRINCIPALS, Question, Unaskable, question_of
 from omega.warden.quotas import ONE, Ledger, Quota
 from omega.warden.refusals import BUILT_IN, deny
+from omega.warden.slices import failing
 from omega.warden.source import BRACES, Policy
 
 DEFAULT_DENY = "default-deny"

@@ -28,20 +28,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import cedarpy
-import msgspec
-from cedarpy import _internal
 
 from omega.kernel.errors import InputError
 from omega.warden.question import Question
 from omega.warden.reach import Index, Key, lean, read_of
+from omega.warden.slices import NO_DECISION, Answer, Fixed, Parsed, Said, Slice, Split, answered
 from omega.warden.source import Policy, Problem, read
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 MAX_KEPT = 4_096
 """Answers, slices and parsed entities that a bundle keeps at most, each; a full store is emptied and fills again as questions come."""
@@ -55,76 +57,22 @@ SCHEMA_FILE = "schema.cedarschema"
 
 NO_OWN: Mapping[str, str] = {}
 
-_FAILING = re.compile(r"(error while evaluating policy `)([^`]+)`")
-"""How the engine begins to say that a policy could not be evaluated. What follows may hold whatever a caller gave it."""
-
 _REPEATED = re.compile(r"^for policy `[^`]*`, ")
-
-
-class _Diagnostics(msgspec.Struct):
-    reason: list[str] = []
-    errors: list[str] = []
-
-
-class _Result(msgspec.Struct):
-    """What the engine answers, as far as it is read here."""
-
-    decision: str
-    diagnostics: _Diagnostics
-
-
-_read_result = msgspec.json.Decoder(_Result).decode
-
-ALLOW, NO_DECISION = "Allow", "NoDecision"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the policies say: `deciding` those that decided (in file order), `errors` what failed. Allowed only without errors."""
-
-    allowed: bool
-    deciding: tuple[Policy, ...] = ()
-    errors: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """Rules as the engine keeps them, under their numbers, and what of the context they can read. Equal rules are parsed once."""
-
-    handle: cedarpy.PolicySet
-    reads: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """Policies that are asked together, in file order: the engine knows each by its number among them."""
-
-    policies: tuple[Policy, ...]
-    parsed: _Parsed
-
-    def deciding(self, numbers: list[str]) -> tuple[Policy, ...]:
-        """The policies of these numbers, in file order."""
-        if len(numbers) < 2:
-            return (self.policies[int(numbers[0])],) if numbers else ()
-        return tuple(self.policies[number] for number in sorted(map(int, numbers)))
-
-    def told(self, errors: list[str]) -> tuple[str, ...]:
-        """What the engine says went wrong, with the ids of policies in place of their numbers, in file order."""
-        found = [(match, error) for error in errors if (match := _FAILING.match(error))]
-        others = [error for error in errors if not _FAILING.match(error)]
-        found.sort(key=lambda each: int(each[0][2]))
-        named = [f"{match[1]}{self.policies[int(match[2])].id}{error[match.end(2) :]}" for match, error in found]
-        return (*named, *others)
 
 
 @dataclass(slots=True)
 class _Prepared:
-    """What questions that differ in their context only have in common. `schema` is what they are held against, until one was decided."""
+    """What questions that differ in their context only have in common.
 
-    part: _Slice
+    `schema` is what they are held against, until one was decided: it fits then, and only the context changes. `fixed` is worked out for the
+    second question: many callers ask once.
+    """
+
+    part: Slice
     entities: Any
     request: Mapping[str, Any]
     schema: cedarpy.Schema | None
+    fixed: Fixed | None = None
 
 
 class Bundle:
@@ -141,8 +89,9 @@ class Bundle:
         self._index = Index()
         for policy in self.policies:
             self._index.add(policy)
-        self._slices: dict[Key, _Slice] = {}
-        self._parsed: dict[bytes, _Parsed] = {}
+        self._slices: dict[Key, Slice] = {}
+        self._splits: dict[Key, Split] = {}
+        self._parsed: dict[bytes, Parsed] = {}
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
         self._answers: dict[Question, Answer] = {}
 
@@ -191,7 +140,11 @@ class Bundle:
         """What the policies say to `question`, evaluated anew. Never raises: what cannot be evaluated is not allowed."""
         try:
             ready = self._prepare(question)
-            return self._ask(ready.part, ready, question)
+            if ready.schema is not None:
+                return answered(self._first(ready, question))
+            if ready.fixed is None:
+                ready.fixed = self._split(question).fix(ready.request, ready.entities)
+            return ready.fixed.with_rest(ready.request, question.context(ready.fixed.rest.parsed.reads), ready.entities)
         except ValueError as error:
             return Answer(False, (), (f"the question does not fit the schema: {error}",))
 
@@ -204,65 +157,58 @@ class Bundle:
         found = {}
         ready = self._prepare(question)
         for policy in ready.part.policies:
-            answer = self._ask(self._handle((policy,)), ready, question)
+            answer = answered(self._handle((policy,)).ask(ready.request, question.context(), ready.entities, ready.schema))
             if answer.deciding or answer.errors:
                 found[policy.id] = "; ".join(answer.errors)
         return found
 
-    def _ask(self, part: _Slice, ready: _Prepared, question: Question) -> Answer:
-        """Evaluated by the engine itself: its public wrapper costs a quarter of a decision, for timings that nobody reads."""
-        context = question.context() if ready.schema is not None else question.context(part.parsed.reads)
-        request = {**ready.request, "context": context}
-        (told,) = _internal.is_authorized_batch([request], part.parsed.handle, ready.entities, ready.schema, False)
-        result = _read_result(told)
-        if result.decision != NO_DECISION:
-            ready.schema = None  # it fits, and only the context changes from now on
-        errors, deciding = result.diagnostics.errors, part.deciding(result.diagnostics.reason)
-        if not errors:
-            if result.decision == NO_DECISION:
-                return Answer(False, deciding, ("the policy engine gave no decision",))
-            return Answer(result.decision == ALLOW, deciding)
-        return Answer(False, deciding, part.told(errors))
+    def _first(self, ready: _Prepared, question: Question) -> Said:
+        """What the engine says of a caller and a target of whom nothing is known yet."""
+        said = ready.part.ask(ready.request, question.context(), ready.entities, ready.schema)
+        if said.decision != NO_DECISION:
+            ready.schema = None
+        return said
 
-    def _slice(self, question: Question) -> _Slice:
-        key = self._index.key(question)
-        part = self._slices.get(key)
-        if part is None:
-            part = self._handle(self._index.reaching(key))
-            if len(self._slices) >= MAX_KEPT:
-                self._slices.clear()
-            self._slices[key] = part
-        return part
+    def _slice(self, question: Question) -> Slice:
+        return _kept(self._slices, self._index.key(question), lambda key: self._handle(self._index.reaching(key)))
 
-    def _handle(self, policies: tuple[Policy, ...]) -> _Slice:
+    def _split(self, question: Question) -> Split:
+        return _kept(self._splits, self._index.key(question), lambda key: self._parts(self._index.reaching(key)))
+
+    def _parts(self, policies: tuple[Policy, ...]) -> Split:
+        """`policies` by whether they read anything of the context."""
+        permits, forbids, rest = list[Policy](), list[Policy](), list[Policy]()
+        for policy in policies:
+            (rest if read_of([lean(policy)]) else permits if policy.permits else forbids).append(policy)
+        return Split(*(self._handle(tuple(part)) for part in (permits, forbids, rest)))
+
+    def _handle(self, policies: tuple[Policy, ...]) -> Slice:
         """`policies` as the engine is asked about them: what their being found proves left out, equal rules parsed once."""
         rules = [lean(policy) for policy in policies]
         document = _document(enumerate(json.dumps(rule, separators=(",", ":")) for rule in rules))
         digest = hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()
-        parsed = self._parsed.get(digest)
-        if parsed is None:
-            parsed = _Parsed(cedarpy.PolicySet.from_json_str(document), read_of(rules))
-            if len(self._parsed) >= MAX_KEPT:
-                self._parsed.clear()
-            self._parsed[digest] = parsed
-        return _Slice(policies, parsed)
+        parsed = _kept(self._parsed, digest, lambda _: Parsed(cedarpy.PolicySet.from_json_str(document), read_of(rules)))
+        return Slice(policies, parsed)
 
     def _prepare(self, question: Question) -> _Prepared:
         """Slice, entities and request of `question`. Raises ValueError when it does not fit the schema."""
         key = question.constant()
-        ready = self._prepared.get(key)
-        if ready is None:
-            entities = cedarpy.Entities.from_json_str(question.entities(), shipped_schema())
-            ready = _Prepared(self._slice(question), entities._inner, question.request(), shipped_schema())
-            if len(self._prepared) >= MAX_KEPT:
-                self._prepared.clear()
-            self._prepared[key] = ready
-        return ready
+        return self._prepared.get(key) or _kept(self._prepared, key, lambda _: self._new(question))
+
+    def _new(self, question: Question) -> _Prepared:
+        entities = cedarpy.Entities.from_json_str(question.entities(), shipped_schema())
+        return _Prepared(self._slice(question), entities._inner, question.request(), shipped_schema())
 
 
-def failing(errors: Iterable[str]) -> tuple[str, ...]:
-    """The ids of the policies that evaluation errors name."""
-    return tuple(dict.fromkeys(match[2] for error in errors if (match := _FAILING.match(error))))
+def _kept(store: dict[K, V], key: K, make: Callable[[K], V]) -> V:
+    """What `store` holds under `key`, made where it is not there; a full store is emptied first."""
+    found = store.get(key)
+    if found is None:
+        found = make(key)
+        if len(store) >= MAX_KEPT:
+            store.clear()
+        store[key] = found
+    return found
 
 
 def inspect(sources: Mapping[str, str]) -> tuple[list[Policy], list[Problem]]:

@@ -16,7 +16,7 @@ from omega.wire.a2a.protobuf import CALLS, SERVICE, decode, encode
 
 grpc = pytest.importorskip("grpc", reason="the extra a2a-grpc is not installed")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 VERSION = (("a2a-version", "1.0"),)
 
 

@@ -16,7 +16,7 @@ from gateway.a2a.conftest import Published, said
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Receiver:

@@ -22,7 +22,7 @@ pytest.importorskip("a2a", reason="the protocol's own library is not installed")
 pytestmark = pytest.mark.slow
 
 AGENT = Path(__file__).resolve().parents[2] / "servers" / "sdk_a2a.py"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 async def talked(house: Published, binding: str) -> dict[str, Any]:

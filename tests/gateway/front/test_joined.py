@@ -7,7 +7,7 @@ from typing import Any
 
 from omega.gateway.front.server import Listener, Place, _Joined
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Recorded:

@@ -25,7 +25,7 @@ from omega.wire.mcp.eras import HEADER_MISMATCH
 from servers.notebook_mcp import RICH, notebook
 
 SERVERS = Path(__file__).resolve().parents[2] / "servers"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 NEWER = {"MCP-Protocol-Version": "2026-07-28"}
 OLDER = {"MCP-Protocol-Version": "2025-11-25"}

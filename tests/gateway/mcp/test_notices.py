@@ -23,7 +23,7 @@ from omega.wire.sse import Reader
 from servers.everything_mcp import everything
 from servers.suite_client import Person
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 WATCHED = "test://watched-resource"
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 NEWER, OLDER = {"MCP-Protocol-Version": "2026-07-28"}, {"MCP-Protocol-Version": "2025-11-25"}

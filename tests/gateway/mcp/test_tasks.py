@@ -19,7 +19,7 @@ from omega.wire.jsonrpc import INVALID_PARAMS
 from servers.everything_mcp import everything
 from servers.everything_tasks import EXTENSION
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 CAPABILITIES: dict[str, Any] = {"elicitation": {}, "extensions": {EXTENSION: {}}}
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": CAPABILITIES}
 NEWER = {"MCP-Protocol-Version": "2026-07-28", "Content-Type": "application/json", "Accept": "application/json, text/event-stream"}

@@ -18,7 +18,7 @@ from omega.host.discover import find_method
 from omega.kernel.ports import Search
 from servers.provider import Upstream, provider
 
-SOON_S = 20.0
+SOON_S = 60.0
 HELLO = [{"role": "user", "content": "hello dear model"}]
 MODELS = ("echo", "json", "tool", "slow", "hangs", "broken", "wrong", "cut", "gpt-4o-mini")
 

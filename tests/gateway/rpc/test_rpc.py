@@ -24,7 +24,7 @@ from omega.kernel.errors import Denied, InputError, OmegaError, UpstreamError
 from omega.kernel.service import Manifest, Offer, method, methods_of
 from omega.wire.rpc import CLOSE_PROTOCOL, CLOSE_REVOKED, SUBPROTOCOL, CallParams
 
-SOON_S = 20.0
+SOON_S = 60.0
 MADE: list[int] = []
 
 
