@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from requirements import BY_ID
+from servers.chromium import chromium
 
 NOWHERE = "/dev/null/omega"
 """A data folder that nobody can make: a test that forgets to name its own fails instead of touching the user's."""
@@ -39,3 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers("promise"):
             if len(mark.args) != 1 or mark.args[0] not in BY_ID:
                 raise pytest.UsageError(f"{item.nodeid}: {mark.args} is no promise of tests/requirements.py")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser for the tests of one file: no longer, because none of them may run an event loop of its own beside it."""
+    with chromium() as running:
+        yield running

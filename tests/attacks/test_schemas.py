@@ -94,6 +94,31 @@ def test_what_is_no_schema_is_said_to_be_none(schema: Any) -> None:
         list(errors(schema, {}))
 
 
+_INSIDE = {"type": {"type": 5}, "name": {"required": 5}, "order": {"minimum": "x"}, "parts": {"properties": 5}}
+
+
+@pytest.mark.promise("ATTACK-03")
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "object", "description": "\ud800"}, {}),
+        ({"properties": {"\ud800": {}}}, {}),
+        ({"enum": ["\ud800"]}, "a"),
+        *(({"$ref": f"#/const/{name}", "const": _INSIDE}, {"b": 1} if name != "order" else 1) for name in _INSIDE),
+        ({"$ref": "#/type", "type": "object"}, {}),
+        ({"$ref": "#/prefixItems/x", "prefixItems": [{}]}, 1),
+        ({"$ref": "#/enum/0", "enum": [{"multipleOf": 0}]}, 5),
+        ({"$schema": "http://["}, 1),
+        ({"$schema": "http://json-schema.org/draft-03/schema#", "extends": {"disallow": "x"}}, 5),
+        ({"multipleOf": 0.5}, 10**400),
+    ],
+)
+def test_what_the_library_stumbles_over_is_said_to_be_unusable(schema: Any, value: Any) -> None:
+    with pytest.raises(Unusable) as refused:
+        list(errors(schema, value))
+    str(refused.value).encode()
+
+
 def test_a_nest_of_a_thousand_schemas_is_refused() -> None:
     schema: Any = {"type": "object"}
     for _ in range(1_000):

@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from omega.trust.keys import Retired, Ring
 
 PAGE = Path(verifier.__file__).with_suffix(".html")
 KEY = sequencer().key(TENANT)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PICTURES = os.environ.get("OMEGA_PICTURES", "")
 """A folder for pictures of the page, for a person to look at; none are made without it."""
 
@@ -49,23 +47,6 @@ def test_the_page_is_one_file_whose_policy_names_its_own_script_and_style() -> N
     assert policy[1].startswith("default-src 'none';")
     assert "unsafe" not in policy[1]
     assert not re.search(r"""(?:src|href|action)=|@import|url\(|fetch\(|XMLHttp|WebSocket|https?:""", text)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    missing = "" if CHROMIUM else "no chromium: install Debian's package to check the page in a browser"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "no playwright: install it to check the page in a browser"
-    if missing and os.environ.get("CI") == "true" and "OMEGA_WITHOUT_BROWSER" not in os.environ:
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
-    with sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -101,6 +101,18 @@ def test_an_error_there_is_the_error_here(tmp_path: Path, there: There) -> None:
     assert (status, told["error"]["code"]) == (2, "OMG-X001")
 
 
+@pytest.mark.promise("SDK-21")
+def test_lists_are_made_there_too_and_context_says_so(tmp_path: Path, there: There) -> None:
+    sign_in(tmp_path, there)
+    execution = omega(tmp_path, "call", "insights.summary")[1]["execution"]
+    assert execution in [each["execution"] for each in omega(tmp_path, "runs")[1]["runs"]]
+    assert omega(tmp_path, "show", execution)[1]["flow"] == "insights.summary"
+    assert omega(tmp_path, "mcp", "list")[1]["servers"] == []
+    assert omega(tmp_path, "context")[1]["context"] == "work"
+    assert omega(tmp_path, "context", "--local")[1]["context"] == "here"
+    assert not (tmp_path / "omega.db").exists(), "nothing was read on this machine"
+
+
 @pytest.mark.parametrize("credential", ["nonsense", "", "two words", "ümlaut", f"omk_{'0' * 32}_{'a' * 43}"])
 def test_who_is_refused_is_not_kept(tmp_path: Path, there: There, credential: str) -> None:
     (tmp_path / "credential").write_text(credential)

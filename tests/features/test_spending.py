@@ -110,7 +110,7 @@ def test_branches_at_once_never_go_past_the_budget_of_their_run(tmp_path: Path, 
             await furnish(omega, upstream, "echo", price=PRICE)
             outcome = await omega.run(parallel(ask, ask, ask, ask), "echo", budget=Budget(cost_micros=25_000))
             assert codes([outcome]) == {"OMG-W005"}
-            assert len(upstream.seen) == 2 and outcome.cost_micros <= 25_000
+            assert len(upstream.seen) <= 2 and outcome.cost_micros <= 25_000  # the first refusal ends the others, sent or not
 
     asyncio.run(work())
 

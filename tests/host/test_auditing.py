@@ -27,7 +27,12 @@ from omega.kernel.ports import Call
 from omega.trust.checkpoint import VerifierKey, verify
 from omega.trust.merkle import leaf_hash, verify_consistency, verify_inclusion
 
-METHODS = ("log.search", "log.flags", "log.checkpoint", "log.proof", "log.export")
+SOON_S = 60.0
+
+BRIEF = {"log.follow": {"most": 1, "for_s": 0.1}}
+"""What is asked of methods that would go on for long."""
+
+METHODS = ("log.search", "log.flags", "log.checkpoint", "log.proof", "log.export", "log.follow")
 
 
 @flow(name="private")
@@ -85,10 +90,49 @@ def test_only_who_holds_the_capability_reads_the_log(tmp_path: Path) -> None:
             rights = ("flows:run", "records:read")
             for principal, roles in (("agent:helper", ()), ("person:bob", ("member",))):
                 for name in METHODS:
-                    assert await here.refusal(name, {}, here.passport(tenant, principal, roles, rights)) == "OMG-W008", name
+                    assert await here.refusal(name, BRIEF.get(name), here.passport(tenant, principal, roles, rights)) == "OMG-W008", name
             auditor = here.passport(tenant, "agent:auditor", (), ("flows:run", "log:read"))
             for name in METHODS:
-                assert await here.refusal(name, {}, auditor) == "", name
+                assert await here.refusal(name, BRIEF.get(name), auditor) == "", name
+
+    asyncio.run(work())
+
+
+@pytest.mark.slow
+@pytest.mark.promise("LOG-46")
+def test_whoever_follows_is_told_of_each_leaf_as_it_is_written_and_not_of_their_own_looking(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Installation.open(tmp_path / "home") as here:
+            first, second = await _furnished(here, "first"), await _furnished(here, "second")
+            owner = here.passport(first)
+            size = (await here.ask("log.checkpoint", {"lasting": False}, owner))["size"]
+            wanted = {"after": size - 1, "flow": "private", "most": 2, "for_s": SOON_S}
+            following = asyncio.create_task(here.ask("log.follow", wanted, owner))
+            for tenant in (second, first):  # the stream has begun, or it has not: what is written after `size` is told all the same
+                await here.omega.road.call(Call(passport=here.passport(tenant), flow=private, input="a"))
+            assert not following.done(), "a call has one leaf that names its flow"
+            await here.omega.road.call(Call(passport=owner, flow=private, input="b"))
+            told = await following
+            assert [leaf["kind"] for leaf in told] == ["entry"] * 2 and {leaf["tenant"] for leaf in told} == {first}
+            assert [leaf["index"] for leaf in told] == sorted({leaf["index"] for leaf in told}) and told[0]["index"] >= size
+
+            everything = await here.ask("log.follow", {"for_s": 0.6, "most": 10_000}, owner)
+            assert len({leaf["index"] for leaf in everything}) == len(everything) >= size
+            assert not [leaf for leaf in everything if leaf["index"] > everything[-1]["index"]]
+            mine = [leaf["execution"] for leaf in everything if leaf.get("flow") == "log.follow"]
+            assert len(set(mine)) == 1, "the first follower is in what the second sees; the second is not"
+            denied = await here.ask("log.follow", {"decision": "deny", "flagged": True, "most": 1, "for_s": 0.1}, owner)
+            assert [leaf["decision"] for leaf in denied] == ["deny"] and denied[0]["flags"]
+
+    asyncio.run(work())
+
+
+@pytest.mark.promise("LOG-46")
+def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Installation.open(tmp_path / "home") as here:
+            assert await here.refusal("log.follow", {"kind": "no kind"}) == "OMG-I001"
+            assert await here.refusal("log.follow", {"for_s": 0}) == "OMG-I001"
 
     asyncio.run(work())
 
@@ -115,7 +159,7 @@ def test_a_search_gives_what_the_command_gives_and_each_look_is_on_record(tmp_pa
             assert pages == sorted(set(pages), reverse=True)
 
             for name in METHODS[1:]:
-                await here.ask(name)
+                await here.ask(name, BRIEF.get(name))
             flagged = await here.ask("log.flags", {"limit": 1000})
             read = {leaf["flow"] for leaf in flagged["leaves"] if any(flag["flag"] == "log read" for flag in leaf["flags"])}
             assert read >= set(METHODS)

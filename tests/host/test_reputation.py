@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from adapters.test_openapi import call, opened
 from omega.chronicle.record import Leaf
 from omega.gateway.mcp.finding import ranked
+from omega.host.house import House
 from omega.host.reputation import HALF_LIFE_S, Health, Record, Reputation, health_of
 from servers.shop_api import shop
 
@@ -97,6 +99,31 @@ def test_the_log_of_real_calls_is_what_counts(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
+@pytest.mark.promise("MCP-61")
+def test_an_operator_is_told_how_each_server_is_and_strangers_are_told_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with shop() as it, opened(tmp_path / "home", it) as omega:
+            house = House(omega)
+            assert house.servers(omega.scope())[0]["health"]["state"] == "not called"
+            await omega.arrange("breaker", "shop", {"flow": "shop/*", "failures": 1, "open_s": 3_600, "tenant": ""})
+            await call(omega, "getItem", id=1)
+            await call(omega, "hang", 0.2)
+            (server,) = House(omega).servers(omega.scope())
+            assert (server["health"]["breaker"], server["health"]["kept_away_at"]) == ("open", None), "the gate has it before the log"
+            assert (server["health"]["state"], server["health"]["code"]) == ("failing", HUNG)
+            assert (await call(omega, "getItem", id=1)).error["code"] == "OMG-W011"
+            (server,) = House(omega).servers(omega.scope())
+            assert server.keys() == {"name", "transport", "tools", "health"}, "neither addresses nor references"
+            assert house.servers(replace(omega.scope(), capabilities=frozenset())) == []
+            assert house.servers(replace(omega.scope(), tenant="ten_other")) == []
+        status, found = program("mcp", "list", "--json", "--home", str(tmp_path / "home"))
+        (seen,) = found["servers"]
+        assert status == 0 and seen["health"] == server["health"], "the log says the same where no gateway is asked"
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.promise("TOOL-71")
 def test_a_server_is_as_it_was_when_somebody_last_called_it() -> None:
     records = {"s/a": record(DONE, HUNG), "s/b": record(DONE, DONE, OWN), "t/a": record(HUNG), "st/a": record(DONE, every_s=9)}
@@ -106,8 +133,18 @@ def test_a_server_is_as_it_was_when_somebody_last_called_it() -> None:
     records["s/b"].note(leaf("OMG-W001", 500, kind="deny"))
     assert health_of("s", records) == Health(good_us=102_000_000, bad_us=101_000_000, code=HUNG)
     assert health_of("s", records).state == "working", "an error that a tool reports is an answer, a denial is none"
-    assert health_of("t", records).told() == {"state": "failing", "answered_at": None, "failed_at": "1970-01-01T00:01:40Z", "code": HUNG}
+    assert health_of("t", records).told() == {
+        "state": "failing",
+        "answered_at": None,
+        "failed_at": "1970-01-01T00:01:40Z",
+        "code": HUNG,
+        "breaker": "closed",
+        "kept_away_at": None,
+    }
     assert health_of("t", records).words() == "failing, 1970-01-01T00:01:40Z: OMG-M003"
+    records["t/a"].note(leaf("OMG-W011", 101, kind="deny"))
+    assert health_of("t", records).words() == "failing, 1970-01-01T00:01:40Z: OMG-M003, left alone by a breaker"
+    assert health_of("t", records, opened=["s/*"]).breaker == "closed", "the gate knows better than the log"
     assert health_of("nobody", records).state == health_of("nobody", records).words() == "not called"
 
 

@@ -167,3 +167,29 @@ def test_whoever_comes_back_with_nothing_good_is_braked(tmp_path: Path) -> None:
 
     with provider() as acme:
         asyncio.run(scene(home_of(tmp_path, {"acme": acme.issuer})))
+
+
+def test_a_provider_that_fails_lets_no_stranger_make_executions_without_end(tmp_path: Path) -> None:
+    async def scene(home: Path, acme: Provider) -> None:
+        async with Omega.open(home) as omega:
+            house = House(omega)
+            house.guesses.most = 2
+            desk = house.signing_on()
+            cookies = [await desk.begin("acme", BASE, "/", address="192.0.2.1") for _ in range(3)]
+            acme.status = 503
+            asked = counting(house)
+            desk = house.signing_on()
+
+            async def failed(sent: Any) -> str:
+                given = {"state": parse_qs(urlsplit(sent.location).query)["state"][0], "code": "x"}
+                with pytest.raises(OmegaError) as caught:
+                    await desk.end("acme", sent.cookie, given, address="192.0.2.1")
+                return caught.value.code
+
+            assert [await failed(each) for each in cookies] == ["OMG-P007", "OMG-P007", "OMG-G007"]
+            with pytest.raises(Denied, match="refused within a minute"):
+                await desk.end("acme", cookies[0].cookie, {}, address="192.0.2.1")
+            assert asked == ["sign-on"] * 2, "and nothing is run for whoever is braked"
+
+    with provider() as acme:
+        asyncio.run(scene(home_of(tmp_path, {"acme": acme.issuer}), acme))

@@ -17,6 +17,7 @@ from omega.host.embedded import Omega
 from omega.host.orders import Placing, Wanted
 from omega.host.showing import STALE_US, Showing
 from omega.host.targets import Target
+from omega.kernel.errors import StorageError
 
 SOON_S = 60.0
 MANY = WINDOW + 30
@@ -128,6 +129,40 @@ def test_whoever_takes_a_stream_up_is_heard_and_nothing_is_shown_twice(tmp_path:
                 seen = [(await anext(watching)).value for _ in range(5)]
             assert seen == ["first 0", "first 1", "second 0", "second 1", "second 2"]
             watching.close()
+            for task in (hearing, listening):
+                task.cancel()
+            await asyncio.gather(hearing, listening, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+@pytest.mark.promise("DOOR-17")
+def test_records_out_of_reach_end_what_is_watched_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        bus = MemoryBus()
+        async with Omega.open(tmp_path / "home") as omega:
+            here, there = (Between(bus, omega.world.keyring, root="omega.live.one", address=name) for name in ("here", "there"))
+            elsewhere = Elsewhere(omega, here, nobody, nobody)
+            hearing = asyncio.create_task(elsewhere.hear())
+            asked: list[Any] = []
+            listening = asyncio.create_task(there.hear(await there.subscribe(ASK), asked.append))
+            await omega.enqueue(Wanted(target=Target("tests:count", count, ()), input=3, execution="one", placing=Placing(queue="away")))
+            watching = omega.world.streams.watch("local", "one")
+            await elsewhere.follow("local", "one").wait()
+            following = elsewhere._following["local", "one"].task
+            async with asyncio.timeout(SOON_S):
+                while not asked:
+                    await asyncio.sleep(0.01)
+
+            def gone(execution: str) -> Any:
+                raise StorageError("OMG-S002", "the database is away")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(omega.store, "line", gone)
+                await there.tell("here", {"watch": asked[0]["watch"], "over": True})
+                async with asyncio.timeout(SOON_S):
+                    assert [part async for part in watching] == []
+                    await following
             for task in (hearing, listening):
                 task.cancel()
             await asyncio.gather(hearing, listening, return_exceptions=True)

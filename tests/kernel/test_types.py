@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from enum import Enum
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum, StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from omega.kernel.errors import FlowError, InputError
 from omega.kernel.journal import MAX_PAYLOAD
@@ -122,7 +128,126 @@ def test_a_loose_value_is_after_storage_what_the_next_step_saw_before(value: Any
 @given(st.builds(Dog, name=st.text(max_size=20), tail=st.booleans()))
 def test_a_model_comes_back_as_it_was(dog: Dog) -> None:
     data, seen = type_of(Dog).encode(dog)
-    assert type_of(Dog).decode(data) == dog and seen is dog
+    assert type_of(Dog).decode(data) == dog == seen and seen is not dog
+
+
+class Shade(StrEnum):
+    RED = "red"
+
+
+class Renamed(BaseModel):
+    order_id: int = Field(alias="orderId")
+    sent: int = Field(default=0, validation_alias="sentAt", serialization_alias="sentOn")
+
+
+class ByAlias(BaseModel):
+    model_config = ConfigDict(serialize_by_alias=True)
+    order_id: int = Field(alias="orderId")
+
+
+class Computed(BaseModel):
+    side: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def area(self) -> int:
+        return self.side**2
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+    pair: tuple[int, date]
+
+
+@pytest.mark.promise("RUN-01")
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Renamed, Renamed(orderId=7, sentAt=3)),
+        (ByAlias, ByAlias(orderId=7)),
+        (Computed, Computed(side=3)),
+        (Strict, Strict(pair=(1, date(2026, 1, 2)))),
+        (list[Renamed], [Renamed(orderId=7)]),
+        (dict[str, Computed], {"a": Computed(side=1)}),
+    ],
+)
+def test_what_was_written_is_read_back_from_bytes_and_from_plain_data(annotation: Any, value: Any) -> None:
+    kind = type_of(annotation)
+    data, seen = kind.encode(value)
+    assert seen == value == kind.decode(data) == kind.restore(json.loads(data))
+    assert kind.encode(seen)[0] == data
+
+
+class Swapped(BaseModel):
+    model_config = ConfigDict(validate_by_name=True)
+    first: int = Field(alias="second")
+    second: int = Field(alias="first")
+
+
+class Left(BaseModel):
+    kept: int
+    dropped: int = Field(exclude=True)
+
+
+class Closed(Computed):
+    model_config = ConfigDict(extra="forbid")
+
+
+@pytest.mark.parametrize("value", [Swapped.model_construct(first=1, second=2), Left(kept=1, dropped=2), Closed(side=3)])
+def test_a_type_that_cannot_read_what_it_writes_is_told_at_once(value: Any) -> None:
+    with pytest.raises(FlowError) as refused:
+        type_of(type(value)).encode(value)
+    assert refused.value.code == "OMG-R002"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"), [(float | Decimal, Decimal("1.10")), (int | Decimal, Decimal("2")), (date | datetime, datetime(2026, 1, 2))]
+)
+def test_what_could_be_two_types_is_from_then_on_what_it_is_read_as(annotation: Any, value: Any) -> None:
+    kind = type_of(annotation)
+    data, seen = kind.encode(value)
+    assert kind.decode(data) == seen and type(kind.decode(data)) is type(seen)
+
+
+def test_a_subclass_of_text_becomes_the_text_that_is_read_back() -> None:
+    for text in (Shade.RED, type("Name", (str,), {})("red")):
+        data, seen = ANY.encode(text)
+        assert type(seen) is str and seen == "red" and data == b'"red"'
+
+
+class Tagged(BaseModel):
+    tags: set[str]
+    more: dict[str, frozenset[tuple[int, str]]] = {}
+    any: Any = None
+
+
+SETS = """
+import sys
+from kernel.test_types import Tagged, type_of
+names = [f"name {number}" for number in range(9)]
+value = Tagged(tags=set(names), more={"a": frozenset((len(name), name) for name in names)}, any={"b": [set(names)]})
+sys.stdout.buffer.write(type_of(Tagged).encode(value)[0] + type_of(set[str]).encode(set(names))[0])
+"""
+
+
+@pytest.mark.promise("RUN-01")
+def test_a_set_is_written_the_same_in_every_process() -> None:
+    def written(seed: str) -> bytes:
+        surroundings = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])}
+        return subprocess.run([sys.executable, "-c", SETS], env=surroundings, capture_output=True, check=True).stdout
+
+    first, second = written("1"), written("2")
+    assert first == second and first.count(b"name 8") == 4
+
+
+@given(
+    st.sets(st.text(st.characters(codec="utf-8"), max_size=3)),
+    st.dictionaries(st.text(max_size=2), st.frozensets(st.tuples(st.integers(), st.text(max_size=2)))),
+)
+def test_a_set_comes_back_as_it_was(tags: set[str], more: dict[str, Any]) -> None:
+    value = Tagged(tags=tags, more=more, any=[1, {"a": "b"}])
+    data, seen = type_of(Tagged).encode(value)
+    assert seen == value and type_of(Tagged).encode(seen)[0] == data
 
 
 def test_a_tuple_in_a_loose_value_is_seen_as_the_list_it_becomes() -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ AREAS = {
     "ATTACK",
     "BRIDGE",
     "CLI",
+    "CRED",
     "DOOR",
     "EX",
     "FLOW",
@@ -33,6 +35,7 @@ AREAS = {
     "POML",
     "RAY",
     "REPO",
+    "REVOKE",
     "RUN",
     "SDK",
     "START",
@@ -50,12 +53,13 @@ AREAS = {
 def marks(source: str) -> Iterator[tuple[int, str]]:
     """Line and id of every `pytest.mark.promise(...)` in `source`; an id that is not a plain string reads as its own text."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.promise":
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "promise" and ast.unparse(node.func) == "pytest.mark.promise":
             argument = node.args[0] if len(node.args) == 1 else node
             plain = isinstance(argument, ast.Constant) and isinstance(argument.value, str)
             yield node.lineno, argument.value if plain else ast.unparse(argument)
 
 
+@cache
 def proofs() -> dict[str, list[str]]:
     """Each id that the tests name, with the places."""
     found: dict[str, list[str]] = defaultdict(list)

@@ -166,6 +166,52 @@ def crashes(touch: Any) -> Any:
     raise Crash
 
 
+class Sent(BaseModel):
+    to: str
+    amount: int
+
+
+@pytest.mark.promise("GATE-15")
+@pytest.mark.parametrize("kind", [dict[str, Any], Sent])
+def test_nobody_changes_what_a_step_was_admitted_with(kind: Any) -> None:
+    """A branch that runs beside it, whoever made the value, and an attempt before it all held the same object once."""
+    made: list[Any] = []
+
+    def changed(given: Any) -> int:
+        if isinstance(given, Sent):
+            given.amount = 1_000_000
+        else:
+            given["amount"] = 1_000_000
+        return 1
+
+    def order(n: int) -> Any:
+        made.append(kind(to="ada", amount=n))
+        return made[-1]
+
+    async def pay(ctx: Context, given: Any) -> int:
+        changed(made[-1])
+        return int(given.amount if isinstance(given, Sent) else given["amount"])
+
+    async def first(ctx: Context, given: Any) -> int:
+        changed(given)
+        raise ValueError("no")
+
+    order.__annotations__ |= {"return": kind}
+    for task in (changed, pay, first):
+        task.__annotations__ |= {"given": kind}
+    taken, paid, tried = flow(order), flow(effect="write", needs="process:run")(pay), flow(effect="read", needs="process:run")(first)
+
+    async def run() -> None:
+        world = lab()
+        assert (await world.run(taken | parallel(flow(changed), paid), 5, execution="beside")).value == [1, 5]
+        assert (await world.run(taken | tried.fallback(paid), 5, execution="after")).value == 5
+        assert (await world.run(taken | tried.retry(2).fallback(paid), 5)).value == 5
+        for name, whole in (("beside", taken | parallel(flow(changed), paid)), ("after", taken | tried.fallback(paid))):
+            assert (await world.replay(name, whole)).identical
+
+    run_virtual(run())
+
+
 def test_a_touch_in_a_pure_flow_is_refused() -> None:
     @flow
     async def sly(ctx: Context, n: int) -> int:

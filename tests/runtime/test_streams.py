@@ -54,6 +54,21 @@ async def watched(world: Any, whole: Any, value: Any, **facts: Any) -> tuple[lis
     return found, done
 
 
+def test_a_stream_touches_the_world_a_bounded_number_of_times_between_two_parts() -> None:
+    @stream(effect="read", needs="process:run")
+    async def idle(ctx: Context, n: int) -> AsyncIterator[int]:
+        yield 0
+        for number in range(n):
+            await ctx.touch(Command(argv=("look", str(number))))
+
+    async def run() -> None:
+        assert (await lab().run(read, 100)).status == "done"
+        assert (await lab().run(idle, 64)).status == "done"
+        assert code(await lab().run(idle, 65)) == "OMG-R016"
+
+    run_virtual(run())
+
+
 @pytest.mark.promise("FLOW-66")
 @pytest.mark.parametrize("whole", [numbers, emits, read])
 def test_parts_are_seen_in_order_and_the_value_alone_is_recorded(whole: Any) -> None:

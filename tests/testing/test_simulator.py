@@ -123,6 +123,7 @@ def test_a_plan_gives_the_same_twice(whole: Told) -> None:
     assert (first.value, first.appends, first.touches) == (second.value, second.appends, second.touches)
 
 
+@pytest.mark.slow
 def test_a_soak_counts_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
     counts = soak(range(3))
     assert counts["seeds"] == 3 and counts["runs"] >= 9 and counts["crashes"] >= 6 and not counts["violations"]

@@ -306,14 +306,37 @@ def test_what_would_not_be_accepted_is_not_issued(changed: dict[str, Any]) -> No
         issued(authority(), **changed)
 
 
-def test_a_full_list_of_revocations_closes_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passport, "MAX_REVOKED", 2)
+def test_however_much_was_revoked_nobody_else_is_refused() -> None:
     office = authority()
     token = issued(office)
-    office.verify(token, now=NOW)
-    for number in range(3):
-        office.revoke(f"pas_other{number}")
-    assert "full" in refusal(office, token).cause
+    for number in range(100_001):
+        office.revoke(f"pas_other{number}", account="ten_loud")
+    assert office.verify(token, now=NOW) is not None and office.charged("ten_loud") == 100_001
+
+
+def test_what_is_known_by_its_digest_alone_stays_revoked_with_all_below_it() -> None:
+    office = authority()
+    token = issued(office)
+    scope = office.verify(token, now=NOW)
+    below = office.delegate(scope, actor="agent:x", capabilities=["tool:*"], ttl_s=60, now=NOW, jti="pas_2")
+    office.revoke("pas_1", account="acme")
+    office.bury_name("pas_1")
+    assert not office.revoked() and office.charged("acme") == 0 and office.buried("acme") == 1
+    for dead in (token, below):
+        assert refusal(office, dead).cause == "the passport was revoked"
+    other = authority()
+    other.bury("acme", [passport.revocation_digest("pas_1")])
+    assert refusal(other, below).cause == "the passport was revoked", "another process knows no more than the digest"
+
+
+def test_what_was_admitted_before_the_floor_of_its_tenant_goes_on_no_more() -> None:
+    office = authority()
+    scope = office.verify(issued(office), now=NOW)
+    office.bury("another", [], floor_s=scope.expires_at)
+    assert office.restore(scope.claims()).passport == "pas_1", "the floor is of one tenant alone"
+    office.bury(scope.tenant, [], floor_s=scope.expires_at)
+    with pytest.raises(Denied, match="not known any more"):
+        office.restore(scope.claims())
 
 
 def test_memory_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

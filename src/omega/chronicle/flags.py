@@ -48,6 +48,7 @@ _FLOWS = {
     "log.checkpoint": Kind.READ,
     "log.proof": Kind.READ,
     "log.export": Kind.READ,
+    "log.follow": Kind.READ,
     "refused_credentials": Kind.REFUSED,
     "guessed_credentials": Kind.GUESSED,
 }

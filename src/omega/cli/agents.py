@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import anywhere
+from omega.cli.desks import ask_at
 from omega.cli.output import Answer, Session, count, plain, table, value_lines
 from omega.host.inputs import whole_value
-from omega.host.methods import ask_method
 from omega.kernel.errors import InputError
 
 MAX_INSTRUCTIONS = 50_000
@@ -24,11 +24,11 @@ def agents() -> None:
 
 
 @agents.command("list")
-@common
+@anywhere
 @click.pass_obj
 def list_agents(session: Session) -> Answer:
     """List the agents: which version works, which is tried, and how each has done."""
-    found = asyncio.run(ask_method(session.home, "agents.list", {}))
+    found = asyncio.run(ask_at(session, "agents.list", {}))
     rows = [row for entry in found for row in _rows(entry)]
     return Answer(
         {"agents": found}, table(rows, indent="") or ["there is no agent: omega agents register NAME VERSION --instructions FILE"]
@@ -45,7 +45,7 @@ def list_agents(session: Session) -> Answer:
 @click.option("--memory", is_flag=True, help="tell it what was said before in a conversation, and the notes that a task speaks of")
 @click.option("--own-host", is_flag=True, help="it runs at a host of its own, and comes for its work")
 @click.option("--card", "more", default="{}", metavar="JSON", help="other fields of its card: limits, output, turns, ...")
-@common
+@anywhere
 @click.pass_obj
 def register(session: Session, /, name: str, version: str, instructions: Any, more: str, **given: Any) -> Answer:
     """Register VERSION of the agent NAME. The first one works at once; a later one when it is tried or promoted."""
@@ -55,47 +55,47 @@ def register(session: Session, /, name: str, version: str, instructions: Any, mo
     fields = whole_value(more)
     if not isinstance(fields, dict):
         raise InputError("OMG-X001", "--card takes a JSON object with fields of the card", advice="for example --card '{\"turns\": 3}'")
-    return _told(asyncio.run(ask_method(session.home, "agents.register", card | fields)))
+    return _told(asyncio.run(ask_at(session, "agents.register", card | fields)))
 
 
 @agents.command("canary")
 @click.argument("name")
 @click.argument("version")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=0.1, show_default=True, help="of the work that it does")
-@common
+@anywhere
 @click.pass_obj
 def canary(session: Session, name: str, version: str, share: float) -> Answer:
     """Try VERSION of an agent on a share of its work; which version does which piece is drawn, and on record."""
-    return _told(asyncio.run(ask_method(session.home, "agents.canary", {"name": name, "version": version, "share": share})))
+    return _told(asyncio.run(ask_at(session, "agents.canary", {"name": name, "version": version, "share": share})))
 
 
 @agents.command("promote")
 @click.argument("name")
-@common
+@anywhere
 @click.pass_obj
 def promote(session: Session, name: str) -> Answer:
     """Let the version that is tried do all the work."""
-    return _told(asyncio.run(ask_method(session.home, "agents.promote", {"name": name})))
+    return _told(asyncio.run(ask_at(session, "agents.promote", {"name": name})))
 
 
 @agents.command("rollback")
 @click.argument("name")
-@common
+@anywhere
 @click.pass_obj
 def rollback(session: Session, name: str) -> Answer:
     """Try no other version any more."""
-    return _told(asyncio.run(ask_method(session.home, "agents.roll_back", {"name": name})))
+    return _told(asyncio.run(ask_at(session, "agents.roll_back", {"name": name})))
 
 
 @agents.command("run")
 @click.argument("name")
 @click.argument("task")
 @click.option("--conversation", default="", metavar="ID", help="as part of a conversation, for an agent with memory")
-@common
+@anywhere
 @click.pass_obj
 def run(session: Session, name: str, task: str, conversation: str) -> Answer:
     """Have an agent do a task."""
-    found = asyncio.run(ask_method(session.home, "agents.run", {"agent": name, "task": task, "conversation": conversation}))
+    found = asyncio.run(ask_at(session, "agents.run", {"agent": name, "task": task, "conversation": conversation}))
     return Answer(found, [*value_lines(found["answer"]), f"done   {found['agent']} {found['version']}"])
 
 

@@ -51,7 +51,7 @@ def decide_many(session: Session, verb: str, where: Sequence[str], *, yes: bool)
         search = read_search(read_where(where), now_us=now)
         lines = found(archive, verb, search)
         told = [summary(line, in_hands=archive.in_hands(line)) for line in lines]
-    preview = rows_of(lines[:SHOWN], told[:SHOWN], now) + ([f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else [])
+    preview = rows_of(told[:SHOWN], now) + ([f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else [])
     if not lines:
         return Answer({"verb": verb, "matched": 0, "results": []}, [f"nothing to {verb} matches"])
     if not yes and (session.json or not asked(preview, f"{verb} {count(len(lines), 'execution')}?")):

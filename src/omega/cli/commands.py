@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 
 from omega.cli.exits import MEANING
-from omega.cli.output import Session
+from omega.cli.output import Session, note
+from omega.kernel.errors import StorageError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -79,6 +81,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "agents": Entry("agents", "agents", "list and register agents, try versions, have them work"),
         "models": Entry("models", "models", "list and add models and routes; say who may spend what on them"),
         "poml": Entry("poml", "poml", "check, lay out, draw, compare and price workflow documents"),
+        "credential": Entry("vouching", "credential", "issue, show, present and verify credentials"),
+        "secrets": Entry("secrets", "secrets", "list secrets for tool servers, their age and use; rotate one"),
         "keys": Entry("keys", "keys", "list and rotate keys, seal the root"),
         "tenant": Entry("tenants", "tenant", "make, list, suspend and delete tenants"),
         "key": Entry("tenants", "key", "make, list and revoke API keys"),
@@ -149,8 +153,59 @@ def _remember(ctx: click.Context, _: click.Parameter, value: str) -> str:
     return value
 
 
+PLACELESS = frozenset({"new", "completion", "examples", "errors", "version", "poml", "login", "logout", "context"})
+"""Commands that are about no installation, or about which one is meant: they say nothing of where they are made."""
+
+
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that all have."""
+    """Give a command of this machine the options that all have. While a remote context is current it says where it is made."""
+
+    @wraps(command)
+    def here(*given: Any, **options: Any) -> Any:
+        ctx = click.get_current_context()
+        words = ctx.command_path.split()[1:]
+        if words and words[0] not in PLACELESS:
+            _say_here(ctx.ensure_object(Session), " ".join(words))
+        return command(*given, **options)
+
+    return _shared(here)
+
+
+def anywhere(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that can be made at a remote installation the same options, and --context; `Session.there` says where it is made."""
+
+    @wraps(command)
+    def placed(*given: Any, **options: Any) -> Any:
+        from omega.cli.contexts import place
+
+        session = click.get_current_context().ensure_object(Session)
+        session.there = place(session)
+        return command(*given, **options)
+
+    context = click.option(
+        "--context",
+        metavar="NAME",
+        expose_value=False,
+        callback=_keep("context"),
+        help="a remote installation that you signed in to; `here` for this machine",
+    )
+    return context(_shared(placed))
+
+
+def _say_here(session: Session, words: str) -> None:
+    """One line on standard error where a remote context is current, and the command is made here all the same."""
+    from omega.cli.contexts import place
+
+    try:
+        found = place(session)
+    except StorageError as error:  # which context is current is not known; what is made here needs none
+        note(f"{error.code}  {error.cause}")
+        return
+    if found is not None:
+        note(f"omega {words} is made on this machine, not at {found[0]}   to say so: --local   back for good: omega context use here")
+
+
+def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     home = click.option(
         "--home",
         metavar="FOLDER",
@@ -162,7 +217,10 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     as_json = click.option(
         "--json", is_flag=True, expose_value=False, is_eager=True, callback=_keep("json"), help="answer with one JSON document"
     )
-    return as_json(home(command))
+    local = click.option(
+        "--local", is_flag=True, expose_value=False, callback=_keep("local"), help="on this machine, whatever context is current"
+    )
+    return as_json(home(local(command)))
 
 
 @click.command(cls=LazyGroup, context_settings=CONTEXT, no_args_is_help=True)

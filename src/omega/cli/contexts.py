@@ -12,6 +12,7 @@ import click
 from omega.cli.output import Session
 from omega.client.contexts import Context, Contexts
 from omega.host.settings import Settings
+from omega.kernel.errors import InputError
 
 CONTEXT = "OMEGA_CONTEXT"
 """The variable that names a context for one command or one shell."""
@@ -22,7 +23,6 @@ def remote_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--environment", default="", metavar="NAME", help="the context that is for this environment"),
         click.option("--tenant", default="", metavar="NAME", help="the context that is for this tenant"),
-        click.option("--context", default="", metavar="NAME", help="a remote installation that you signed in to; `here` for this machine"),
     ):
         command = option(command)
     return command
@@ -33,11 +33,13 @@ def contexts_of(session: Session) -> Contexts:
     return Contexts(Path(Settings.load(session.home).home))
 
 
-def choose(session: Session, options: dict[str, Any]) -> tuple[str, Context] | None:
-    """The context that the options (which are taken out), OMEGA_CONTEXT, or `omega context use` choose; None for this machine.
-
-    Raises InputError (OMG-X011).
+def place(session: Session, *, tenant: str = "", environment: str = "") -> tuple[str, Context] | None:
+    """The context that --local, --context, `tenant` and `environment`, OMEGA_CONTEXT or `omega context use` choose, in this order; None for
+    this machine. Raises InputError (OMG-X011, OMG-X001), StorageError (OMG-S002, OMG-S003, OMG-T003) for what is kept of contexts.
     """
-    context, tenant, environment = (str(options.pop(each, "")) for each in ("context", "tenant", "environment"))
-    name = context or ("" if tenant or environment else os.environ.get(CONTEXT, ""))
+    if session.local:
+        if session.context or tenant or environment:
+            raise InputError("OMG-X001", "--local and another place are both given", advice="leave one of them out")
+        return None
+    name = session.context or ("" if tenant or environment else os.environ.get(CONTEXT, ""))
     return contexts_of(session).chosen(name, tenant=tenant, environment=environment)

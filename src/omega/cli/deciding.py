@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from omega.cli.bulk import decide_many, many_options, one_or_many
-from omega.cli.commands import about_execution, common
+from omega.cli.commands import about_execution, anywhere, common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, plain
 from omega.host.answering import read_answer
@@ -27,14 +27,14 @@ PAST_TENSE = {"approve": "approved", "answer": "answered", "resolve": "resolved"
 @about_execution
 @click.argument("step", required=False, default="")
 @click.option("--code", default="", metavar="CODE", help="the code of your authenticator app, for a step that demands a second factor")
-@common
+@anywhere
 @click.pass_obj
 def approve(session: Session, execution: str, step: str, code: str) -> Answer:
     """Approve a step that waits for a person. STEP may be left out when only one waits.
 
     A step that takes a passkey is approved in a browser: the address of its page is printed.
     """
-    page = None if code else page_for(session.home, execution, step)
+    page = None if code or session.there is not None else page_for(session.home, execution, step)
     if page is not None:
         document = {"execution": execution, "step": step, "verb": "approve", "recorded": False, "page": page}
         where = f"approve it with a passkey  {plain(page)}" if page else "approve it with a passkey: start omega up, then do this again"
@@ -47,11 +47,16 @@ def approve(session: Session, execution: str, step: str, code: str) -> Answer:
 @click.argument("step", required=False, default="")
 @click.option("--input", "given", multiple=True, metavar="KEY=VALUE", help="one field of the form, or its one value; repeat it")
 @click.option("--input-json", "whole", metavar="JSON|@FILE", help="the whole answer as JSON, or a file that holds it")
-@common
+@anywhere
 @click.pass_obj
 def answer(session: Session, execution: str, step: str, given: tuple[str, ...], whole: str | None) -> Answer:
     """Fill in the form that a step waits for; `omega show ID --json` has its schema. STEP may be left out when only one waits."""
-    value = read_answer(session.home, execution, step, given, whole)
+    if session.there is not None:
+        from omega.cli import there
+
+        value = there.read_answer(session, session.there, execution, step, given, whole)
+    else:
+        value = read_answer(session.home, execution, step, given, whole)
     return _decide(session, execution, "answer", {"step": step, "value": value}, resumable=True)
 
 
@@ -60,7 +65,7 @@ def answer(session: Session, execution: str, step: str, given: tuple[str, ...], 
 @click.argument("step", required=False, default="")
 @click.option("--done", metavar="VALUE", help="it happened: VALUE (JSON, else a text) is its result")
 @click.option("--not-done", is_flag=True, help="it did not happen: it is done when the execution is resumed")
-@common
+@anywhere
 @click.pass_obj
 def resolve(session: Session, execution: str, step: str, done: str | None, not_done: bool) -> Answer:
     """Say what became of a step in doubt. STEP may be left out when only one is."""
@@ -74,7 +79,7 @@ def resolve(session: Session, execution: str, step: str, done: str | None, not_d
 @about_execution
 @click.argument("name")
 @click.argument("value", required=False, default="null")
-@common
+@anywhere
 @click.pass_obj
 def signal(session: Session, execution: str, name: str, value: str) -> Answer:
     """Send VALUE (JSON, else a text) to an execution that waits, or will wait, for the signal NAME."""
@@ -83,11 +88,13 @@ def signal(session: Session, execution: str, name: str, value: str) -> Answer:
 
 @click.command()
 @many_options
-@common
+@anywhere
 @click.pass_obj
 def cancel(session: Session, execution: str, *, where: tuple[str, ...], yes: bool) -> Answer:
     """End an execution, or all that match --where. A write under way is waited for, because half a write is a doubt."""
     if one_or_many(execution, where):
+        if session.there is not None:
+            raise InputError("OMG-X001", "--where is for this machine: elsewhere one is cancelled at a time", advice="omega cancel ID")
         return decide_many(session, "cancel", where, yes=yes)
     return _decide(session, execution, "cancel", {}, resumable=False)
 
@@ -108,7 +115,7 @@ def redrive(session: Session, execution: str, *, where: tuple[str, ...], yes: bo
 
 
 def _decide(session: Session, execution: str, verb: str, body: Mapping[str, Any], *, resumable: bool, what: str = "") -> Answer:
-    found = asyncio.run(decide(session.home, execution, verb, body))
+    found = _decided(session, execution, verb, body)
     document = {
         "execution": execution,
         "step": found.step,
@@ -124,9 +131,17 @@ def _decide(session: Session, execution: str, verb: str, body: Mapping[str, Any]
     lines = [_told(found, what)]
     if verb == "cancel" and found.status == Status.WAITING:
         lines[0] += "   and to be undone first"
-    if (resumable or found.status == Status.WAITING) and found.status != Status.RUNNING and not found.queue:
+    if session.there is None and (resumable or found.status == Status.WAITING) and found.status != Status.RUNNING and not found.queue:
         lines.append(f"do  omega resume {execution}")
     return Answer(document, lines)
+
+
+def _decided(session: Session, execution: str, verb: str, body: Mapping[str, Any]) -> Decided:
+    if session.there is None:
+        return asyncio.run(decide(session.home, execution, verb, body))
+    from omega.cli import there
+
+    return there.decide(session, session.there, execution, verb, body)
 
 
 def _told(found: Decided, what: str) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import anywhere, common
+from omega.cli.desks import desk_of
 from omega.cli.output import Answer, Session, fields, plain, table
 from omega.host import sso_adding as verbs
-from omega.host.methods import desk
 from omega.host.sso import OIDC, ROLES, Connection
 from omega.kernel.errors import InputError
 
@@ -99,7 +99,7 @@ def user() -> None:
 @click.option("--email", "emails", multiple=True, metavar="ADDRESS", help="an address of theirs; may be given again")
 @click.option("--role", "roles", multiple=True, type=click.Choice(ALL_ROLES), help="a role of their own; may be given again")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def create_user(session: Session, /, name: str, display_name: str, emails: tuple[str, ...], roles: tuple[str, ...], tenant: str) -> Answer:
     """Make a user."""
@@ -109,7 +109,7 @@ def create_user(session: Session, /, name: str, display_name: str, emails: tuple
 
 @user.command("list")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def list_users(session: Session, tenant: str) -> Answer:
     """List the users, with the groups they are in."""
@@ -123,7 +123,7 @@ def list_users(session: Session, tenant: str) -> Answer:
 @user.command("suspend")
 @click.argument("name")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def suspend_user(session: Session, name: str, tenant: str) -> Answer:
     """Refuse a user within a second: passports, sessions and keys of theirs."""
@@ -133,7 +133,7 @@ def suspend_user(session: Session, name: str, tenant: str) -> Answer:
 @user.command("resume")
 @click.argument("name")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def resume_user(session: Session, name: str, tenant: str) -> Answer:
     """Let a suspended user in again: they sign in anew."""
@@ -143,7 +143,7 @@ def resume_user(session: Session, name: str, tenant: str) -> Answer:
 @user.command("delete")
 @click.argument("name")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def delete_user(session: Session, name: str, tenant: str) -> Answer:
     """Remove a user. What was given to them is refused, and API keys that act as them end."""
@@ -161,7 +161,7 @@ def group() -> None:
 @click.option("--role", "roles", multiple=True, type=click.Choice(ALL_ROLES), help="a role that its members have; may be given again")
 @click.option("--grant", "capabilities", multiple=True, metavar="CAPABILITY", help="what its members may ask for; may be given again")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def create_group(session: Session, /, name: str, roles: tuple[str, ...], capabilities: tuple[str, ...], tenant: str) -> Answer:
     """Make a group; policies see it as group:NAME."""
@@ -171,7 +171,7 @@ def create_group(session: Session, /, name: str, roles: tuple[str, ...], capabil
 
 @group.command("list")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def list_groups(session: Session, tenant: str) -> Answer:
     """List the groups."""
@@ -186,7 +186,7 @@ def list_groups(session: Session, tenant: str) -> Answer:
 @click.argument("name")
 @click.argument("user_name", metavar="USER")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def add_member(session: Session, name: str, user_name: str, tenant: str) -> Answer:
     """Put a user into a group."""
@@ -197,7 +197,7 @@ def add_member(session: Session, name: str, user_name: str, tenant: str) -> Answ
 @click.argument("name")
 @click.argument("user_name", metavar="USER")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def remove_member(session: Session, name: str, user_name: str, tenant: str) -> Answer:
     """Take a user out of a group: they lose what it gave at their next call."""
@@ -206,7 +206,7 @@ def remove_member(session: Session, name: str, user_name: str, tenant: str) -> A
 
 async def _member(session: Session, change: str, name: str, user_name: str, tenant: str) -> Any:
     """The group after one user came or went. Raises InputError (OMG-I003)."""
-    async with desk(session.home) as at:
+    async with desk_of(session) as at:
         owner = await at.tenant(tenant)
         users = await at.ask("directory.users", {"filter": {"attribute": "user_name", "value": user_name}}, owner)
         groups = await at.ask("directory.groups", {"filter": {"attribute": "display_name", "value": name}}, owner)
@@ -217,13 +217,13 @@ async def _member(session: Session, change: str, name: str, user_name: str, tena
 
 
 async def _ask(session: Session, method: str, value: dict[str, Any], tenant: str) -> Any:
-    async with desk(session.home) as at:
+    async with desk_of(session) as at:
         return await at.ask(method, value, await at.tenant(tenant))
 
 
 async def _about(session: Session, method: str, name: str, tenant: str) -> Any:
     """What a method gives for the user of that name or id. Raises InputError (OMG-I003)."""
-    async with desk(session.home) as at:
+    async with desk_of(session) as at:
         owner = await at.tenant(tenant)
         attribute = "user" if name.startswith("usr_") else "user_name"
         found = await at.ask("directory.users", {"filter": {"attribute": attribute, "value": name}}, owner)

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import anywhere, common
+from omega.cli.desks import ask_at
 from omega.cli.output import Answer, Session, paint, plain, table
 from omega.defence.guard.acting import MOST_REDRIVES, Orders
+from omega.defence.guard.model import Alert, Levels
 from omega.host import guarding as verbs
 from omega.host.inputs import read_duration
 from omega.kernel.errors import InputError
@@ -67,11 +69,15 @@ def act(session: Session, state: str, redrive: int | None, *, isolate: bool, pau
 
 @guard.command("slo")
 @_objective
-@common
+@anywhere
 @click.pass_obj
 def slo(session: Session, target: float, days: float, within: str) -> Answer:
     """Show how each flow stands against a service level: share that ended well, error budget left, burn rate of the last hour."""
-    found = verbs.service_levels(session.home, target=target / 100, days=days, within_s=_seconds(within))
+    wanted = {"target": target / 100, "days": days, "within_s": _seconds(within)}
+    if session.there is not None:
+        found = Levels(**asyncio.run(ask_at(session, "guard.slo", wanted)))
+    else:
+        found = verbs.service_levels(session.home, **wanted)
     rows = [
         [
             each.name,
@@ -88,11 +94,15 @@ def slo(session: Session, target: float, days: float, within: str) -> Answer:
 
 @guard.command("alerts")
 @_objective
-@common
+@anywhere
 @click.pass_obj
 def alerts(session: Session, target: float, days: float, within: str) -> Answer:
     """Show the alerts that stand now, pages first."""
-    found = verbs.alerts(session.home, target=target / 100, days=days, within_s=_seconds(within))
+    wanted = {"target": target / 100, "days": days, "within_s": _seconds(within)}
+    if session.there is not None:
+        found = [Alert(**each) for each in asyncio.run(ask_at(session, "guard.alerts", wanted))]
+    else:
+        found = verbs.alerts(session.home, **wanted)
     lines = [f"{each.severity:<7} {plain(each.title)}   do  {plain(each.do)}" for each in found] or ["no alert stands"]
     return Answer({"alerts": [each.model_dump() for each in found]}, lines)
 

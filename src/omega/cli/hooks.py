@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import anywhere, common
 from omega.cli.output import Answer, Session, fields, paint, plain, table
+from omega.client.contexts import Context
 from omega.contracts.events import Event, Interest
 from omega.host.account import moment
 from omega.host.hooking import Standing, add, feed_of, pause, remove, standing
 from omega.host.reading import Archive
+from omega.host.settings import TENANT
+from omega.kernel.errors import InputError
 
 MAX_SHOWN = 1_000
 
@@ -88,14 +91,16 @@ def remove_webhook(session: Session, name: str) -> Answer:
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="area:verb or area:*; may be repeated (default: all)")
 @click.option("--about", "keys", multiple=True, metavar="KEY", help="about this execution, node, ... alone; may be repeated")
 @click.option("--after", type=click.IntRange(-1), metavar="POSITION", help="after this one (default: the newest that fit)")
-@click.option("--tenant", default="local", show_default=True, metavar="NAME", help="of which tenant")
+@click.option("--tenant", default=TENANT, show_default=True, metavar="NAME", help="of which tenant")
 @click.option("--limit", type=click.IntRange(1, MAX_SHOWN), default=50, show_default=True, help="at most so many")
 @click.option("--follow", is_flag=True, help="go on with each as it happens, until Ctrl-C")
-@common
+@anywhere
 @click.pass_obj
 def events(session: Session, /, types: tuple[str, ...], keys: tuple[str, ...], after: int | None, **given: Any) -> Answer | None:
     """Show what happened, oldest first, as the record has it. With --json each event is a CloudEvents document."""
     interest, tenant = Interest(types=types, keys=keys), str(given["tenant"])
+    if session.there is not None:
+        return _events_there(session, session.there, interest, after, given)
     with Archive.open(session.home) as archive:
         found, position = _shown(archive, tenant, after, interest, given["limit"])
         if given["follow"]:
@@ -103,6 +108,26 @@ def events(session: Session, /, types: tuple[str, ...], keys: tuple[str, ...], a
                 _say(session, event)
             with_interrupts(_follow(session, archive, tenant, position, interest))
             return None
+    return _shown_events(found, position)
+
+
+def _events_there(
+    session: Session, found: tuple[str, Context], interest: Interest, after: int | None, given: dict[str, Any]
+) -> Answer | None:
+    from omega.cli import there
+
+    if given["tenant"] != TENANT:
+        raise InputError("OMG-X001", "there you see the events of the tenant that you signed in to", advice="leave --tenant out")
+    told, position = there.events(session, found, after, interest, given["limit"])
+    if not given["follow"]:
+        return _shown_events(told, position)
+    for event in told:
+        _say(session, event)
+    there.follow(session, found, position, interest, lambda event: _say(session, event))
+    return None
+
+
+def _shown_events(found: list[Event], position: int) -> Answer:
     document = {"events": [event.cloud() for event in found], "position": position}
     return Answer(document, table(map(_row, found), indent="") or ["nothing of that kind happened"])
 

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from omega.adapters.worm import open_worm
-from omega.cli.commands import common
+from omega.cli.commands import anywhere, common
+from omega.cli.desks import ask_at
 from omega.cli.output import Answer, Session, table
 from omega.host.archiving import ARCHIVE, archive, last, signatures, verify_archive
 from omega.host.asking import ask, forget, keep
@@ -67,7 +68,7 @@ def tail(session: Session, lines: int, flags: bool, follow: bool, tenant: str) -
 @click.option("--until", metavar="TIME", help="likewise")
 @click.option("--before", type=click.IntRange(0), default=0, metavar="INDEX", help="go back from there: the next page")
 @click.option("--limit", type=click.IntRange(1, PAGE), default=50, show_default=True)
-@common
+@anywhere
 @click.pass_obj
 def search_log(session: Session, /, from_: str | None, until: str | None, **wanted: Any) -> Answer:
     """The leaves that match, the newest first."""
@@ -75,7 +76,10 @@ def search_log(session: Session, /, from_: str | None, until: str | None, **want
     for name, text in (("since_us", from_), ("until_us", until)):
         if text is not None:
             wanted[name] = read_moment(text, now_us)
-    page = asyncio.run(ask(session.home, read_log, wanted))
+    if session.there is not None:
+        page = asyncio.run(ask_at(session, "log.search", wanted))
+    else:
+        page = asyncio.run(ask(session.home, read_log, wanted))
     answer = _answer([Shown.read(each) for each in page["leaves"]], before=page["before"])
     more = [f"more: --before {page['before']}"] if page["before"] and len(page["leaves"]) == wanted["limit"] else []
     return Answer(answer.document, [*answer.lines, *more])

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import about_execution, common
+from omega.cli.commands import about_execution, anywhere, common
 from omega.cli.exits import Exit
 from omega.cli.output import Answer, Session, ago, clip, count, error_lines, input_lines, money, paint, plain, seconds, table, value_lines
 from omega.cli.tree import Node
-from omega.host.account import account
+from omega.host.account import account, moment_us
 from omega.host.asking import note_look
 from omega.host.inputs import fields_of
 from omega.host.outlook import reason_of
@@ -27,21 +27,14 @@ from omega.runtime.replay import replay as repeat
 @click.command()
 @about_execution
 @click.option("--values", is_flag=True, help="open what is sealed: input, results, the words of errors")
-@common
+@anywhere
 @click.pass_obj
 def show(session: Session, execution: str, values: bool) -> Answer:
     """Show an execution step by step: status, effect, attempts, duration, cost, decision."""
-    if values:
-        note_look(session.home, execution)
-    with Archive.open(session.home) as archive:
-        told = account(archive, execution, values=values)
-        now = archive.world.clock.now_us()
-        line = archive.reader.line(execution)
-        if line is not None and line.status == Status.DEAD:
-            told["reason"] = reason_of(archive, line)
+    now, told = _account(session, execution, values=values)
     state = "interrupted" if told["interrupted"] else str(told["status"])
     head = f"{told['flow']} {told['version']}   {execution}   {paint(state)}   {told['principal']}   tenant {told['tenant']}"
-    lines = [head, f"  started {ago(line.started_us, now) if line else ''}   {_took(told)}{_times(told['resumed'])}".rstrip()]
+    lines = [head, f"  started {ago(moment_us(told['started']), now)}   {_took(told)}{_times(told['resumed'])}".rstrip()]
     lines += _tree(told["steps"], values=values, open_state="" if Status(told["status"]).ended else state)
     spent = [money(told["cost_micros"]), count(told["calls"], "gated call")] + ([count(told["tokens"], "token")] if told["tokens"] else [])
     lines.append("  " + "   ".join(spent))
@@ -56,6 +49,22 @@ def show(session: Session, execution: str, values: bool) -> Answer:
             else [f"  {error['code']}  {error['title']}   (in full: omega show {execution} --values)"]
         )
     return Answer(told, [*lines, *_asked(told), *_next(execution, told)])
+
+
+def _account(session: Session, execution: str, *, values: bool) -> tuple[int, dict[str, Any]]:
+    """The time, and the account of an execution: of the records here, or of a remote installation."""
+    if session.there is not None:
+        from omega.cli import there
+
+        return there.now_us(), there.show(session, session.there, execution, values=values)
+    if values:
+        note_look(session.home, execution)
+    with Archive.open(session.home) as archive:
+        told = account(archive, execution, values=values)
+        line = archive.reader.line(execution)
+        if line is not None and line.status == Status.DEAD:
+            told["reason"] = reason_of(archive, line)
+        return archive.world.clock.now_us(), told
 
 
 @click.command()

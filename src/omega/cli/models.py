@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import anywhere
+from omega.cli.desks import Desk, desk_of
 from omega.cli.output import Answer, Session, count, money, plain, table
 from omega.host.account import moment
 from omega.host.clock import SystemClock
-from omega.host.methods import Desk, desk
 from omega.kernel.errors import InputError
 
 INTERFACES = ("openai", "anthropic")
@@ -36,11 +36,11 @@ def models() -> None:
 
 
 @models.command("list")
-@common
+@anywhere
 @click.pass_obj
 def list_models(session: Session) -> Answer:
     """List the models with their prices and how they do, the routes, and the allowances."""
-    found, idle, allowances = asyncio.run(_known(session.home))
+    found, idle, allowances = asyncio.run(_known(session))
     routes = [each for each in found if each["kind"] == "route"]
     single = [each for each in found if each["kind"] != "route"]
     lines = table([_row(each) for each in single], indent="")
@@ -69,23 +69,23 @@ def list_models(session: Session) -> Answer:
 @click.option("--price", nargs=2, metavar="INPUT OUTPUT", help="US dollars per million tokens read and written  [default: the price list]")
 @click.option("--quality", type=click.FloatRange(0, 1), help="your judgement, for routes by quality")
 @click.option("--default", "is_default", is_flag=True, help="let it answer questions that name no model")
-@common
+@anywhere
 @click.pass_obj
 def add_model(session: Session, /, name: str, **given: Any) -> Answer:
     """Know a model under NAME, and the provider at --url; in place of what was kept under the same names."""
     source, model = _records(name, given)
-    return asyncio.run(_added(session.home, name, source, model, is_default=bool(given["is_default"])))
+    return asyncio.run(_added(session, name, source, model, is_default=bool(given["is_default"])))
 
 
 @models.command("route")
 @click.argument("name")
 @click.argument("members", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--order", type=click.Choice(ORDERS), default="given", show_default=True, help="who is asked first")
-@common
+@anywhere
 @click.pass_obj
 def add_route(session: Session, name: str, members: tuple[str, ...], order: str) -> Answer:
     """Let NAME stand for several models: the next is asked when one fails. The route `default` answers questions that name none."""
-    body = asyncio.run(_kept(session.home, "route", name, {"models": list(members), "order": order}))
+    body = asyncio.run(_kept(session, "route", name, {"models": list(members), "order": order}))
     return Answer({"route": name, **body}, [f"{name}   route by {order}   {', '.join(members)}"])
 
 
@@ -95,7 +95,7 @@ def add_route(session: Session, name: str, members: tuple[str, ...], order: str)
 @click.option("--usd", type=click.FloatRange(0), metavar="DOLLARS", help="at most so much money")
 @click.option("--window", type=click.Choice(WINDOWS), default="day", show_default=True, help="in each one, of the calendar in UTC")
 @click.option("--name", default="", metavar="NAME", help="what to call it  [default: made of WHO and the window]")
-@common
+@anywhere
 @click.pass_obj
 def allow(session: Session, /, who: str, tokens: int | None, usd: float | None, window: str, name: str) -> Answer:
     """Say what WHO may spend on models; `*` is each caller by itself, `tenant` all together."""
@@ -104,7 +104,7 @@ def allow(session: Session, /, who: str, tokens: int | None, usd: float | None, 
     cost = None if usd is None else round(usd * MICROS)
     body = {"who": who, "window": window} | {word: each for word, each in (("tokens", tokens), ("cost_micros", cost)) if each is not None}
     name = name or f"{'everybody' if who == '*' else who.replace(':', '.')}-{window}"
-    kept = asyncio.run(_kept(session.home, "allowance", name, body))
+    kept = asyncio.run(_kept(session, "allowance", name, body))
     return Answer({"allowance": name, **kept}, [f"{name}   {_whose(kept)}   {_amount(kept)}"])
 
 
@@ -113,17 +113,17 @@ def allow(session: Session, /, who: str, tokens: int | None, usd: float | None, 
 @click.option(
     "--kind", type=click.Choice(["model", "route", "provider", "allowance"]), default="model", show_default=True, help="what it is"
 )
-@common
+@anywhere
 @click.pass_obj
 def remove(session: Session, name: str, kind: str) -> Answer:
     """Forget a model, a route, a provider or an allowance."""
-    asyncio.run(_kept(session.home, kind, name, None))
+    asyncio.run(_kept(session, kind, name, None))
     return Answer({kind: name, "removed": True}, [f"{name}   removed"])
 
 
-async def _known(home: str | None) -> tuple[list[dict[str, Any]], list[dict[str, str]], dict[str, dict[str, Any]]]:
+async def _known(session: Session) -> tuple[list[dict[str, Any]], list[dict[str, str]], dict[str, dict[str, Any]]]:
     """What may be named, what is kept and cannot be asked (with the reason), and the allowances."""
-    async with desk(home) as at:
+    async with desk_of(session) as at:
         found = await at.ask("models.list", {})
         kept, sources = await at.ask("models.kept", {"kind": "model"}), await at.ask("models.kept", {"kind": "provider"})
         allowances: dict[str, dict[str, Any]] = await at.ask("models.kept", {"kind": "allowance"})
@@ -140,8 +140,8 @@ def _why(model: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> 
     return f"{source['key']} is not set where the engine runs" if source.get("key") else "it is for other tenants"
 
 
-async def _kept(home: str | None, kind: str, name: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-    async with desk(home) as at:
+async def _kept(session: Session, kind: str, name: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async with desk_of(session) as at:
         return await _keep(at, kind, name, body)
 
 
@@ -167,9 +167,9 @@ def _records(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any] | None
     return source, model
 
 
-async def _added(home: str | None, name: str, source: Mapping[str, Any] | None, model: Mapping[str, Any], *, is_default: bool) -> Answer:
+async def _added(session: Session, name: str, source: Mapping[str, Any] | None, model: Mapping[str, Any], *, is_default: bool) -> Answer:
     provider = str(model["provider"])
-    async with desk(home) as at:
+    async with desk_of(session) as at:
         if source is not None:
             await _keep(at, "provider", provider, source)
         kept = await _keep(at, "model", name, model)

@@ -10,12 +10,15 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from omega.cli.exits import Exit
 from omega.kernel.errors import OmegaError
+
+if TYPE_CHECKING:
+    from omega.client.contexts import Context
 
 COLOURS = {
     "done": "green",
@@ -53,6 +56,12 @@ class Session:
     """The execution that the command is about, so that advice can name it."""
     stream: TextIO | None = None
     """Where the answer of a command with `json` goes, while whatever else is printed goes to standard error."""
+    context: str = ""
+    """The context that was asked for with --context."""
+    local: bool = False
+    """Whether --local asked for this machine."""
+    there: tuple[str, Context] | None = None
+    """The remote installation at which a command that can be made there is made, by name; None for this machine."""
 
     def line(self, text: str) -> None:
         """One line of a longer answer, as it comes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -12,24 +13,45 @@ from urllib.parse import urlsplit
 import click
 
 from omega.cli.commands import common
-from omega.cli.contexts import contexts_of
+from omega.cli.contexts import contexts_of, place
+from omega.cli.ending import ended
 from omega.cli.exits import Exit
-from omega.cli.output import Answer, Session, fields, input_lines, paint, table, value_lines
+from omega.cli.output import Answer, Session, fields, input_lines, note, seconds, table
 from omega.client import Client, Context
-from omega.client.client import TIMEOUT_S
+from omega.client.client import LONGEST_WAIT_S, TIMEOUT_S, UNDER_WAY
 from omega.client.contexts import HERE
 from omega.client.credentials import ends
+from omega.client.failures import of_problem, unreachable
 from omega.client.transport import checked_address
 from omega.host.inputs import field_value, fields_of, is_object, pair_of, read_duration, read_value, whole_value
+from omega.host.targets import SERVICE
 from omega.kernel.errors import InputError
+from omega.kernel.ports import Outcome
 
 API_KEY = "omk_"
 MAX_CREDENTIAL = 16_384
 
+LOCAL = {
+    "execution": "id",
+    "principal": "as",
+    "groups": "group",
+    "grants": "grant",
+    "budget": "budget",
+    "queue": "queue",
+    "delay": "in",
+    "start_at": "at",
+    "key": "key",
+    "priority": "priority",
+    "labels": "label",
+    "wait": "wait",
+}
+"""Options that only this machine has, as they are called here and as they are typed."""
+
+Found = tuple[str, Context]
 T = TypeVar("T")
 
 
-def at(session: Session, found: tuple[str, Context], work: Callable[[Client], Awaitable[T]], *, timeout_s: float | None = None) -> T:
+def at(session: Session, found: Found, work: Callable[[Client], Awaitable[T]], *, timeout_s: float | None = None) -> T:
     """What `work` gives with a client of that context. Raises OmegaError."""
     name, context = found
 
@@ -42,23 +64,76 @@ def at(session: Session, found: tuple[str, Context], work: Callable[[Client], Aw
 
 
 def call_there(
-    session: Session, found: tuple[str, Context], method: str, given: Sequence[str], whole: str | None, *, help_input: bool, options: Any
+    session: Session, found: Found, method: str, given: Sequence[str], whole: str | None, *, help_input: bool, options: Any
 ) -> Answer:
     """Call a method at a remote installation, or say what it takes. Raises InputError (OMG-X001) for options that only this machine has."""
-    local = [name for name in ("execution", "principal", "groups", "grants", "budget") if options.get(name)]
-    if local:
-        raise InputError("OMG-X001", f"--{local[0].rstrip('s')} is for calls on this machine", advice="add --context here")
-    timeout_s = read_duration(options.get("timeout"))
+    timeout_s = _timeout(options)
 
     async def work(client: Client) -> Answer:
         schema = _schema(await client.services(), method)
         if help_input:
             return Answer({"method": method, "schema": schema}, input_lines(fields_of(schema)) or ["  no input"])
-        result = await client.call(method, _input(schema, given, whole), timeout_s=timeout_s)
-        document = {"context": found[0], "method": method, "status": "done", "value": result}
-        return Answer(document, [*value_lines(result), f"{paint('done')}   at {found[0]}"])
+        execution = await client.begin(method, _input(schema, given, whole))
+        facts = {"context": found[0], "method": method, "target": f"{SERVICE}{method}"}
+        return await _awaited(client, found, execution, facts, timeout_s)
 
     return at(session, found, work, timeout_s=timeout_s)
+
+
+def run_there(
+    session: Session, found: Found, target: str, given: Sequence[str], whole: str | None, *, help_input: bool, options: Any
+) -> Answer | None:
+    """Run a flow that is put up at a remote installation, or a method of a service. None for a target that is neither there, and is run on
+    this machine, which is said. Raises InputError (OMG-I002) for one that --context asks to be run there."""
+    if target.startswith(SERVICE):
+        return call_there(session, found, target.removeprefix(SERVICE), given, whole, help_input=help_input, options=options)
+
+    async def work(client: Client) -> Answer | None:
+        known = {str(flow["name"]): flow for flow in await client.flows()}
+        if target not in known:
+            return None
+        timeout_s, schema = _timeout(options), known[target]["input"]
+        if help_input:
+            return Answer({"flow": target, "version": known[target]["version"], "schema": schema}, input_lines(fields_of(schema)))
+        execution = await client.begin_flow(target, _input(schema, given, whole))
+        return await _awaited(client, found, execution, {"context": found[0], "target": target}, timeout_s)
+
+    told = at(session, found, work)
+    if told is None:
+        if session.context:
+            raise InputError("OMG-I002", f"no flow {target[:80]!r} is put up at {found[0]}", advice="add --local to run it on this machine")
+        note(f"no flow {target[:80]!r} is put up at {found[0]}: it is run on this machine   to say so: --local")
+    return told
+
+
+async def _awaited(client: Client, found: Found, execution: str, facts: dict[str, Any], timeout_s: float | None) -> Answer:
+    """How an execution there ended or stands, told as `omega run` tells it. Raises UpstreamError (OMG-X010) when it takes too long."""
+    until = time.monotonic() + (timeout_s or TIMEOUT_S)
+    while True:
+        told = await client.outcome(execution, wait_s=max(0, min(LONGEST_WAIT_S, int(until - time.monotonic()))))
+        if told["status"] not in UNDER_WAY:
+            break
+        if time.monotonic() >= until:
+            raise unreachable(f"has not ended {execution} in time", execution=execution)
+    line = await client.execution(execution)
+    outcome = Outcome(
+        execution=execution,
+        status=str(told["status"]),
+        value=told.get("value"),
+        error=of_problem(500, told["error"]).record() if "error" in told else None,
+        tenant=found[1].tenant,
+        cost_micros=int(told.get("cost_micros", 0)),
+    )
+    facts = {"flow": line["flow"], "version": line["version"], **facts}
+    return ended(outcome, facts, f"at {found[0]}   {seconds(line['took_s'])}")
+
+
+def _timeout(options: Mapping[str, Any]) -> float | None:
+    """How long a call may take, in seconds. Raises InputError (OMG-X001) for options that only this machine has."""
+    local = next((name for name in LOCAL if options.get(name)), None)
+    if local is not None:
+        raise InputError("OMG-X001", f"--{LOCAL[local]} is for calls on this machine", advice="add --local")
+    return read_duration(options.get("timeout"))
 
 
 def _schema(services: Sequence[Mapping[str, Any]], method: str) -> Mapping[str, Any]:
@@ -84,7 +159,7 @@ def _input(schema: Mapping[str, Any], given: Sequence[str], whole: str | None) -
     return {name: field_value(properties.get(name, {}), schema, text) for name, text in map(pair_of, given)}
 
 
-def services_there(session: Session, found: tuple[str, Context]) -> Answer:
+def services_there(session: Session, found: Found) -> Answer:
     """List what is installed at a remote installation."""
     services = at(session, found, lambda client: client.services())
     rows = [[f"{each['name']}.{method['name']}", method["effect"], method["summary"]] for each in services for method in each["methods"]]
@@ -126,9 +201,23 @@ def logout(session: Session, name: str) -> Answer:
     return Answer({"context": name, "removed": True}, [f"{name}   forgotten"])
 
 
-@click.group()
-def context() -> None:
-    """List the installations you signed in to, and choose one."""
+@click.group(invoke_without_command=True)
+@common
+@click.pass_context
+def context(ctx: click.Context) -> Answer | None:
+    """Say where commands are made; list the installations you signed in to, and choose one."""
+    return None if ctx.invoked_subcommand else _where(ctx.ensure_object(Session))
+
+
+def _where(session: Session) -> Answer:
+    """Where commands are made as things stand. Nothing is asked of anybody."""
+    found = place(session)
+    if found is None:
+        return Answer({"context": HERE, "address": "", "tenant": "", "environment": ""}, ["commands are made on this machine"])
+    name, known = found
+    document = {"context": name, "address": known.address, "tenant": known.tenant, "environment": known.environment}
+    told = fields([("at", known.address), ("tenant", known.tenant), ("here", "--local, or omega context use here")])
+    return Answer(document, [f"commands are made at {name}", *(f"  {line}" for line in told)])
 
 
 @context.command("list")

@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from omega.cli.bulk import decide_many, many_options, one_or_many
-from omega.cli.commands import common
-from omega.cli.contexts import choose, remote_options
-from omega.cli.exits import Exit, exit_of
+from omega.cli.commands import anywhere, common
+from omega.cli.contexts import place, remote_options
+from omega.cli.ending import concrete, ended
+from omega.cli.exits import Exit
 from omega.cli.lining import line_up, placing_options, read_placing
 from omega.cli.live import Screen, screen_for
-from omega.cli.output import Answer, Session, count, error_lines, input_lines, money, paint, plain, seconds, table, value_lines
+from omega.cli.output import Answer, Session, count, input_lines, money, paint, plain, seconds, table
 from omega.host.discover import offered
 from omega.host.embedded import Omega
 from omega.host.identity import Caller
@@ -26,18 +27,12 @@ from omega.host.reading import Archive
 from omega.host.targets import SERVICE, Target, load_target
 from omega.kernel.budget import Budget
 from omega.kernel.errors import InputError, IntegrityError
-from omega.kernel.journal import Status
 from omega.kernel.ports import Outcome
 from omega.runtime.recovery import load, read_outcome
 from omega.runtime.world import Moment
 
 Work = Callable[[Omega], Awaitable[Outcome]]
 OWNER = Caller()
-STATUSES = {
-    Status.DONE: Exit.DONE,
-    Status.WAITING: Exit.WAITING,
-    Status.IN_DOUBT: Exit.IN_DOUBT,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +58,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--input", "given", multiple=True, metavar="KEY=VALUE", help="a field of the input; may be repeated"),
     ):
         command = option(command)
-    return common(command)
+    return anywhere(command)
 
 
 @click.command()
@@ -75,8 +70,14 @@ def run(session: Session, /, target: str, help_input: bool, given: tuple[str, ..
     """Run a flow durably, through the gate; with --queue, line it up for the workers (`omega worker`).
 
     TARGET is a file (its `main`, or its only flow), a document (FILE.poml), FILE:FLOW, a folder with a flow.py, module:flow, the name of an
-    example, or service:NAME.METHOD.
+    example, or service:NAME.METHOD. Where a remote context is current, the name of a flow that is put up there is run there.
     """
+    if session.there is not None:
+        from omega.cli.remote import run_there
+
+        found = run_there(session, session.there, target, given, whole, help_input=help_input, options=options)
+        if found is not None:
+            return found
     placing, wait = read_placing(options)
     loaded = load_target(target)
     if help_input:
@@ -106,7 +107,8 @@ def call(session: Session, /, method: str, help_input: bool, given: tuple[str, .
 
     It is called at the remote installation that `omega context use`, OMEGA_CONTEXT or --context names, where there is one.
     """
-    there = choose(session, options)
+    tenant, environment = str(options.pop("tenant")), str(options.pop("environment"))
+    there = place(session, tenant=tenant, environment=environment) if tenant or environment else session.there
     if there is not None:
         from omega.cli.remote import call_there, services_there
 
@@ -135,14 +137,14 @@ def _resume(session: Session, execution: str, target: str | None) -> Answer:
     with Archive.open(session.home) as archive:
         past, _, record = load(archive.world, execution)
         line = archive.reader.line(execution)
-        ended = read_outcome(archive.world, execution) if past.finished is not None else None
+        before = read_outcome(archive.world, execution) if past.finished is not None else None
     if line is None or line.target != record.target:
         raise IntegrityError(
             "OMG-S005", f"the list says that {execution} runs {line and line.target!r}, its sealed record says {record.target!r}"
         )
     facts = {"flow": line.flow, "version": line.version, "target": record.target}
-    if ended is not None:
-        return _ended(ended, facts, "ended before")
+    if before is not None:
+        return ended(before, facts, "ended before")
     if not (target or record.target):
         raise InputError(
             "OMG-I002",
@@ -173,14 +175,6 @@ def _wish(
 ) -> Wish:
     caller = Caller(principal, groups, grants)
     return Wish(execution=execution, caller=caller, budget=read_budget(budget), timeout_s=read_duration(timeout))
-
-
-def _concrete(advice: str, target: str) -> str:
-    """Advice with the target filled in, so that it works when pasted."""
-    if not target:
-        return advice
-    command = f"omega call {target.removeprefix(SERVICE)}" if target.startswith(SERVICE) else f"omega run {target}"
-    return advice.replace("omega run TARGET", command)
 
 
 def _services() -> Answer:
@@ -226,7 +220,7 @@ def _input(target: Target, given: tuple[str, ...], whole: str | None) -> Any:
     try:
         return read_input(target.flow, given, whole)
     except InputError as error:
-        error.advice = _concrete(error.advice, target.text)
+        error.advice = concrete(error.advice, target.text)
         raise
 
 
@@ -242,7 +236,7 @@ def _drive(session: Session, work: Work, screen: Screen, facts: dict[str, Any], 
     execution = screen.execution or execution
     if outcome is None:
         return _stopped(execution if screen.started else "", facts)
-    return _ended(outcome, facts, f"{count(screen.steps, 'step')}   {seconds(_since(screen))}", started=screen.started, execution=execution)
+    return ended(outcome, facts, f"{count(screen.steps, 'step')}   {seconds(_since(screen))}", started=screen.started, execution=execution)
 
 
 async def _until_stopped(home: str | None, work: Work, screen: Screen) -> Outcome | None:
@@ -279,33 +273,6 @@ def _stopped(execution: str, facts: dict[str, Any]) -> Answer:
     document = {"execution": execution, **facts, "status": "interrupted", "value": None, "error": None}
     lines = ["", f"{paint('interrupted')}   everything recorded is kept", f"do            omega resume {execution}"]
     return Answer(document, lines if execution else ["interrupted before anything was recorded"], Exit.INTERRUPTED)
-
-
-def _ended(outcome: Outcome, facts: dict[str, Any], said: str, *, started: bool = True, execution: str = "") -> Answer:
-    """How a run ended or stands, for programs and people."""
-    execution = outcome.execution or (execution if started else "")
-    document = {
-        "execution": execution,
-        **facts,
-        "status": str(outcome.status),
-        "value": outcome.value,
-        "error": None if outcome.error is None else dict(outcome.error),
-        "leaf": outcome.leaf,
-        "tenant": outcome.tenant,
-        "cost_micros": outcome.cost_micros,
-    }
-    if outcome.error is not None:
-        document["error"] = dict(outcome.error) | {"advice": _concrete(str(outcome.error.get("advice", "")), str(facts["target"]))}
-        status = exit_of(outcome.error, started=started)
-        return Answer(document, ["", *error_lines(document["error"], execution if started else "")], status)
-    lines = value_lines(outcome.value)
-    if outcome.status == Status.DONE:
-        sealed = f"sealed at leaf {outcome.leaf} of {outcome.tenant}" if outcome.leaf is not None else ""
-        summary = "   ".join(part for part in (paint("done"), said, money(outcome.cost_micros), sealed) if part)
-        return Answer(document, [*lines, summary])
-    return Answer(
-        document, [f"{paint(str(outcome.status))}   {plain(execution)}   {said}"], STATUSES.get(Status(outcome.status), Exit.FAILED)
-    )
 
 
 def _help_input(target: Target) -> Answer:

@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import anywhere, common
 from omega.cli.output import Answer, Session, ago, seconds, table
-from omega.host.account import standing, summary
+from omega.host.account import DENIED, moment_us, standing, summary
 from omega.host.reading import Archive
 from omega.host.searching import FIELDS, read_search, read_where
 from omega.kernel.errors import InputError
 from omega.kernel.journal import Status
-from omega.kernel.ports import Line, Search
+from omega.kernel.ports import Search
 
 MAX_SHOWN = 10_000
 
@@ -58,22 +58,33 @@ def search_of(given: dict[str, Any], now_us: int) -> Search:
 @click.option("--after", metavar="ID", default="", help="the page after that execution: the last one of the page before")
 @click.option("--limit", type=click.IntRange(1, MAX_SHOWN), default=20, show_default=True, help="how many, the newest first")
 @click.option("--today", is_flag=True, help="started since midnight, by the clock of this machine")
-@common
+@anywhere
 @click.pass_obj
 def runs(session: Session, /, after: str, limit: int, today: bool, **given: Any) -> Answer:
     """List and search what is recorded, the newest first."""
     if today:
         given["since"] = _midnight(given["since"])
+    now, told, search = _found(session, given, after, limit)
+    statuses = f" with status {' or '.join(search.status)}" if search.status else ""
+    lines = rows_of(told, now) or [f"nothing is recorded{statuses}"]
+    more = str(told[-1]["execution"]) if len(told) == limit else None
+    if more is not None:
+        lines.append(f"the newest {limit}; more with --limit, or --after {more}")
+    return Answer({"runs": told, "next": more}, lines)
+
+
+def _found(session: Session, given: dict[str, Any], after: str, limit: int) -> tuple[int, list[dict[str, Any]], Search]:
+    """The time, what matches, and what was searched for: in the records here, or at a remote installation."""
+    if session.there is not None:
+        from omega.cli import there
+
+        now = there.now_us()
+        search = replace(search_of(given, now), older_than=after, limit=limit)
+        return now, there.runs(session, session.there, search), search
     with Archive.open(session.home) as archive:
         now = archive.world.clock.now_us()
         search = replace(search_of(given, now), older_than=after, limit=limit)
-        found = archive.reader.search(search)
-        told = [standing(archive, line) for line in found]
-    statuses = f" with status {' or '.join(search.status)}" if search.status else ""
-    lines = rows_of(found, told, now) or [f"nothing is recorded{statuses}"]
-    if len(found) == limit:
-        lines.append(f"the newest {limit}; more with --limit, or --after {found[-1].execution}")
-    return Answer({"runs": told, "next": found[-1].execution if len(found) == limit else None}, lines)
+        return now, [standing(archive, line) for line in archive.reader.search(search)], search
 
 
 def _midnight(since: str | None) -> str:
@@ -106,13 +117,15 @@ def dead(session: Session, queue: str | None, limit: int) -> Answer:
     return Answer({"runs": told}, lines)
 
 
-def rows_of(found: Sequence[Line], told: Sequence[dict[str, Any]], now: int) -> list[str]:
+def rows_of(told: Sequence[dict[str, Any]], now: int) -> list[str]:
     """Executions as a table."""
     rows = []
-    for line, each in zip(found, told, strict=True):
+    for each in told:
         state = "interrupted" if each["interrupted"] else _state(each)
-        took = f"took {seconds(each['took_s'])}" if Status(line.status).ended else _due(line, now)
-        rows.append([line.execution, f"{line.flow} {line.version}", state, line.principal, ago(line.started_us, now), took])
+        ended = each["status"] == DENIED or Status(each["status"]).ended
+        took = f"took {seconds(each['took_s'])}" if ended else _due(each, now)
+        began = ago(moment_us(each["started"]), now)
+        rows.append([each["execution"], f"{each['flow']} {each['version']}", state, each["principal"], began, took])
     return table(rows, indent="", right=(5,))
 
 
@@ -122,10 +135,11 @@ def _state(told: dict[str, Any]) -> str:
     return f"{told['status']} by {why}" if why else str(told["status"])
 
 
-def _due(line: Line, now: int) -> str:
+def _due(told: dict[str, Any], now: int) -> str:
     """When something that has not ended is taken up next, as far as it is known."""
-    if not line.queue or line.status == Status.RUNNING:
+    if not told["queue"] or told["status"] == Status.RUNNING:
         return ""
-    if line.due_us > now:
-        return f"in {seconds((line.due_us - now) / 1_000_000)}"
-    return f"in {line.queue}" if line.status == Status.QUEUED else ""
+    due_us = moment_us(told["due"])
+    if due_us > now:
+        return f"in {seconds((due_us - now) / 1_000_000)}"
+    return f"in {told['queue']}" if told["status"] == Status.QUEUED else ""

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from omega.adapters.mcp import Transport, Upstream
+from omega.cli.away import servers_there, tools_there
 from omega.cli.bulk import asked
-from omega.cli.commands import common
+from omega.cli.commands import anywhere, common
 from omega.cli.connect import serve
 from omega.cli.exits import Exit
 from omega.cli.obtaining import sign_in_elsewhere
@@ -22,6 +23,7 @@ from omega.host.reading import Archive
 from omega.host.reputation import LATELY, Reputation, health_of
 from omega.host.sandboxing import Grants
 from omega.host.toolbox import Compared, accept, add, add_api, compare, listed_upstream, new_upstream, reached, references, remove
+from omega.kernel.errors import InputError
 from omega.kernel.sandbox import NOTHING
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -158,10 +160,12 @@ def add_openapi(  # noqa: PLR0913 - one for each option
 
 
 @mcp.command("list")
-@common
+@anywhere
 @click.pass_obj
 def list_servers(session: Session) -> Answer:
     """List the tool servers that are known, and how each has done lately, by the log: nothing is asked of them."""
+    if session.there is not None:
+        return servers_there(session, session.there)
     with Archive.open(session.home) as archive:
         found = sorted(archive.catalogue.upstreams.values(), key=lambda upstream: upstream.name)
         counts = {upstream.name: len(archive.catalogue.tools_of(upstream.name)) for upstream in found}
@@ -181,10 +185,15 @@ def list_servers(session: Session) -> Answer:
 @click.option("--accept", "accepting", is_flag=True, help="pin what the server offers now, after showing the difference")
 @click.option("--pinned", is_flag=True, help="show what is pinned; start nothing")
 @click.option("--trusting", is_flag=True, help="accept descriptions that read like orders to a model")
-@common
+@anywhere
 @click.pass_obj
 def tools(session: Session, *, name: str, accepting: bool, pinned: bool, trusting: bool) -> Answer:
-    """Show the pinned tools of a server with their effects, and compare them with what it offers now."""
+    """Show the pinned tools of a server with their effects, and compare them with what it offers now. Those of a remote installation are
+    shown as they are pinned there."""
+    if session.there is not None:
+        if accepting:
+            raise InputError("OMG-X001", "descriptions are accepted where the server is", advice="do it on that machine, or add --local")
+        return tools_there(session, session.there, name)
     if accepting:
         found = asyncio.run(accept(session.home, name, trusting=trusting))
     else:

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from omega.cli.commands import common
+from omega.cli.commands import anywhere, common
+from omega.cli.desks import ask_at, desk_of
 from omega.cli.output import Answer, Session, fields, table
 from omega.host.account import moment
 from omega.host.clock import SystemEntropy
 from omega.host.exchange import draw_secret, key_text
 from omega.host.inputs import read_duration
 from omega.host.leaving import take_along
-from omega.host.methods import ask_method, desk
+from omega.host.methods import desk
 from omega.kernel.errors import InputError
 
 DAY_S = 86_400
@@ -33,7 +34,7 @@ def tenant() -> None:
 @click.option("--region", default="local", show_default=True, help="where its data lies")
 @click.option("--residency", multiple=True, metavar="REGION", help="where the organisation's data may lie at all; may be given again")
 @click.option("--own-host", is_flag=True, help="it brings its own host")
-@common
+@anywhere
 @click.pass_obj
 def create_tenant(session: Session, /, name: str, plan: str, region: str, residency: tuple[str, ...], own_host: bool) -> Answer:
     """Make an environment: a tenant with an id of its own."""
@@ -42,7 +43,7 @@ def create_tenant(session: Session, /, name: str, plan: str, region: str, reside
         raise InputError("OMG-X001", f"{name[:200]!r} names no environment", advice="omega tenant create ORGANISATION/PROJECT/ENVIRONMENT")
     wanted = dict(zip(("organisation", "project", "environment"), parts, strict=True))
     chosen = {"plan": plan, "region": region, "residency": list(residency), "hosting": "own" if own_host else "hosted"}
-    found = asyncio.run(ask_method(session.home, "tenancy.create", wanted | chosen))
+    found = asyncio.run(ask_at(session, "tenancy.create", wanted | chosen))
     return Answer(
         found, [f"{found['tenant']}   {_path(found)}   {plan}", f"do  omega key create NAME --as agent:NAME --tenant {_path(found)}"]
     )
@@ -50,18 +51,18 @@ def create_tenant(session: Session, /, name: str, plan: str, region: str, reside
 
 @tenant.command("list")
 @click.option("--organisation", default="", help="of one organisation alone")
-@common
+@anywhere
 @click.pass_obj
 def list_tenants(session: Session, organisation: str) -> Answer:
     """List the tenants that are hosted here."""
-    found = asyncio.run(ask_method(session.home, "tenancy.tenants", {"organisation": organisation, "limit": 500}))
+    found = asyncio.run(ask_at(session, "tenancy.tenants", {"organisation": organisation, "limit": 500}))
     rows = [[row["tenant"], _path(row), row["plan"], row["region"], row["state"], _until(row["expires_us"])] for row in found]
     return Answer({"tenants": found}, table(rows, indent="") or ["no tenant but the installation's own", "do  omega tenant create --help"])
 
 
 @tenant.command("show")
 @click.argument("name")
-@common
+@anywhere
 @click.pass_obj
 def show_tenant(session: Session, name: str) -> Answer:
     """Show one tenant with its limits."""
@@ -75,7 +76,7 @@ def show_tenant(session: Session, name: str) -> Answer:
 @tenant.command("suspend")
 @click.argument("name")
 @click.option("--reason", required=True, help="why, for the record")
-@common
+@anywhere
 @click.pass_obj
 def suspend_tenant(session: Session, name: str, reason: str) -> Answer:
     """Refuse everybody of a tenant within a second. Nothing of it is lost."""
@@ -84,7 +85,7 @@ def suspend_tenant(session: Session, name: str, reason: str) -> Answer:
 
 @tenant.command("resume")
 @click.argument("name")
-@common
+@anywhere
 @click.pass_obj
 def resume_tenant(session: Session, name: str) -> Answer:
     """Let a suspended tenant work again."""
@@ -94,7 +95,7 @@ def resume_tenant(session: Session, name: str) -> Answer:
 @tenant.command("upgrade")
 @click.argument("name")
 @click.option("--plan", required=True, help="the plan it is on from now on")
-@common
+@anywhere
 @click.pass_obj
 def upgrade_tenant(session: Session, name: str, plan: str) -> Answer:
     """Put a tenant on another plan. What it has recorded stays."""
@@ -135,7 +136,7 @@ def key() -> None:
 @click.option("--grant", "grants", multiple=True, metavar="AREA:VERB", help="what they may do; may be given again")
 @click.option("--for", "lasts", default="90d", show_default=True, metavar="TIME", help="how long it counts")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def create_key(
     session: Session, /, name: str, principal: str, *, roles: tuple[str, ...], grants: tuple[str, ...], lasts: str, tenant: str
@@ -152,7 +153,7 @@ def create_key(
 
 @key.command("list")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def list_keys(session: Session, tenant: str) -> Answer:
     """List the API keys of a tenant, with when each was last used."""
@@ -164,7 +165,7 @@ def list_keys(session: Session, tenant: str) -> Answer:
 @key.command("revoke")
 @click.argument("which", metavar="KEY")
 @_OF_TENANT
-@common
+@anywhere
 @click.pass_obj
 def revoke_key(session: Session, which: str, tenant: str) -> Answer:
     """Refuse an API key, and whatever was given for it, within a second."""
@@ -174,13 +175,13 @@ def revoke_key(session: Session, which: str, tenant: str) -> Answer:
 
 async def _about(session: Session, method: str, name: str, **more: Any) -> Any:
     """A method about the tenant that `name` names."""
-    async with desk(session.home) as at:
+    async with desk_of(session) as at:
         return await at.ask(method, {"tenant": await at.tenant(name), **more})
 
 
 async def _own(session: Session, method: str, tenant: str, value: dict[str, Any]) -> Any:
     """A method called in that tenant."""
-    async with desk(session.home) as at:
+    async with desk_of(session) as at:
         return await at.ask(method, value, await at.tenant(tenant))
 
 

@@ -15,6 +15,7 @@ from omega.cli.commands import common
 from omega.cli.output import Answer, Session, clip, plain, table
 from omega.host.arrangements import all_arranged
 from omega.host.asking import forget, keep
+from omega.host.clock import SystemClock
 from omega.host.credentials import CREDENTIAL, document_name, sealed
 from omega.host.reading import Archive
 from omega.host.virtual import VIRTUAL, check
@@ -88,7 +89,7 @@ def credential(session: Session, name: str, principal: str, remove: bool) -> Ans
         asyncio.run(forget(session.home, CREDENTIAL, place))
         return Answer({"credential": name, "for": whose, "removed": True}, [f"{name}   of {plain(whose)}   removed"])
     secret = sys.stdin.readline().rstrip("\r\n")
-    asyncio.run(keep(session.home, CREDENTIAL, place, sealed(keyring, tenant, whose, name, secret)))
+    asyncio.run(keep(session.home, CREDENTIAL, place, sealed(keyring, tenant, whose, name, secret, at_us=SystemClock().now_us())))
     return Answer({"credential": name, "for": whose}, [f"{name}   of {plain(whose)}   kept, sealed"])
 
 

@@ -154,6 +154,33 @@ class Client(Services):
         answer = await self._transport.request("POST", path, body=value, headers=headers, timeout_s=timeout_s)
         return answer.value if answer.status != PENDING else await self._awaited(answer.value, until)
 
+    async def begin(self, method: str, value: Any = None, *, key: str = "") -> str:
+        """Begin `service.method` and wait for nothing; gives its execution, whose `outcome` can be waited for."""
+        return await self._begun(_path(method), value, key)
+
+    async def begin_flow(self, flow: str, value: Any = None, *, key: str = "") -> str:
+        """The same for a flow that the operator put up, by its name."""
+        return await self._begun(f"{API}/flows/{quote(flow)}/run", value, key)
+
+    async def _begun(self, path: str, value: Any, key: str) -> str:
+        headers = {"idempotency-key": key or new_key(), "prefer": "respond-async"}
+        return str((await self._transport.request("POST", path, body=value, headers=headers)).value["execution"])
+
+    async def flows(self) -> list[dict[str, Any]]:
+        """The flows that the operator put up, each with its version, effect and input."""
+        found: list[dict[str, Any]] = (await self._transport.request("GET", f"{API}/flows")).value["flows"]
+        return found
+
+    async def tools(self) -> list[dict[str, Any]]:
+        """The tools of tool servers that are accepted there, each by its name SERVER/TOOL with its effect and input."""
+        found: list[dict[str, Any]] = (await self._transport.request("GET", f"{API}/tools")).value["tools"]
+        return found
+
+    async def servers(self) -> list[dict[str, Any]]:
+        """The tool servers that are known there and how each is, for those who may read the records; nothing for others."""
+        found: list[dict[str, Any]] = (await self._transport.request("GET", f"{API}/servers")).value["servers"]
+        return found
+
     async def decide(self, execution: str, verb: str, body: Mapping[str, Any] | None = None) -> None:
         """Cancel, approve, answer, resolve or signal an execution."""
         path = f"{API}/executions/{quote(execution, safe='')}/{quote(verb, safe='')}"

@@ -105,6 +105,14 @@ class AgentsRegister(TypedDict):
     versions: _List[AgentsStanding]
 
 
+class AgentsGuardrails(TypedDict):
+    """Guards that what an agent is given, and what it answers, has to pass; `again` is how often its model is asked again about an answer that does not."""
+
+    input: NotRequired[_List[Literal['injection', 'personal']]]
+    output: NotRequired[_List[Literal['injection', 'personal']]]
+    again: int
+
+
 class AgentsLimits(TypedDict):
     """What one piece of work of an agent may spend at most; None is what its caller has left."""
 
@@ -973,11 +981,11 @@ class AgentsService:
         found: AgentsPromote = await self._calls.call("agents.promote", _given(name=name), key=idempotency_key, timeout_s=timeout_s)
         return found
 
-    async def register(self, *, name: str, version: str, instructions: str, description: str | None = None, capabilities: _List[str] | None = None, owner: str | None = None, model: str | None = None, tools: _List[str] | None = None, output: dict[str, Any] | None = None, turns: int | None = None, max_tokens: int | None = None, max_input: int | None = None, limits: AgentsLimits | None = None, memory: AgentsMemory | None = None, own_host: bool | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> AgentsRegister:
+    async def register(self, *, name: str, version: str, instructions: str, description: str | None = None, capabilities: _List[str] | None = None, owner: str | None = None, model: str | None = None, tools: _List[str] | None = None, offered: _List[str] | None = None, guardrails: AgentsGuardrails | None = None, output: dict[str, Any] | None = None, turns: int | None = None, max_tokens: int | None = None, max_input: int | None = None, limits: AgentsLimits | None = None, memory: AgentsMemory | None = None, own_host: bool | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> AgentsRegister:
         """Register a version of an agent. The first one works at once; later ones when they are tried or
         promoted.
         """
-        found: AgentsRegister = await self._calls.call("agents.register", _given(name=name, version=version, instructions=instructions, description=description, capabilities=capabilities, owner=owner, model=model, tools=tools, output=output, turns=turns, max_tokens=max_tokens, max_input=max_input, limits=limits, memory=memory, own_host=own_host), key=idempotency_key, timeout_s=timeout_s)
+        found: AgentsRegister = await self._calls.call("agents.register", _given(name=name, version=version, instructions=instructions, description=description, capabilities=capabilities, owner=owner, model=model, tools=tools, offered=offered, guardrails=guardrails, output=output, turns=turns, max_tokens=max_tokens, max_input=max_input, limits=limits, memory=memory, own_host=own_host), key=idempotency_key, timeout_s=timeout_s)
         return found
 
     async def relevant(self, *, task: str, least: float | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> _List[AgentsVolunteer]:
@@ -1032,8 +1040,8 @@ class DirectoryService:
         return found
 
     async def create_user(self, *, user_name: str, display_name: str | None = None, given_name: str | None = None, family_name: str | None = None, external_id: str | None = None, emails: _List[DirectoryEmail] | None = None, active: bool | None = None, roles: _List[Literal['owner', 'admin', 'operator', 'member', 'viewer']] | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> DirectoryCreateUser:
-        """Make a user. Who they are to the gate follows from their name, and stays when the name changes. Whom
-        there are keys, secrets or.
+        """Make a user. Who they are to the gate follows from their name, or from their id where another user is
+        or was that already; it.
         """
         found: DirectoryCreateUser = await self._calls.call("directory.create_user", _given(user_name=user_name, display_name=display_name, given_name=given_name, family_name=family_name, external_id=external_id, emails=emails, active=active, roles=roles), key=idempotency_key, timeout_s=timeout_s)
         return found
@@ -1167,6 +1175,12 @@ class LogService:
         """The leaves of your log that are flagged, with what raised each flag, the newest first."""
         found: LogFlags = await self._calls.call("log.flags", _given(alarming=alarming, before=before, limit=limit), key=idempotency_key, timeout_s=timeout_s)
         return found
+
+    def follow(self, *, after: int | None = None, flagged: bool | None = None, kind: str | None = None, principal: str | None = None, flow: str | None = None, execution: str | None = None, decision: str | None = None, text: str | None = None, most: int | None = None, for_s: float | None = None) -> AsyncIterator[dict[str, Any]]:
+        """The leaves of your log after an index as they are written, one by one; ends after so many of them or
+        so many seconds.
+        """
+        return self._calls.stream("log.follow", _given(after=after, flagged=flagged, kind=kind, principal=principal, flow=flow, execution=execution, decision=decision, text=text, most=most, for_s=for_s))
 
     async def proof(self, *, index: int | None = None, size: int | None = None, old: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> LogProof:
         """That a leaf is in your log, and that your log continues what it was at an earlier size."""

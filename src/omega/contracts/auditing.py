@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from omega.kernel.effects import Request
@@ -13,6 +13,9 @@ READ_LOG: Final = "log:read"
 
 MAX_FOUND: Final = 1_000
 """Most leaves of one page."""
+
+MAX_WAIT_S: Final = 30.0
+"""Longest wait for the next leaf, in seconds."""
 
 MAX_PART: Final = 512 * 1024
 """Most bytes of one part of an export."""
@@ -34,6 +37,22 @@ class FlaggedLeaves(Request):
     before: int = 0
     limit: int = 100
     alarming: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowLog(Request):
+    """The leaves after the index `after` (-1: from the beginning), oldest first, at most `limit`; while there is none, up to `wait_s`
+    seconds of waiting for one.
+
+    `wanted` has the fields of a search that are about leaves; `flagged` for those alone that have flags. Leaves of the execution that asks
+    are left out: its looking is on record, too, and would never end. Gives `leaves` and the `position` to go on after."""
+
+    port: ClassVar[str] = "audit"
+    after: int = -1
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    flagged: bool = False
+    limit: int = 100
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

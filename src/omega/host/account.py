@@ -34,6 +34,14 @@ def moment(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at_us else ""
 
 
+def moment_us(text: str) -> int:
+    """Unix microseconds of what `moment` wrote; 0 for none, and for what is no moment."""
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1_000_000) if text else 0
+    except ValueError:
+        return 0
+
+
 def summary(line: Line, *, in_hands: bool) -> dict[str, Any]:
     """One execution in a list. `interrupted` says that it stands as running and no engine has it in hand."""
     return {

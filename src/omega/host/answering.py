@@ -25,6 +25,11 @@ def read_answer(home: str | os.PathLike[str] | None, execution: str, step: str, 
         past, _, _ = load(archive.world, execution)
         waiting = one_step(past, step, past.questions(), "waits for an answer")
         schema = in_time(waiting, archive.world.clock.now_us()).schema
+    return typed_answer(schema, given, whole)
+
+
+def typed_answer(schema: Mapping[str, Any], given: Sequence[str], whole: str | None) -> Any:
+    """What was typed, as the schema of a form reads it. Raises InputError (OMG-I001) for what does not fit."""
     try:
         value = _typed(schema, given, whole)
         check_schema(schema, value)

@@ -7,7 +7,8 @@
 It is asked where Python looks for code, so nothing can be loaded beside it: the bytes that are checked are the bytes that are compiled,
 cached bytecode is not looked at, and code without a source (extension modules, zip files) is refused. It covers what is loaded as a target,
 whatever that imports from its own folders, and packages that offer services or effectors. Not asked are the standard library, Omega itself
-and the other installed packages: those are the installation, and its package manager holds them to their lock file.
+and the other installed packages: those are the installation, and its package manager holds them to their lock file. Programs of tool
+servers are asked for before they start: `omega.host.vetting`.
 
 A module that is loaded serves every tenant of the process, so this is a setting of the process and of no tenant.
 """
@@ -84,9 +85,13 @@ class Office:
 
     def demand(self, path: Path, body: bytes) -> None:
         """Raise Denied (OMG-T008) unless a trusted builder vouches for `body`, the bytes of the file `path`."""
+        self.demand_digest(path, sha256(body).hexdigest())
+
+    def demand_digest(self, path: Path, digest: str) -> None:
+        """The same of a file by its SHA-256 in hexadecimal."""
         trust, now_s = Trust.read(self.folder), self._now()
         keys = [key for key, until_s in trust.keys if now_s < until_s]
-        digest, why = sha256(body).hexdigest(), "there is no statement about it"
+        why = "there is no statement about it"
         for place in self._statements(path):
             try:
                 statement = attest.opened(place.read_bytes(), keys, threshold=trust.threshold)

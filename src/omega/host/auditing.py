@@ -18,8 +18,18 @@ from typing import Any, BinaryIO
 
 from omega.chronicle.pruned import hash_of, is_pruned
 from omega.chronicle.search import Query, search
-from omega.contracts.auditing import MAX_FOUND, MAX_PART, ExportLog, FlaggedLeaves, NewestCheckpoint, ProveLog, SearchLog
-from omega.host.logview import Shown, flagged
+from omega.contracts.auditing import (
+    MAX_FOUND,
+    MAX_PART,
+    MAX_WAIT_S,
+    ExportLog,
+    FlaggedLeaves,
+    FollowLog,
+    NewestCheckpoint,
+    ProveLog,
+    SearchLog,
+)
+from omega.host.logview import Shown, flagged, since
 from omega.host.proof import newest_checkpoint, write_snapshot
 from omega.host.reading import Archive
 from omega.host.regions import demand_consent
@@ -35,6 +45,9 @@ MAX_KEPT = 4
 
 HASHED_AT_ONCE = 4_096
 """Leaves read from the store at once for a proof."""
+
+LOOK_S = 0.25
+"""How often is looked for the next leaf while somebody waits for it, in seconds: whoever writes it may be another process."""
 
 BLOCK = 1 << 20
 """Bytes digested at once."""
@@ -73,6 +86,8 @@ class AuditEffector:
         if isinstance(request, ExportLog):
             async with self._turn:  # two that begin at once would make the same file twice
                 return await asyncio.to_thread(self._export, permit.tenant, request), Receipt()
+        if isinstance(request, FollowLog):
+            return await self._follow(permit.tenant, request, execution), Receipt()
         return await asyncio.to_thread(self._read, permit.tenant, request), Receipt()
 
     async def aclose(self) -> None:
@@ -80,6 +95,29 @@ class AuditEffector:
         async with self._turn:
             while self._made:
                 self._made.popitem()[1].file.close()
+
+    async def _follow(self, tenant: str, asked: FollowLog, execution: str) -> dict[str, Any]:
+        if asked.after < -1 or not 0 < asked.limit <= MAX_FOUND or not 0 <= asked.wait_s <= MAX_WAIT_S:
+            raise InputError("OMG-I001", f"a page of the log holds 1 to {MAX_FOUND} leaves, and is waited for {MAX_WAIT_S:g} s at most")
+        query, loop = Query.read(asked.wanted), asyncio.get_running_loop()
+        until, position = loop.time() + asked.wait_s, asked.after + 1
+        while True:
+            found, position = await asyncio.to_thread(self._since, tenant, position, asked, query, execution)
+            if found or loop.time() >= until:
+                return {"leaves": [shown.record() for shown in found], "position": position - 1}
+            await asyncio.sleep(LOOK_S)
+
+    def _since(self, tenant: str, seen: int, asked: FollowLog, query: Query, execution: str) -> tuple[list[Shown], int]:
+        """What is asked for from the index `seen` on, and the index to go on with. Looks on until it finds something or the log ends."""
+        with Archive.of(self._settings) as archive:
+            while True:
+                page, after = since(archive.reader, tenant, seen, flagged=asked.flagged)
+                found = [shown for shown in page if shown.leaf.execution != execution and query.matches(shown.leaf)]
+                if len(found) > asked.limit:
+                    return found[: asked.limit], found[asked.limit - 1].index + 1
+                if found or after == seen:
+                    return found, after
+                seen = after
 
     def _read(self, tenant: str, request: Request) -> dict[str, Any]:
         with Archive.of(self._settings) as archive:

@@ -26,7 +26,7 @@ from omega.gateway.front.core import Visitor
 from omega.gateway.front.desk import Asking, Consent, Desk
 from omega.host.acting import Opened, run_open
 from omega.host.bound import resource_part
-from omega.host.clients import Clients
+from omega.host.clients import MAX_CLIENTS_OF_PERSON, Clients
 from omega.host.closed import redeemed, ticket
 from omega.host.exchange import KEY_TTL_S, Exchange
 from omega.host.grants import (
@@ -42,7 +42,9 @@ from omega.host.grants import (
     refuse_client,
     withdraw_client,
 )
+from omega.host.guessing import subscriber_of
 from omega.host.identity import AGENT_CAPABILITIES
+from omega.host.revocations import person_account
 from omega.host.tenants import Bearer, above
 from omega.kernel.errors import Denied, InputError, IntegrityError
 from omega.kernel.ids import PASSPORT, new_id
@@ -114,9 +116,10 @@ class Authorization:
 
     # -- asking
 
-    async def asked(self, given: Mapping[str, str], issuer: str) -> Asking:
-        """What a client asks for. Raises InputError (OMG-G012), Denied (OMG-P011, OMG-G007) while nobody may be sent anywhere."""
-        client = await self._clients.find(given.get("client_id", ""))
+    async def asked(self, given: Mapping[str, str], issuer: str, visitor: Visitor) -> Asking:
+        """What a client asks the visitor for. Raises InputError (OMG-G012), Denied (OMG-P011, OMG-G007) while nobody may be sent
+        anywhere."""
+        client = await self._clients.find(given.get("client_id", ""), *_who(visitor))
         redirect = given.get("redirect_uri", "")
         check_redirect(redirect)
         if not same_redirect(redirect, client.redirects):
@@ -178,9 +181,10 @@ class Authorization:
     # -- answering
 
     async def agree(self, ticket: str, visitor: Visitor) -> str:
-        """Where the client is answered, with a code; on record before. Raises Denied (OMG-T001), InputError (OMG-G012)."""
+        """Where the client is answered, with a code; on record before. Raises Denied (OMG-T001, OMG-G007), InputError (OMG-G012)."""
         shown = self._shown(ticket, visitor)
-        client = await self._clients.find(shown["client"])
+        client = await self._clients.find(shown["client"], *_who(visitor))
+        self._grants.demand_room(visitor.scope.tenant, visitor.scope.principal)
         self._grants.sweep()
         await self._make_room(visitor)
         grant = self._granted(shown, client, visitor)
@@ -193,7 +197,7 @@ class Authorization:
     async def refuse(self, ticket: str, visitor: Visitor) -> str:
         """Where the client is answered that it was refused; on record. Raises Denied (OMG-T001), InputError (OMG-G012)."""
         shown = self._shown(ticket, visitor)
-        client = await self._clients.find(shown["client"])
+        client = await self._clients.find(shown["client"], *_who(visitor))
         facts = {name: shown[name] for name in ("client", "redirect", "resource", "scopes")} | {"person": visitor.scope.principal}
         await run_open(self._omega, refuse_client, facts, visitor.scope.tenant)
         asking = Asking(client=client, redirect=shown["redirect"], state=shown["state"], issuer=shown["issuer"])
@@ -240,8 +244,11 @@ class Authorization:
 
     async def _make_room(self, visitor: Visitor) -> None:
         own = self._grants.of(visitor.scope.tenant, visitor.scope.principal)
-        for each in own[MAX_PER_PERSON - 1 :]:
-            await self._end(each, reason="made room for another", by=visitor.scope.principal)
+        registered = [each.client for each in own if not each.voucher]
+        crowd = set(list(dict.fromkeys(registered))[MAX_CLIENTS_OF_PERSON - 1 :])
+        for number, each in enumerate(own):
+            if number >= MAX_PER_PERSON - 1 or each.client in crowd:
+                await self._end(each, reason="made room for another", by=visitor.scope.principal)
 
     # -- the token endpoint
 
@@ -362,7 +369,7 @@ class Authorization:
 
     async def _end(self, grant: Grant, *, reason: str, by: str) -> None:
         """Refused first, then on record."""
-        self._grants.end(grant.id)
+        self._grants.end(grant.id, grant.bearer.tenant)
         facts = {"facts": grant.facts(), "reason": reason, "by": by}
         await run_open(self._omega, withdraw_client, facts, grant.bearer.tenant)
 
@@ -438,6 +445,11 @@ def _refused(oauth: str) -> Denied:
     return Denied("OMG-T001", "the credential is not accepted here", advice="have the person sign in again", details={"oauth": oauth})
 
 
+def _who(visitor: Visitor) -> tuple[str, str]:
+    """Whose asking about clients it counts as."""
+    return person_account(visitor.scope.tenant, visitor.scope.principal), subscriber_of(visitor.address)
+
+
 def _begin_again() -> Denied:
     return Denied("OMG-T001", "this page was not for you, or is too old", advice="go back to the client and begin again")
 
@@ -446,5 +458,6 @@ def desk_of(omega: Any, exchange: Exchange) -> Authorization:
     """The desk of an open engine."""
     world, store = omega.world, omega.store
     now_us = world.clock.now_us
-    clients = Clients(store, world.keyring, world.entropy, now_us)
-    return Authorization(omega, world, clients, Grants(store, world.keyring, world.authority, now_us), exchange)
+    grants = Grants(store, world.keyring, world.authority, now_us)
+    clients = Clients(store, world.keyring, world.entropy, now_us, grants.clients)
+    return Authorization(omega, world, clients, grants, exchange)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -44,10 +44,14 @@ CLIENT_S: Final = 90 * 24 * 3_600
 """How long (seconds) a registration lasts: until somebody has allowed the client, and after they did."""
 
 MAX_CLIENTS: Final = 1_000
-"""Most registrations at once; past it the oldest that nobody has allowed makes room."""
+"""Most registrations at once; past it the oldest that nobody has allowed makes room, then the oldest for which no grant stands."""
 
-MAX_PER_ADDRESS, MAX_PER_HOUR, HOUR_S = 20, 200, 3_600.0
-"""Most registrations in an hour: from one address (IPv6: from its /64, which is one subscriber's), and from all."""
+MAX_CLIENTS_OF_PERSON: Final = 20
+"""Most registered clients that the grants of one person are for; past it the grants of the one that they allowed longest ago end."""
+
+MAX_PER_ADDRESS, MAX_PER_HOUR, HOUR_S = 20, 2_000, 3_600.0
+"""Most registrations in an hour: from one address (IPv6: from its /64, which is one subscriber's), and from all: so wide that it takes a
+hundred subscribers to use it up."""
 
 MAX_DOCUMENT: Final = 16 << 10
 """Largest metadata document in bytes; the draft asks for no more than 5 KiB."""
@@ -55,27 +59,61 @@ MAX_DOCUMENT: Final = 16 << 10
 FETCH_S: Final = 5.0
 KEPT_S: Final = 300.0
 MAX_KEPT: Final = 256
-MAX_FETCHES, MINUTE_S = 30, 60.0
-"""Most documents fetched in a minute."""
+MAX_FETCHES, MAX_FETCHES_OF_ALL, MINUTE_S = 30, 600, 60.0
+"""Most documents fetched in a minute, for one person, from one subscriber's address, and for all."""
+
+
+class Pace:
+    """How often something was done lately by whom, and by all: what one does too often is refused to that one first."""
+
+    def __init__(self, each: int, of_all: int, span_s: float) -> None:
+        self._each, self._span_s = each, span_s
+        self._done: deque[tuple[float, tuple[str, ...]]] = deque(maxlen=of_all)
+        self._of_all = of_all
+        self._counts: Counter[str] = Counter()
+
+    def take(self, now: float, *who: str) -> bool:
+        """Note that it is done at `now` (seconds) by `who`, whom each word names; False, and nothing noted, where it is too often."""
+        while self._done and not 0 <= now - self._done[0][0] < self._span_s:
+            for word in self._done.popleft()[1]:
+                self._counts[word] -= 1
+                if not self._counts[word]:
+                    del self._counts[word]
+        if len(self._done) >= self._of_all or any(self._counts[word] >= self._each for word in who):
+            return False
+        self._done.append((now, who))
+        self._counts.update(who)
+        return True
 
 
 class Clients:
     """The clients of one installation. Times are Unix seconds."""
 
-    def __init__(self, shelf: Shelf, keyring: Keyring, entropy: Entropy, now_us: Callable[[], int]) -> None:
-        """Raises InputError (OMG-I001) for networks that are none."""
+    def __init__(
+        self,
+        shelf: Shelf,
+        keyring: Keyring,
+        entropy: Entropy,
+        now_us: Callable[[], int],
+        standing: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """`standing` gives the ids of clients for which a grant stands: they are never dropped for others. Raises InputError (OMG-I001)
+        for networks that are none."""
+        self._standing = standing
         self._shelf, self._keyring, self._entropy, self._now_us = shelf, keyring, entropy, now_us
         self.registers = os.environ.get(REGISTRATION, "on").lower() not in ("off", "no", "0", "false")
         self._allowed = networks(os.environ.get(NETWORKS, "").replace(",", " ").split())
         self._kept: OrderedDict[str, tuple[float, Client]] = OrderedDict()
-        self._fetched: deque[float] = deque(maxlen=MAX_FETCHES)
-        self._registered: deque[tuple[float, str]] = deque(maxlen=MAX_PER_HOUR)
+        self._fetched = Pace(MAX_FETCHES, MAX_FETCHES_OF_ALL, MINUTE_S)
+        self._registered = Pace(MAX_PER_ADDRESS, MAX_PER_HOUR, HOUR_S)
 
-    async def find(self, id: str) -> Client:
-        """The client of that id. Raises InputError (OMG-G012) for one that is not known or not fit, Denied (OMG-P011) for a document at an
+    async def find(self, id: str, *who: str) -> Client:
+        """The client of that id, for whom the words of `who` name: what is fetched counts as theirs.
+
+        Raises InputError (OMG-G012) for one that is not known or not fit, Denied (OMG-P011) for a document at an
         address that may not be reached, Denied (OMG-G007) when too many are asked for."""
         if is_document_id(id):
-            return await self._published(id)
+            return await self._published(id, who)
         found = self.known(id)
         if found is None:
             raise unfit("no client of this id is known here", oauth="invalid_client", advice="have the client register again")
@@ -90,14 +128,13 @@ class Clients:
 
     # -- published
 
-    async def _published(self, address: str) -> Client:
+    async def _published(self, address: str, who: tuple[str, ...]) -> Client:
         now = self._now()
         kept = self._kept.get(address)
         if kept is not None and 0 <= now - kept[0] < KEPT_S:
             return kept[1]
-        if len(self._fetched) == MAX_FETCHES and 0 <= now - self._fetched[0] < MINUTE_S:
+        if not self._fetched.take(now, *who):
             raise Denied("OMG-G007", "too many clients were asked about", details={"retry_after_s": MINUTE_S})
-        self._fetched.append(now)
         client = client_document(await self._document(address), address)
         self._kept[address] = (now, client)
         self._kept.move_to_end(address)
@@ -157,15 +194,12 @@ class Clients:
             self._put(client.id, found | {"allowed": True, "expires_s": self._now() + CLIENT_S})
 
     def _take(self, address: str) -> None:
-        now, place = self._now(), subscriber_of(address)
-        while self._registered and now - self._registered[0][0] >= HOUR_S:
-            self._registered.popleft()
-        if len(self._registered) >= MAX_PER_HOUR or sum(each == place for _, each in self._registered) >= MAX_PER_ADDRESS:
+        if not self._registered.take(self._now(), subscriber_of(address)):
             raise Denied("OMG-G007", "too many clients register", details={"retry_after_s": HOUR_S})
-        self._registered.append((now, place))
 
     def _make_room(self, now: float) -> None:
-        """Drops what has expired, and the oldest that nobody has allowed where there is no room. Raises Denied (OMG-G007)."""
+        """Drops what has expired, and where there is no room the oldest that nobody has allowed, or for which no grant stands any more.
+        Raises Denied (OMG-G007)."""
         standing = []
         for name, _ in self._shelf.documents(CLIENT):
             found = self._opened(name)
@@ -175,10 +209,11 @@ class Clients:
                 standing.append((bool(found["allowed"]), float(found["made_s"]), name))
         if len(standing) < MAX_CLIENTS:
             return
-        allowed, _, oldest = min(standing)
-        if allowed:
+        used = self._standing() if all(allowed for allowed, _, _ in standing) else ()
+        idle = [each for each in standing if each[2] not in used]
+        if not idle:
             raise Denied("OMG-G007", "no more clients fit in here", details={"retry_after_s": HOUR_S})
-        self._shelf.drop_document(CLIENT, oldest)
+        self._shelf.drop_document(CLIENT, min(idle)[2])
 
     def _opened(self, id: str) -> dict[str, Any] | None:
         if not id.startswith(f"{PREFIX}_") or len(id) > 64:

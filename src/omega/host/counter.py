@@ -19,6 +19,7 @@ from omega.host.retiring import retire
 from omega.host.storage import EngineStore
 from omega.host.targets import Target, load_target
 from omega.host.tools import accept_tools, forget_tools, sandbox_server
+from omega.host.vouching import begin_credentials, challenge_holder, check_credential, issue_credential, present_credential
 from omega.kernel.compose import AnyFlow
 from omega.kernel.errors import InputError, OmegaError
 from omega.kernel.ports import Outcome
@@ -30,13 +31,18 @@ _FLOWS = (
     accept_tools,
     arrange,
     ask_primary,
+    begin_credentials,
+    challenge_holder,
+    check_credential,
     dissolve,
     drop_registry,
     enrol_code,
     erase,
     forget_tools,
     isolate,
+    issue_credential,
     note_access,
+    present_credential,
     read_log,
     read_primary,
     read_registry,

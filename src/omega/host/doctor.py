@@ -35,6 +35,7 @@ from omega.host.presence import command_of, holder, last_pid
 from omega.host.proof import prove
 from omega.host.queues import arranged_queues, depths
 from omega.host.reading import Archive
+from omega.host.reputation import LATELY, Health, Reputation, health_of
 from omega.host.sandboxing import launcher
 from omega.host.settings import Settings
 from omega.host.storage import KEYS
@@ -124,7 +125,7 @@ def _data(home: str | os.PathLike[str] | None, *, servers: bool) -> Iterator[Fin
         yield from _guarded("limits", lambda: _crowds(archive))
         yield from _guarded("caps", lambda: _capped(archive))
         if servers:
-            yield from asyncio.run(_servers(list(archive.catalogue.upstreams.values()), archive.settings))
+            yield from asyncio.run(_servers(archive))
 
 
 def _lasting(archive: Archive) -> Iterator[Finding]:
@@ -374,16 +375,24 @@ def _keys(archive: Archive) -> Iterator[Finding]:
         yield Finding(FAIL, "keys", text, "copy the folder `keys` from the OMEGA_HOME of a worker that works")
 
 
-async def _servers(upstreams: list[Upstream], settings: Settings) -> list[Finding]:
-    return list(await asyncio.gather(*(_server(upstream, settings) for upstream in upstreams)))
+async def _servers(archive: Archive) -> list[Finding]:
+    """Each tool server: whether it starts now, and how the calls of late went, by the log."""
+    found = list(archive.catalogue.upstreams.values())
+    known = Reputation(archive.reader, archive.settings.tenant, archive.world.clock.now_us, behind=LATELY).read() if found else {}
+    return list(await asyncio.gather(*(_server(each, archive.settings, health_of(each.name, known)) for each in found)))
 
 
-async def _server(upstream: Upstream, settings: Settings) -> Finding:
+async def _server(upstream: Upstream, settings: Settings, health: Health) -> Finding:
+    lately = f"lately {health.words()}"
     try:
         tools = await describe(upstream, launcher(settings))
     except OmegaError as error:
-        return Finding(FAIL, "server", f"{upstream.name}: {error.code} {error.cause}", error.advice.replace("NAME", upstream.name))
-    return Finding(OK, "server", f"{upstream.name} starts and offers {len(tools)} tools")
+        advice = error.advice.replace("NAME", upstream.name)
+        return Finding(FAIL, "server", f"{upstream.name}: {error.code} {error.cause}; {lately}", advice)
+    said = f"{upstream.name} starts and offers {len(tools)} tools; {lately}"
+    if health.state == "failing" or health.breaker == "open":
+        return Finding(WARN, "server", said, f"omega errors {health.code or 'OMG-W011'}; omega mcp reputation")
+    return Finding(OK, "server", said)
 
 
 def _some(names: list[str]) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from omega.host.between import ASK, ENTRANCES, WINDOW, Between, Said
 from omega.host.embedded import Omega
 from omega.kernel.compose import AnyFlow
-from omega.kernel.errors import CODES, InputError, Suspended
+from omega.kernel.errors import CODES, InputError, StorageError, Suspended
 from omega.kernel.journal import Kind, Note, Status, decode_meta
 from omega.kernel.past import Past
 from omega.kernel.ports import Line, Outcome
@@ -235,8 +235,9 @@ class Elsewhere:
         streams = self._omega.world.streams
         ours.relayed.add(key)
         try:
-            while self._wanted(key) and await self._stretch(key, ours, asked):
-                asked.set()
+            with suppress(StorageError):  # the records cannot be reached: those who watch are told that it is over, and may ask again
+                while self._wanted(key) and await self._stretch(key, ours, asked):
+                    asked.set()
         finally:
             asked.set()
             ours.relayed.discard(key)

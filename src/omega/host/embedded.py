@@ -37,11 +37,11 @@ from omega.host.logbook import read_log
 from omega.host.orders import Order, Placing, Wanted
 from omega.host.policy import load_bundle
 from omega.host.quarantine import isolate
+from omega.host.revocations import Follower, load, revoke, sweep
 from omega.host.revoking import revoke_passport
 from omega.host.settings import Settings
 from omega.host.storage import EngineStore, may_make_keys, note_keys, open_store, open_wakeups, told_by
 from omega.host.targets import Target
-from omega.host.tenants import REVOKED, follow_revoked
 from omega.host.tools import Catalogue, accept_tools, forget_tools, unpinned
 from omega.host.wallet import Wallet
 from omega.host.wiring import Effectors, House, built_in, given, hosting, watchful
@@ -69,6 +69,9 @@ if TYPE_CHECKING:
 
 INBOX_POLL_S = 0.1
 """How often a live engine looks for letters of other processes: one cheap read."""
+
+SWEEP_S = 60.0
+"""How often what was revoked long ago is made small, in seconds."""
 
 FOLLOW_S = 0.5
 """How often an engine that shares its records looks for what others have changed: revoked passports, accepted tools."""
@@ -184,8 +187,7 @@ class Omega:
         )
         try:
             note_keys(settings, store, identity.log_public, clock.now_us())
-            for passport, _ in store.documents(REVOKED):
-                identity.authority.revoke(passport)
+            load(store, identity.authority)
             catalogue = Catalogue(store)
             blobs = open_blobs(settings.blobs) if settings.blobs else None
             governor = Governor(store, settings.policies, Warden(bundle), clock.now_us)
@@ -237,17 +239,13 @@ class Omega:
         """The scope that such a passport proves."""
         return self.world.authority.verify(self.passport(principal), now=self.world.clock.now_us() / 1_000_000)
 
-    async def revoke(self, passport: str, *, by: str = "") -> None:
+    async def revoke(self, passport: str, *, by: str = "", account: str = "") -> None:
         """Refuse the passport of that id, and all delegated from it, at the next gated call and ever after; the refusal holds before this
         first waits. Then it is put on record, with who asked for it. Raises Denied, StorageError where it could not be: it is refused all
         the same."""
-        self.store.put_document(REVOKED, passport, b"", self.world.clock.now_us())
-        self._revoke(passport)
-        await self._quietly(revoke_passport, {"passport": passport, "by": by or f"person:{self.settings.person}"})
-
-    def _revoke(self, passport: str) -> None:
-        self.world.authority.revoke(passport)
+        revoke(self.store, self.world.authority, passport, self.world.clock.now_us(), account=account)
         self._wallet.forget()
+        await self._quietly(revoke_passport, {"passport": passport, "by": by or f"person:{self.settings.person}"})
 
     async def run(
         self,
@@ -375,6 +373,7 @@ class Omega:
         yield "leases", self._keep_leases
         yield "usage", self._watch_usage
         yield "expiry", partial(watch_expiry, self)
+        yield "revocations", self._sweep_revocations
         yield "levels", self.levels.keep
         yield "orders", self._follow if self.settings.store.shared else self._wait_for_orders
 
@@ -405,14 +404,21 @@ class Omega:
 
     async def _follow(self) -> None:
         """Learn what other engines on the same records have changed."""
+        follower = Follower(self.store, self.world.authority)
         while True:
             await asyncio.sleep(FOLLOW_S)
             with suppress(StorageError):
-                if follow_revoked(self.store, self.world.authority):
+                if follower.look(self.world.clock.now_us()):
                     self._wallet.forget()
                 self.catalogue.read(self.store)
             with suppress(OmegaError):  # policies that do not load here: those in force stay so
                 self.governor.follow(self.world.owner)
+
+    async def _sweep_revocations(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            with suppress(StorageError):
+                sweep(self.store, self.world.authority, self.world.clock.now_us())
 
     async def _keep_leases(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """What people have allowed clients, and the codes by which clients come for it.
 
     oauth-grant    one per consent: who allowed which client what, where, until when; sealed, bound to its own id
+    oauth-grant-of whose it is, for what is looked up by a person: `DIGEST ID`, with the client and when the grant is looked at again
     oauth-code     one per code: sealed under the code's digest. Swapping it for `spent` is what uses it up, which one of two manages
 
 A grant's id stands in every passport that is given for it (`omega.host.bound`), so withdrawing it is revoking that one id: every engine
@@ -24,7 +25,8 @@ from typing import Any, ClassVar, Final
 
 from omega.host.arrangements import Shelf
 from omega.host.closed import closed, opened
-from omega.host.tenants import REVOKED, Bearer
+from omega.host.revocations import demand_room, person_account, revoke
+from omega.host.tenants import Bearer
 from omega.kernel.context import Context
 from omega.kernel.definition import flow
 from omega.kernel.effects import Receipt, Request
@@ -35,7 +37,7 @@ from omega.kernel.verdict import Permit
 from omega.trust.passport import Authority
 from omega.trust.sealing import Keyring
 
-GRANT, CODE = "oauth-grant", "oauth-code"
+GRANT, GRANT_OF, CODE = "oauth-grant", "oauth-grant-of", "oauth-code"
 """The kinds of the documents."""
 
 GRANT_S: Final = 30 * 24 * 3_600
@@ -50,6 +52,12 @@ SPENT_S: Final = 600
 MAX_CODES: Final = 1_000
 MAX_PER_PERSON: Final = 100
 """Most grants of one person; the oldest ends first."""
+
+SWEEP_S: Final = 60
+"""How often (seconds) at most grants are looked through for what is over."""
+
+SWEPT_AT_ONCE: Final = 100
+"""Most that are opened for it at once."""
 
 REFRESH: Final = re.compile(r"omr_([0-9a-f]{32})_([0-9]{1,9})_([A-Za-z0-9_-]{43})")
 _ID: Final = re.compile(r"grt_[0-9a-f]{32}")
@@ -127,7 +135,7 @@ class GrantEffector:
             case KeepGrant():
                 self._grants.keep(permit.tenant, request.grant, request.body)
             case EndGrant():
-                self._grants.end(request.grant)
+                self._grants.end(request.grant, permit.tenant)
             case _:
                 raise InputError("OMG-I001", f"grants are kept and ended, there is no {type(request).__name__}")
         return request.grant, Receipt()
@@ -156,8 +164,14 @@ class Grants:
 
     def __init__(self, shelf: Shelf, keyring: Keyring, authority: Authority, now_us: Callable[[], int]) -> None:
         self._shelf, self._keyring, self._authority, self._now_us = shelf, keyring, authority, now_us
+        self._indexed = False
+        self._swept_s = 0.0
 
     # -- grants
+
+    def demand_room(self, tenant: str, principal: str) -> None:
+        """Raise Denied (OMG-G007) for somebody who has withdrawn so much lately that they allow nothing new for now."""
+        demand_room(self._authority, person_account(tenant, principal))
 
     def sealed(self, grant: Grant) -> dict[str, str]:
         """The document of a grant: who gave it can be looked up by a digest, everything else is sealed."""
@@ -170,6 +184,7 @@ class Grants:
         if found is None or found.bearer.tenant != tenant:
             raise InputError("OMG-I001", "that is no grant of this tenant")
         self._shelf.put_document(GRANT, id, json.dumps(dict(body)).encode(), self._now_us())
+        self._index(found, found.made_s + SPENT_S)
 
     def find(self, id: str) -> Grant | None:
         """The grant of that id, as long as it lasts."""
@@ -177,27 +192,58 @@ class Grants:
 
     def of(self, tenant: str, principal: str) -> list[Grant]:
         """What somebody has allowed, the newest first."""
-        whose, now, found = _whose(tenant, principal), self._now_us() / 1_000_000, []
-        for name, text in self._shelf.documents(GRANT):
-            body = json.loads(text)
-            grant = self._read(name, body) if body.get("whose") == whose else None
-            if grant is not None and grant.expires_s > now:
-                found.append(grant)
+        self._index_all()
+        whose = _whose(tenant, principal)
+        listed = (self.find(name.rpartition(" ")[2]) for name, _ in self._shelf.documents(GRANT_OF, f"{whose} "))
+        found = [each for each in listed if each is not None and _whose(each.bearer.tenant, each.bearer.principal) == whose]
         return sorted(found, key=lambda each: each.made_s, reverse=True)
 
-    def end(self, id: str) -> None:
-        """Refuse what was given for the grant from now on, and forget it."""
-        self._shelf.put_document(REVOKED, id, b"", self._now_us())
-        self._authority.revoke(id)
+    def clients(self) -> set[str]:
+        """The ids of clients that somebody's grant stands for."""
+        self._index_all()
+        return {str(json.loads(body)["client"]) for _, body in self._shelf.documents(GRANT_OF)}
+
+    def end(self, id: str, tenant: str) -> None:
+        """Refuse what was given for the grant from now on, and forget it. It counts as a revocation of the person's who gave it."""
+        text = self._shelf.document(GRANT, id)
+        grant = None if text is None else self._read(id, json.loads(text))
+        account = tenant if grant is None else person_account(grant.bearer.tenant, grant.bearer.principal)
+        revoke(self._shelf, self._authority, id, self._now_us(), account=account)
         self._shelf.drop_document(GRANT, id)
+        if grant is not None:
+            self._shelf.drop_document(GRANT_OF, _index_name(grant))
 
     def sweep(self) -> None:
-        """Forget grants whose time is over, and those whose client never came for them."""
+        """Forget grants whose time is over, and those whose client never came for them: once in `SWEEP_S`, `SWEPT_AT_ONCE` at most."""
         now = self._now_us() / 1_000_000
+        if 0 <= now - self._swept_s < SWEEP_S:
+            return
+        self._swept_s = now
+        self._index_all()
+        due = [name for name, body in self._shelf.documents(GRANT_OF) if float(json.loads(body)["due_s"]) <= now]
+        for name in due[:SWEPT_AT_ONCE]:
+            id = name.rpartition(" ")[2]
+            grant = self.find(id)
+            if grant is not None and grant.generation:
+                self._index(grant, grant.expires_s)
+                continue
+            self._shelf.drop_document(GRANT, id)
+            self._shelf.drop_document(GRANT_OF, name)
+
+    def _index(self, grant: Grant, due_s: float) -> None:
+        body = json.dumps({"client": grant.client, "due_s": due_s}).encode()
+        self._shelf.put_document(GRANT_OF, _index_name(grant), body, self._now_us())
+
+    def _index_all(self) -> None:
+        """Once: enter what an earlier release kept without an entry."""
+        if self._indexed:
+            return
+        listed = {name.rpartition(" ")[2] for name, _ in self._shelf.documents(GRANT_OF)}
         for name, text in self._shelf.documents(GRANT):
-            grant = self._read(name, json.loads(text))
-            if grant is None or grant.expires_s <= now or (grant.generation == 0 and grant.made_s + SPENT_S <= now):
-                self._shelf.drop_document(GRANT, name)
+            grant = self._read(name, json.loads(text)) if name not in listed else None
+            if grant is not None:
+                self._index(grant, grant.made_s + SPENT_S)
+        self._indexed = True
 
     def turned(self, grant: Grant, generation: int) -> Grant | None:
         """The grant with the next refresh token, where `generation` is still the one that counts; None where somebody else was quicker."""
@@ -298,6 +344,10 @@ def generation_of(grant: Grant, token: str) -> int:
 def _proof(grant: Grant, number: int) -> str:
     made = hmac.digest(bytes.fromhex(grant.secret), f"{grant.id} {number}".encode(), "sha256")
     return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
+def _index_name(grant: Grant) -> str:
+    return f"{_whose(grant.bearer.tenant, grant.bearer.principal)} {grant.id}"
 
 
 def _whose(tenant: str, principal: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from omega.kernel.context import Context
 from omega.kernel.definition import flow
-from omega.kernel.errors import Denied
+from omega.kernel.errors import Denied, OmegaError
 
 MINUTE_S = 60
 MOST_A_MINUTE = 120
@@ -61,12 +61,12 @@ class Guesses:
     _counts: dict[int, dict[str, int]] = field(default_factory=dict)
 
     @contextmanager
-    def counted(self, address: str, now_s: float) -> Iterator[None]:
-        """Count what is refused inside. Raises Denied (OMG-G007) in its place, past the limit."""
+    def counted(self, address: str, now_s: float, *, every: bool = False) -> Iterator[None]:
+        """Count what is refused inside; with `every`, whatever fails there. Raises Denied (OMG-G007) in its place, past the limit."""
         try:
             yield
-        except Denied as error:
-            if error.code.startswith(_UNPROVEN):
+        except OmegaError as error:
+            if every or (isinstance(error, Denied) and error.code.startswith(_UNPROVEN)):
                 self._count(address, now_s)
             raise
 

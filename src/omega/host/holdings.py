@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from omega.host.arrangements import Shelf, all_arranged
-from omega.host.credentials import CREDENTIAL, whose
+from omega.host.credentials import CREDENTIAL, USE, whose
 from omega.host.mfa import FACTOR, name_of
 from omega.host.passkeys import Passkeys, Person
 from omega.host.tenants import API_KEY
@@ -42,6 +42,7 @@ class Holdings:
             self._shelf.drop_document(API_KEY, name)
         for name in self._secrets(person):
             self._shelf.drop_document(CREDENTIAL, name)
+            self._shelf.drop_document(USE, name)
         self._shelf.drop_document(FACTOR, name_of(*person))
         for held in self._passkeys.keys(person):
             self._passkeys.remove(person, held.id)

@@ -16,7 +16,7 @@ from typing import Any
 
 from omega.gateway.front.core import Core, Mounted, Proof, Served, Take, Tell, Visitor
 from omega.host.a2a import AgentDesk
-from omega.host.account import account
+from omega.host.account import account, standing
 from omega.host.admitting import Register
 from omega.host.between import Between
 from omega.host.bridged import Bridged
@@ -31,6 +31,8 @@ from omega.host.orders import Placing
 from omega.host.passkeys import Passkeys
 from omega.host.published import Publishing
 from omega.host.reading import Archive
+from omega.host.reputation import LATELY, Reputation, health_of
+from omega.host.revocations import demand_room, person_account
 from omega.host.searching import every
 from omega.host.sso_desk import Installed, SignOnDesk
 from omega.host.storage import demand_not_lost
@@ -121,6 +123,7 @@ class House:
         self._offers = offers() if offered is None else offered
         self._fixed = not any(isinstance(leaf.body, Tool) for each in self._offers for leaf in each.flow.leaves())
         self._going_on: dict[str, asyncio.Task[None]] = {}
+        self._reputation: Reputation | None = None
         self._queue = queue
         self.origins: frozenset[str] = frozenset()
         """Where this gateway's own pages stand; at none until it listens, so no passkey is asked for before."""
@@ -210,7 +213,9 @@ class House:
         """Refuse a passport of the visitor's own from now on, on record."""
         passport = self.exchanging.revoke({"token": token}, visitor.scope)
         if passport:
-            await self.omega.revoke(passport, by=visitor.scope.principal)
+            account = person_account(visitor.scope.tenant, visitor.scope.principal)
+            demand_room(self.omega.world.authority, account)
+            await self.omega.revoke(passport, by=visitor.scope.principal, account=account)
 
     def signing_on(self) -> SignOnDesk:
         """What signs people on with the accounts of their organisations."""
@@ -240,6 +245,26 @@ class House:
             return []
         catalogue = self.omega.catalogue
         return [catalogue.bound(tool(pin.server, pin.name)) for _, pin in sorted(catalogue.pins.items())]
+
+    def servers(self, scope: Scope) -> Sequence[dict[str, Any]]:
+        """The tool servers and how each is: by the log, and by the circuits of this process's own gate. Where they are reached and what
+        they are given stays with the operator: it may tell of secrets."""
+        omega = self.omega
+        if scope.tenant != omega.settings.tenant or not scope.has(READ):
+            return []
+        if self._reputation is None:
+            self._reputation = Reputation(omega.store, scope.tenant, omega.world.clock.now_us, behind=LATELY)
+        records, now_s = self._reputation.look(), self.now_us() / 1_000_000
+        kept_away = [flow for _, tenant, flow, _ in omega.world.warden.breakers.standing(now_s) if tenant in ("", scope.tenant)]
+        return [
+            {
+                "name": name,
+                "transport": upstream.transport.value,
+                "tools": len(omega.catalogue.tools_of(name)),
+                "health": health_of(name, records, opened=kept_away).told(),
+            }
+            for name, upstream in sorted(omega.catalogue.upstreams.items())
+        ]
 
     def flows(self, scope: Scope) -> Sequence[Served]:
         """The flows that the operator put up, and what primaries offer: they are the installation's own. Sandboxes have their samples."""
@@ -395,8 +420,16 @@ class House:
     def describe(self, execution: str, scope: Scope, *, values: bool = False) -> dict[str, Any]:
         """The account of `execution`. Raises InputError (OMG-I003), IntegrityError (OMG-T004)."""
         self.line(execution, scope)
+        return account(self._archive, execution, values=values)
+
+    def told(self, line: Line) -> dict[str, Any]:
+        """A line as data (see `omega.host.account.standing`); its status is the one on record."""
+        return standing(self._archive, line) | {"status": line.status}
+
+    @property
+    def _archive(self) -> Archive:
         omega = self.omega
-        return account(Archive(omega.settings, omega.store, omega.identity, omega.catalogue, omega.world), execution, values=values)
+        return Archive(omega.settings, omega.store, omega.identity, omega.catalogue, omega.world)
 
     def input_of(self, execution: str, scope: Scope) -> Any:
         """What `execution` was started with. Raises InputError (OMG-I003), IntegrityError (OMG-T004)."""

@@ -12,6 +12,7 @@ from omega.host import (
     guard,
     guard_acts,
     holds,
+    issuers,
     lasting,
     levels,
     mfa,
@@ -40,6 +41,7 @@ def arrangements(keyring: Keyring) -> Mapping[str, Reading]:
     return {
         archiving.ARCHIVE: archiving.check,
         holds.HOLD: holds.check,
+        issuers.ISSUER: issuers.reading(keyring),
         lasting.LASTING: lasting.check,
         levels.LEVEL: levels.check_level,
         levels.RULES: levels.check_rules,
@@ -70,5 +72,5 @@ def arranging(governor: Governor, keyring: Keyring, now_us: Callable[[], int]) -
     """The effector that keeps them."""
     kinds = {**arrangements(keyring), **governor.readings()}
     kept = {holds.HOLD: "omega hold --help", mfa.FACTOR: "omega mfa --help"}
-    beside = {primary.PRIMARY: (primary.CATALOGUE, primary.MARK)}
+    beside = {primary.PRIMARY: (primary.CATALOGUE, primary.MARK), credentials.CREDENTIAL: (credentials.USE,)}
     return ArrangementsEffector(governor.told(), kinds, now_us, lasting=kept, owners=owners(keyring), beside=beside)

@@ -16,7 +16,7 @@ from omega.chronicle.search import MAX_FOUND, MAX_LOOKED, Query, search
 from omega.host.settings import TENANT
 from omega.kernel.ports import Reader
 
-READERS = ("read_log", "log_access", "log.search", "log.flags", "log.checkpoint", "log.proof", "log.export")
+READERS = ("read_log", "log_access", "log.search", "log.flags", "log.checkpoint", "log.proof", "log.export", "log.follow")
 """The flows that stand for a look at the log."""
 
 PAGE = MAX_FOUND

@@ -20,6 +20,7 @@ from omega.host import (
     admitting,
     archiving,
     credentials,
+    former,
     grants,
     guard,
     guard_acts,
@@ -94,7 +95,8 @@ def sealed_of(records: Kept, keyring: Keyring, tenant: str) -> list[tuple[str, s
         lines = {name: records.line(a2a_push.task_of(name)) for name, _ in records.documents(kind)}
         found += [(kind, name) for name, line in lines.items() if line is not None and line.tenant == tenant]
     notes = {webhooks.WEBHOOK: webhooks.PROGRESS, schedules.SCHEDULE: schedules.PROGRESS}
-    found += users.of_tenant(records, tenant) + [(SEEN, name) for name, _ in records.documents(SEEN, f"{tenant} ")]
+    found += users.of_tenant(records, tenant) + former.of_tenant(records, tenant)
+    found += [(SEEN, name) for name, _ in records.documents(SEEN, f"{tenant} ")]
     found += passkeys.of_tenant(records, keyring, tenant)
     found += [(mfa.FACTOR, name) for name, _ in records.documents(mfa.FACTOR, f"{tenant} ")]
     return found + [(notes[kind], name) for kind, name in found if kind in notes]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -54,6 +54,7 @@ MAX_TOOLS: Final = 10_000
 _FLAGS: Final = frozenset({"OMG-M004", "OMG-W010"})
 _FAULTS: Final = frozenset({"OMG-M001", "OMG-M002", "OMG-M003", "OMG-M005", "OMG-M006"})
 _OWN_ERROR: Final = "OMG-M007"
+_BREAKER: Final = "OMG-W011"
 
 
 @dataclass(slots=True)
@@ -75,12 +76,15 @@ class Record:
     bad_us: int = 0
     """When it last failed, and `bad_code` with which code."""
     bad_code: str = ""
+    held_us: int = 0
+    """When a breaker last kept a call away from it."""
     codes: dict[str, int] = field(default_factory=dict)
 
     def note(self, leaf: Leaf) -> None:
         """Take in one leaf about the tool."""
         if leaf.kind == "deny":
             self.denied += 1
+            self.held_us = leaf.at_us if leaf.code == _BREAKER else self.held_us
             if leaf.code not in _FLAGS:
                 return
         if leaf.kind == "outcome" and leaf.status == Status.DONE:
@@ -151,6 +155,16 @@ class Health:
     good_us: int = 0
     bad_us: int = 0
     code: str = ""
+    held_us: int = 0
+    """When a circuit breaker last kept a call away; 0 for never. While one does, the server is left alone."""
+    opened: bool | None = None
+    """Whether a circuit that it is behind is open, as the gate of this process has it; None where only the log is known."""
+
+    @property
+    def breaker(self) -> str:
+        """`open` while calls are kept away: as the gate has it, else as the log has it last; `closed` otherwise."""
+        kept_away = self.held_us > max(self.good_us, self.bad_us) if self.opened is None else self.opened
+        return "open" if kept_away else "closed"
 
     @property
     def state(self) -> str:
@@ -161,21 +175,32 @@ class Health:
 
     def told(self) -> dict[str, Any]:
         """As data."""
-        return {"state": self.state, "answered_at": _moment(self.good_us), "failed_at": _moment(self.bad_us), "code": self.code}
+        return {"state": self.state, "answered_at": _moment(self.good_us), "failed_at": _moment(self.bad_us), "code": self.code} | {
+            "breaker": self.breaker,
+            "kept_away_at": _moment(self.held_us),
+        }
 
     def words(self) -> str:
         """In a few words."""
-        if self.state == "not called":
-            return self.state
-        failing = self.state == "failing"
-        return f"{self.state}, {_moment(self.bad_us)}: {self.code}" if failing else f"{self.state}, {_moment(self.good_us)}"
+        return words_of(self.told())
 
 
-def health_of(server: str, records: Mapping[str, Record]) -> Health:
-    """The health of a server, of what is known of its tools."""
+def words_of(told: Mapping[str, Any]) -> str:
+    """What `Health.told` says, in a few words."""
+    said = {"working": f"working, {told['answered_at']}", "failing": f"failing, {told['failed_at']}: {told['code']}"}
+    words = said.get(str(told["state"]), str(told["state"]))
+    return f"{words}, left alone by a breaker" if told.get("breaker") == "open" else words
+
+
+def health_of(server: str, records: Mapping[str, Record], *, opened: Iterable[str] | None = None) -> Health:
+    """The health of a server, of what is known of its tools. `opened` are the targets (SERVER/TOOL, SERVER/*) whose circuits are open,
+    where the gate that has them is at hand."""
     own = [record for name, record in records.items() if name.startswith(f"{server}/")]
     worst = max(own, key=lambda record: record.bad_us, default=Record())
-    return Health(max((record.good_us for record in own), default=0), worst.bad_us, worst.bad_code)
+    good_us = max((record.good_us for record in own), default=0)
+    held_us = max((record.held_us for record in own), default=0)
+    known = None if opened is None else any(target.startswith(f"{server}/") for target in opened)
+    return Health(good_us, worst.bad_us, worst.bad_code, held_us, known)
 
 
 def _moment(at_us: int) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from omega.host.arrangements import Shelf
-from omega.host.tenants import REVOKED
+from omega.host.revocations import account_of, demand_room, is_revoked, revoke
 from omega.kernel.context import Context
 from omega.kernel.definition import flow
 from omega.kernel.effects import Receipt, Request
@@ -46,8 +46,10 @@ class RevocationEffector:
             raise InputError("OMG-I001", "a passport is revoked by its id")
         if permit.tenant != INSTALLATION and not request.passport.startswith(f"{permit.tenant}/"):
             raise Denied("OMG-W001", f"{permit.tenant} revokes passports of its own alone", advice="ask whoever runs this installation")
-        self._shelf.put_document(REVOKED, request.passport, b"", self._now_us())
-        self._authority.revoke(request.passport)
+        if not is_revoked(self._shelf, self._authority, request.passport):
+            if permit.tenant != INSTALLATION:
+                demand_room(self._authority, permit.tenant)
+            revoke(self._shelf, self._authority, request.passport, self._now_us(), account=account_of(request.passport))
         return request.passport, Receipt()
 
 

@@ -6,7 +6,7 @@ The data folder is protected: it holds the keys of the installation, its records
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 from omega.adapters.mcp import Launch
 from omega.adapters.process import NO_CAPS, Caps, launch
 from omega.adapters.process.places import check_grant, named
+from omega.host import vetting
 from omega.host.settings import Settings
 from omega.kernel.errors import InputError
 from omega.kernel.sandbox import NOTHING, Sandbox
@@ -66,8 +67,15 @@ def launcher(settings: Settings, caps: Caps = NO_CAPS) -> Launch:
 
 @lru_cache(1_000)
 def guarded(folders: tuple[str, ...], caps: Caps = NO_CAPS) -> Launch:
-    """How servers are started that get nothing of `folders` and are held to `caps`."""
-    return partial(launch, protected=folders, caps=caps)
+    """How servers are started that get nothing of `folders` and are held to `caps`; where attestations are asked for, only what has one."""
+    return partial(_started, folders, caps)
+
+
+def _started(
+    folders: tuple[str, ...], caps: Caps, argv: Sequence[str], *, cwd: str | None, env: Mapping[str, str], sandbox: Sandbox
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    vetting.demand_server(argv, cwd=cwd, env=env)
+    return launch(argv, cwd=cwd, env=env, caps=caps, sandbox=sandbox, protected=folders)
 
 
 def _real(path: str, cwd: str | None, kept: Sequence[str]) -> str:

@@ -13,19 +13,18 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
-from omega.adapters.mcp.obtaining import About, Held, Obtaining
+from omega.adapters.mcp.obtaining import About, Obtaining
 from omega.adapters.net.reach import networks
 from omega.adapters.net.web import Web, WebFault
 from omega.host.asking import keep
+from omega.host.clock import SystemClock
 from omega.host.credentials import CREDENTIAL, credentials, document_name, sealed
 from omega.host.reading import Archive
+from omega.host.renewing import HELD, Kept
 from omega.kernel.errors import InputError, UpstreamError
-
-HELD: Final = "__held"
-"""What the name of the secret ends with that is needed to renew another."""
 
 PATIENCE_S: Final = 300.0
 """How long (seconds) a person may take on the page elsewhere."""
@@ -70,14 +69,15 @@ async def sign_in(home: str | os.PathLike[str] | None, wanted: SignIn, tell: Tel
                 return await come_back()
 
             about = About(redirect=redirect, document=wanted.document, id=wanted.client, secret=secret, issuer=wanted.issuer)
-            obtaining = Obtaining(wanted.name, wanted.url, web, about, consent, _held(kept))
+            obtaining = Obtaining(wanted.name, wanted.url, web, about, consent, Kept.read(kept).held)
             await _challenged(web, wanted, obtaining)
     finally:
         await web.close()
     held = obtaining.held
-    rest = json.dumps(asdict(held) | {"access": ""}, separators=(",", ":"))
+    rest = Kept(held, wanted.url, tuple(wanted.allowed)).text()
     for name, text in ((wanted.name, held.access), (wanted.name + HELD, rest)):
-        await keep(home, CREDENTIAL, document_name(tenant, whose, name), sealed(keyring, tenant, whose, name, text))
+        body = sealed(keyring, tenant, whose, name, text, at_us=SystemClock().now_us())
+        await keep(home, CREDENTIAL, document_name(tenant, whose, name), body)
     return held.scopes
 
 
@@ -91,11 +91,6 @@ async def _challenged(web: Web, wanted: SignIn, obtaining: Obtaining) -> None:
     if refused.status != 401:
         raise InputError("OMG-X001", f"{wanted.name} asks for no token: it answered {refused.status} without one")
     await obtaining.answer(refused.status, refused.headers.get("www-authenticate", ""), 0)
-
-
-def _held(kept: str | None) -> Held:
-    found = json.loads(kept) if kept else {}
-    return Held(**{**found, "scopes": tuple(found["scopes"])}) if found else Held()
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ from its state.
 
 A provider is asked where its page is by one call at a time for each connection, whoever waits for it, and what came of it is kept: also
 that nothing came, for a few seconds. So a provider that does not answer holds up its own people alone. Whoever comes back with what is no
-good is counted as one whose credential was refused (`omega.host.guessing`), and braked.
+good, or of whom nothing can be learnt because the provider fails, is counted as one whose credential was refused
+(`omega.host.guessing`), and braked.
 """
 
 from __future__ import annotations
@@ -165,9 +166,9 @@ class SignOnDesk:
 
     async def end(self, name: str, cookie: str, given: Mapping[str, str], *, address: str = "") -> Arrived:
         """The session of whoever came back with what their provider gave. Raises Denied (OMG-T001; OMG-G007 for a braked address), and
-        what the flow is refused with."""
+        what the flow is refused with. Every end that fails is counted, whoever's fault it is: each is an execution that is kept."""
         self._here.guesses.demand(address, self._now())
-        with self._here.guesses.counted(address, self._now()):
+        with self._here.guesses.counted(address, self._now(), every=True):
             return await self._end(name, cookie, given)
 
     async def _end(self, name: str, cookie: str, given: Mapping[str, str]) -> Arrived:

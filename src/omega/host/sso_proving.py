@@ -20,8 +20,9 @@ from typing import Any, ClassVar, Final
 
 from omega.adapters.net.reach import networks
 from omega.adapters.oidc import Provider, Relying
+from omega.features.directory.model import OWN
 from omega.features.directory.requests import SUSPENDED, TAKEN, Change, IsFree, Look, PublishUsers
-from omega.features.directory.service import principal_of
+from omega.features.directory.service import new_principal
 from omega.host.arrangements import Shelf
 from omega.host.sso import CLAIMS, OIDC, Connection, connection_of
 from omega.kernel.context import Context
@@ -211,7 +212,10 @@ async def sign_on(ctx: Context, wanted: dict[str, str]) -> dict[str, str]:
     who = await ctx.touch(Prove(connection=wanted["connection"]))
     values = await _arriving(ctx, who)
     known = await ctx.touch(Look(name="knows", values={"subject": who["subject"]}))
-    free = bool(values["create"] and not known) and await ctx.touch(IsFree(principal=values["user"]["principal"]))
+    user, free = values["user"], False
+    if values["create"] and not known:
+        user["principal"] = await new_principal(ctx, user["user_name"], user["id"].removeprefix("usr_"))
+        free = await ctx.touch(IsFree(principal=user["principal"]))
     found = await ctx.touch(Change(name="arrive", values={**values, "free": free}))
     if found["why"]:
         causes = {SUSPENDED: "the user is not let in", TAKEN: "somebody who is no user of this tenant has this name here"}
@@ -228,7 +232,7 @@ async def _arriving(ctx: Context, who: Mapping[str, Any]) -> dict[str, Any]:
     user = {
         "id": f"usr_{own}",
         "root": f"usr_{own}",
-        "principal": principal_of(name, own),
+        "principal": f"{OWN}{own}",
         "created_us": now_us,
         "changed_us": now_us,
         "user_name": name,

@@ -22,6 +22,7 @@ from omega.host.holds import demand_no_hold
 from omega.host.limits import FACT, LIMIT
 from omega.host.regions import REGION, Region
 from omega.host.retention import RETENTION
+from omega.host.revocations import REVOKED, demand_room, is_revoked, revoke
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.errors import Denied, InputError
 from omega.kernel.ids import PASSPORT, new_id
@@ -32,9 +33,6 @@ from omega.trust.passport import Authority
 
 TENANT, API_KEY, KEY_USED = "tenant", "api-key", "key-used"
 """The kinds of the documents."""
-
-REVOKED = "revoked"
-"""The kind of the documents that name revoked passports, keys and tenants."""
 
 DAY_S = 86_400
 
@@ -178,13 +176,15 @@ class TenantsEffector:
         known = arranged(self._shelf, API_KEY, request.key)
         if known is not None and known["tenant"] != tenant:
             raise InputError("OMG-I003", f"this tenant has no API key {request.key[:80]}")
-        if self._shelf.document(REVOKED, request.key) is None:
+        if not is_revoked(self._shelf, self._authority, request.key):
+            if known is None:
+                demand_room(self._authority, tenant)
             self._put(API_KEY, request.key, dict(request.body) | {"tenant": tenant})
 
     def _withdraw_key(self, tenant: str, key: str) -> None:
         known = arranged(self._shelf, API_KEY, key)
         if known is not None and known["tenant"] == tenant:
-            self._revoke(key)
+            self._revoke(key, tenant)
             self._shelf.drop_document(API_KEY, key)
 
     def _used(self, tenant: str) -> dict[str, int]:
@@ -244,24 +244,11 @@ class TenantsEffector:
         else:
             self._put(kind, name, body)
 
-    def _revoke(self, name: str) -> None:
-        self._shelf.put_document(REVOKED, name, b"", self._now_us())
-        self._authority.revoke(name)
+    def _revoke(self, name: str, account: str = "") -> None:
+        revoke(self._shelf, self._authority, name, self._now_us(), account=account)
 
     def _put(self, kind: str, name: str, body: Mapping[str, Any]) -> None:
         self._shelf.put_document(kind, name, json.dumps(dict(body), sort_keys=True).encode(), self._now_us())
-
-
-def follow_revoked(documents: Documents, authority: Authority) -> bool:
-    """Have `authority` know what other engines revoked, and which tenants they let work again; whether anything was new."""
-    before = authority.epoch
-    listed = {name for name, _ in documents.documents(REVOKED)}
-    for name in listed:
-        authority.revoke(name)
-    for tenant, body in documents.documents(TENANT):
-        if tenant not in listed and json.loads(body)["state"] == ACTIVE:
-            authority.reinstate(tenant)
-    return authority.epoch != before
 
 
 def _demand_installation(own: str) -> None:

@@ -21,10 +21,12 @@ from hashlib import sha256
 from typing import Any, Final
 
 from omega.features.directory.model import GROUP
-from omega.features.directory.requests import IsFree, PublishUsers, WithdrawUser
+from omega.features.directory.requests import IsFree, IsNew, PublishUsers, WithdrawUser
 from omega.host.arrangements import Documents, Shelf
+from omega.host.former import Former
 from omega.host.holdings import Holdings
-from omega.host.tenants import REVOKED, Bearer
+from omega.host.revocations import demand_room, is_revoked, revoke
+from omega.host.tenants import Bearer
 from omega.kernel.effects import Receipt, Request
 from omega.kernel.errors import Denied, InputError, IntegrityError
 from omega.kernel.scope import ANY, Scope, common
@@ -158,26 +160,35 @@ class UsersEffector:
         self._shelf, self._keyring, self._authority, self._now_us = shelf, keyring, authority, now_us
         self._person = f"person:{person}"
         self._holdings = Holdings(shelf, keyring, now_us)
+        self._former = Former(shelf, keyring, now_us)
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
-        """Gives whether a principal is free, else nothing. Raises InputError (OMG-I001), IntegrityError (OMG-T004)."""
+        """Gives whether a principal is free, or new; else nothing. Raises InputError (OMG-I001), IntegrityError (OMG-T004)."""
         permit.spend(self.port)
         match request:
             case IsFree():
                 self._demand_no_person(permit.tenant, request.principal)
                 return not self._holdings.any((permit.tenant, request.principal)), Receipt()
+            case IsNew():
+                return self._new(permit.tenant, request.principal), Receipt()
             case PublishUsers():
                 for root in request.ended:
-                    self._revoke(root)
+                    self._revoke(permit.tenant, root)
                 refused = [each for each in request.users if not self._published(permit.tenant, each, over=request.over)]
                 if refused:
-                    cause = f"{str(refused[0]['principal'])[:120]} has got keys, secrets or second factors here meanwhile"
-                    raise InputError("OMG-I001", cause, advice="an owner makes a user of them", details={"conflict": "user_name"})
+                    cause = f"{str(refused[0]['principal'])[:120]} has got keys, secrets or second factors meanwhile, or was another user"
+                    advice = "delete this user; an owner makes them anew"
+                    raise InputError("OMG-I001", cause, advice=advice, details={"conflict": "user_name"})
             case WithdrawUser():
                 self._withdraw(permit.tenant, request)
             case _:
                 raise InputError("OMG-I001", f"users are published and withdrawn, there is no {type(request).__name__}")
         return None, Receipt()
+
+    def _new(self, tenant: str, principal: str) -> bool:
+        """Whether no user is or was `principal`, and a new one may be. Whoever is gone from the tables alone still has a document."""
+        known = self._shelf.document(USER, document_name(tenant, principal)) is not None or self._former.knows(tenant, principal)
+        return not known and not self._former.full(tenant)
 
     def _published(self, tenant: str, user: Mapping[str, Any], *, over: bool) -> bool:
         """Keep a user as they stand, unless a later standing of theirs is kept or they are gone; False where the principal is somebody
@@ -191,40 +202,42 @@ class UsersEffector:
             if kept is not None and kept.user == user["user"]:
                 later = user["version"] > kept.version
             else:  # the root of somebody who was deleted is refused: what still comes of them is of before
-                later = self._shelf.document(REVOKED, root) is None
-                if later and not over and self._holdings.any((tenant, principal)):
+                later = not is_revoked(self._shelf, self._authority, root)
+                if later and (self._former.knows(tenant, principal) or (not over and self._holdings.any((tenant, principal)))):
                     return False
+            if later and user["active"] and (kept is None or kept.root != root):
+                demand_room(self._authority, tenant)  # every root that counts is one that may have to be revoked
             body = sealed(name, {**user, "tenant": tenant}, self._keyring) if later else b""
             if not later or self._shelf.swap_document(USER, name, was, body, self._now_us()):
                 break
         else:
             raise InputError("OMG-I005", f"the standing of {principal[:120]} is changed all the time", advice="ask again")
         if not user["active"]:
-            self._revoke(root)
+            self._revoke(tenant, root)
         return True
 
     def _withdraw(self, tenant: str, request: WithdrawUser) -> None:
         """Refuse first, then forget, the document last: a step that is repeated finds what is left to do. What is there of a principal of
         whom the gate knows another user, or none, is not this one's."""
-        self._revoke(request.root)
+        self._revoke(tenant, request.root)
         person, name = (tenant, request.principal), document_name(tenant, request.principal)
         body = self._shelf.document(USER, name)
         if body is None or opened(name, body, self._keyring).user != request.user:
             return
         for key in self._holdings.keys(person):
-            self._revoke(key)
+            self._revoke(tenant, key)
         self._holdings.drop(person)
+        self._former.keep(tenant, request.principal)
         self._shelf.drop_document(USER, name)
 
     def _demand_no_person(self, tenant: str, principal: str) -> None:
         if tenant == INSTALLATION and principal == self._person:
             raise InputError("OMG-I001", f"{principal[:120]} is the person of this installation, and no user of it")
 
-    def _revoke(self, root: str) -> None:
+    def _revoke(self, tenant: str, root: str) -> None:
         if not root.startswith((ROOT, "key_")):
             raise InputError("OMG-I001", "what ends with a user is their root, and keys that act as them")
-        self._shelf.put_document(REVOKED, root, b"", self._now_us())
-        self._authority.revoke(root)
+        revoke(self._shelf, self._authority, root, self._now_us(), account=tenant)
 
 
 def document_name(tenant: str, principal: str) -> str:

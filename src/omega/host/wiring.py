@@ -97,10 +97,44 @@ def _files() -> Effector:
     return FileEffector()
 
 
+def _offers(house: House) -> Effector:
+    from omega.host.offering import OfferingEffector
+
+    return OfferingEffector(house.catalogue, house.store, house.governor.warden, house.settings.tenant, house.now_us)
+
+
+def _guardrails() -> Effector:
+    from omega.host.guardrails import GuardrailEffector
+
+    return GuardrailEffector()
+
+
 def _agent() -> Effector:
     from omega.adapters.pydantic_ai import AgentEffector
 
     return AgentEffector()
+
+
+def _tools(house: House, confining: Callable[[], Confining]) -> Effector:
+    from omega.host.credentials import credentials
+    from omega.host.openapi import OPENERS
+    from omega.host.renewing import Renewer
+    from omega.host.sandboxing import launcher
+    from omega.host.secrets_given import GivingEffector
+
+    catalogue = house.catalogue
+    return GivingEffector(
+        house.store,
+        house.now_us,
+        catalogue.upstream,
+        catalogue.pin,
+        launcher(house.settings),
+        credentials=credentials(house.store, house.keyring),
+        guests=GUEST.get,
+        openers=OPENERS,
+        confined=confining().launcher,
+        renewals=Renewer(house.governor.told(), house.keyring, house.now_us),
+    )
 
 
 def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one function for each port
@@ -118,23 +152,6 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
         from omega.adapters.process import ProcessEffector
 
         return ProcessEffector(confining().caps)
-
-    def tools() -> Effector:
-        from omega.adapters.mcp import McpEffector
-        from omega.host.credentials import credentials
-        from omega.host.openapi import OPENERS
-        from omega.host.sandboxing import launcher
-
-        catalogue = house.catalogue
-        return McpEffector(
-            catalogue.upstream,
-            catalogue.pin,
-            launcher(house.settings),
-            credentials=credentials(store, keyring),
-            guests=GUEST.get,
-            openers=OPENERS,
-            confined=confining().launcher,
-        )
 
     @cache
     def models() -> tuple[ModelEffector, ModelShelfEffector]:
@@ -252,10 +269,15 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
         return RosterEffector(store, now_us)
 
+    def credentials_of_others() -> Effector:
+        from omega.host.vouching import VouchingEffector
+
+        return VouchingEffector(house.settings, store, keyring, now_us)
+
     return {
         "process": process,
         "files": _files,
-        "mcp": tools,
+        "mcp": partial(_tools, house, confining),
         "model": lambda: models()[0],
         "models": lambda: models()[1],
         "agent": _agent,
@@ -277,9 +299,12 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
         "alerts": alerts,
         "catalogue": catalogue,
         "agents": agents,
+        "offers": partial(_offers, house),
+        "guardrails": _guardrails,
         "registry": registries,
         "witness": witness,
         "primary": primary,
+        "credentials": credentials_of_others,
     }
 
 

@@ -60,10 +60,12 @@ class _Budget:
 
 def errors(schema: Any, value: Any, *, steps: int = MAX_STEPS) -> Iterator[Any]:
     """What is wrong with `value`, one validation error after the other; none when it fits. Raises Unusable, also in the middle."""
+    from jsonschema.exceptions import UnknownType
     from referencing.exceptions import Unresolvable
 
+    text = _text(schema)
     try:
-        validator, budget = _compiled(msgspec.json.encode(schema))
+        validator, budget = _compiled(text)
         budget.left = steps
         yield from validator.iter_errors(value)
     except Unresolvable as problem:
@@ -74,6 +76,20 @@ def errors(schema: Any, value: Any, *, steps: int = MAX_STEPS) -> Iterator[Any]:
         raise Unusable(f"a pattern of the schema cannot be matched: {problem}") from problem
     except _Spent as problem:
         raise Unusable(f"checking a value takes more than {steps:,} steps") from problem
+    except (UnknownType, ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as problem:
+        # a reference may lead into what was never looked at as a schema, such as the inside of a `const`, and a number may be beyond what
+        # can be reckoned with: the library runs into either with whatever comes of it
+        raise Unusable(f"a value cannot be checked against it: {type(problem).__name__}") from problem
+
+
+def _text(schema: Any) -> bytes:
+    """The schema as JSON. Raises Unusable."""
+    try:
+        return msgspec.json.encode(schema)
+    except UnicodeEncodeError as problem:
+        raise Unusable("it has half of a character, which no text has") from problem
+    except RecursionError as problem:
+        raise Unusable("the schema is nested too deeply") from problem
 
 
 @lru_cache(MAX_COMPILED)

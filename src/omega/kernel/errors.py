@@ -249,6 +249,7 @@ CODES: dict[str, Code] = {
     ),
     "OMG-W011": Code("circuit open at the gate", _U, "wait as long as the details say: it failed too often; omega breaker list"),
     "OMG-W012": Code("too many of one kind", _P, "remove one that is no longer needed, or have an operator arrange it"),
+    "OMG-W013": Code("guardrail tripped", _P, "see what the details name; ask otherwise, or change the checks of the agent"),
     # C: chronicle
     "OMG-C001": Code("log does not verify", _O, "keep the folder as it is and compare with a checkpoint you hold elsewhere"),
     "OMG-C002": Code(

@@ -3,6 +3,9 @@
 A `Type` wraps a Python annotation (or, for tools of other people, a JSON Schema). Joins are checked by nominal assignability: the same
 type, a subclass, a member of a union, a literal of that type; `Any` joins with everything and is checked when the value arrives. Reading
 and writing go through pydantic, imported on first use; plain scalars take a short cut. Values are stored as JSON data and never as code.
+
+What was stored is what goes on: `encode` gives back the value read anew from its bytes, so a step sees the same before a crash as after it,
+and nobody who still holds the object that was given can change it afterwards. A type that cannot read what it writes is told at once.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from omega.kernel.errors import FlowError, InputError
 from omega.kernel.journal import MAX_PAYLOAD
 
 _UNIONS = (Union, python_types.UnionType)
-_SCALARS = (int, str, bool, float, type(None))
+UNCHANGING = (int, str, bool, float, type(None))
+"""Classes whose very instances (none of a subclass) nobody can change, and JSON gives back as they are."""
+
 _LOOSE = (Any, object, dict, list, tuple)
 
 
@@ -40,7 +45,7 @@ class Type:
     """One input or output type. `annotation` is the Python type; `given_schema` a JSON Schema that replaces the derived one; `loose`
     tells that it holds Any."""
 
-    __slots__ = ("_adapter", "_schema", "annotation", "given_schema", "loose", "name")
+    __slots__ = ("_adapter", "_aliased", "_schema", "_unordered", "annotation", "given_schema", "loose", "name")
 
     def __init__(self, annotation: Any, given_schema: Mapping[str, Any] | None = None, name: str = "") -> None:
         self.annotation = type(None) if annotation is None else annotation
@@ -48,6 +53,7 @@ class Type:
         self.name = name or show(self.annotation)
         self._adapter: Any = None
         self._schema: dict[str, Any] | None = None
+        self._aliased = self._unordered = False
         self.loose = _is_loose(self.annotation)
 
     def __repr__(self) -> str:
@@ -78,9 +84,9 @@ class Type:
     def encode(self, value: Any) -> tuple[bytes, Any]:
         """`value` as JSON bytes, with the value that `decode` would give back.
 
-        The second is `value` itself unless the type is loose (holds Any), where JSON data may differ from what went in (tuples
-        become lists): steps must see the same after a crash as before it. Raises FlowError: OMG-R002 with the path of a value that
-        cannot be stored, OMG-R003 past `MAX_PAYLOAD`.
+        Where the type is loose (holds Any) that is JSON data, which may differ from what went in (tuples become lists); members of sets
+        are written in an order of their own, since that of Python changes from process to process. Raises FlowError: OMG-R002 with the path
+        of a value that cannot be stored, or not be read back; OMG-R003 past `MAX_PAYLOAD`.
         """
         annotation = self.annotation
         if annotation is str and type(value) is str:
@@ -89,9 +95,10 @@ class Type:
             data = b"%d" % value
         elif self.loose:
             data = self._encode_loose(value)
-            value = json.loads(data) if not isinstance(value, (str, int, bool, type(None))) else value
+            value = value if type(value) in UNCHANGING else json.loads(data)
         else:
             data = self._encode_typed(value)
+            value = self._read_back(value, data)
         if len(data) > MAX_PAYLOAD:
             raise FlowError("OMG-R003", f"a value of {len(data):,} bytes is over the limit of {MAX_PAYLOAD:,}")
         return data, value
@@ -103,9 +110,13 @@ class Type:
         from pydantic import ValidationError
 
         try:
-            return self._pydantic().validate_json(data)
+            return self._pydantic().validate_json(data, by_alias=True, by_name=True)  # it is written by name, unless a model says otherwise
         except ValidationError as error:
             raise FlowError("OMG-R015", f"a recorded value is no {self.name} any more: {_explain(error)}") from error
+
+    def restore(self, plain: Any) -> Any:
+        """The value that `encode` stored, from the plain data in its bytes. Raises as `decode`."""
+        return plain if self.loose else self.decode(json.dumps(plain).encode())
 
     def plain(self, value: Any) -> Any:
         """`value` as plain JSON data: what expressions and reports see."""
@@ -115,8 +126,25 @@ class Type:
         if self._adapter is None:
             from pydantic import TypeAdapter
 
-            self._adapter = TypeAdapter(self.annotation)
+            adapter = TypeAdapter(self.annotation)
+            found = _names(adapter.core_schema)
+            self._aliased = not found.isdisjoint(_ALIASES)
+            self._unordered = not found.isdisjoint(_UNORDERED)
+            self._adapter = adapter
         return self._adapter
+
+    def _read_back(self, value: Any, data: bytes) -> Any:
+        """What `decode` gives for `data`. Raises FlowError (OMG-R002) where that is not what was written."""
+        if type(value) in UNCHANGING and type(value) is self.annotation:
+            return value
+        try:
+            again = self.decode(data)
+        except FlowError as error:
+            why = error.cause.partition(": ")[2]
+            raise FlowError("OMG-R002", f"{self.name} cannot read what it writes, so nothing could go on from it: {why}") from error
+        if self._aliased and self._pydantic().dump_json(again) != data:
+            raise FlowError("OMG-R002", f"{self.name} reads something else than it writes: its aliases are names of other fields")
+        return again
 
     def _encode_typed(self, value: Any) -> bytes:
         from pydantic import ValidationError
@@ -124,7 +152,10 @@ class Type:
 
         adapter = self._pydantic()
         try:
-            data: bytes = adapter.dump_json(adapter.validate_python(value, strict=True), warnings="error")
+            checked = adapter.validate_python(value, strict=True)
+            data: bytes = adapter.dump_json(checked, warnings="error")
+            if self._unordered:
+                data = _ordered(checked, data)
         except ValidationError as error:
             raise FlowError(
                 "OMG-R002",
@@ -142,6 +173,69 @@ class Type:
             return _dump(value).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise FlowError("OMG-R002", f"cannot be stored: {unstorable(value) or error}") from error
+
+
+_ALIASES = frozenset({"validation_alias", "serialization_alias"})
+_UNORDERED = frozenset({"set", "frozenset", "any"})
+"""What a core schema of pydantic says where names of fields differ, and where a value may hold a set."""
+
+
+def _names(schema: Any) -> set[str]:
+    """The keys and the kinds of schema inside a core schema."""
+    found: set[str] = set()
+    stack: list[Any] = [schema]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, dict):
+            found.update(key for key in part if isinstance(key, str))
+            kind = part.get("type")
+            if isinstance(kind, str):
+                found.add(kind)
+            stack.extend(part.values())
+        elif isinstance(part, list | tuple):
+            stack.extend(part)
+    return found
+
+
+def _ordered(value: Any, data: bytes) -> bytes:
+    """`data` (what pydantic wrote for `value`) with the members of sets in the order of their own bytes."""
+    from pydantic_core import to_json
+
+    plain = json.loads(data)
+    ordered = _sorted_sets(value, plain)
+    return data if ordered is plain else to_json(ordered)
+
+
+def _sorted_sets(value: Any, plain: Any) -> Any:
+    """`plain` with sets sorted wherever `value` has one; the very same object where it has none.
+
+    What pydantic writes for a set comes in the order in which it is walked here.
+    """
+    if isinstance(value, set | frozenset) and isinstance(plain, list) and len(value) == len(plain):
+        inner = [_sorted_sets(each, part) for each, part in zip(value, plain, strict=True)]
+        return sorted(inner, key=lambda part: json.dumps(part, sort_keys=True))
+    if isinstance(plain, list) and isinstance(value, list | tuple) and len(value) == len(plain):
+        parts = [_sorted_sets(each, part) for each, part in zip(value, plain, strict=True)]
+        return plain if all(new is old for new, old in zip(parts, plain, strict=True)) else parts
+    if isinstance(plain, dict):
+        members = _members(value, plain)
+        found = {name: _sorted_sets(member, plain[name]) for name, member in members}
+        changed = any(new is not plain[name] for name, new in found.items())
+        return {name: found.get(name, part) for name, part in plain.items()} if changed else plain
+    return plain
+
+
+def _members(value: Any, plain: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The parts of `value` by the names under which they were written."""
+    if isinstance(value, Mapping):
+        return list(zip(plain, value.values(), strict=True)) if len(value) == len(plain) else []
+    known = getattr(type(value), "model_fields", None)
+    if known is not None:
+        named = {field.serialization_alias or name: name for name, field in known.items()} | {name: name for name in known}
+        return [(written, getattr(value, named[written])) for written in plain if written in named]
+    if is_dataclass(value):
+        return [(each.name, getattr(value, each.name)) for each in fields(value) if each.name in plain]
+    return []
 
 
 @lru_cache(maxsize=4096)

@@ -259,7 +259,7 @@ class Engine:
         run = self._execution(book, past, since, budget=Budget(**record.budget), deadline=deadline)
         line = self.world.reader.line(book.execution)
         run.parent, run.queue = (line.parent, line.queue) if line is not None else ("", "")
-        self._launch(flow, flow.input.read(record.input), run)
+        self._launch(flow, flow.input.restore(record.input), run)
         return run
 
     def _execution(self, book: Book, past: Past, since: float, *, budget: Budget, deadline: float | None) -> Execution:

@@ -29,6 +29,7 @@ from omega.kernel.evaluate import has_outcome
 from omega.kernel.journal import Kind, Note, Step, decode_meta
 from omega.kernel.past import Past, Recorded
 from omega.kernel.trail import Stored, Trail, shown
+from omega.kernel.types import UNCHANGING
 from omega.runtime.book import Book
 from omega.runtime.children import Child, Nursery
 from omega.runtime.faults import at_step, brief
@@ -101,10 +102,14 @@ class Execution(Stepping):
         return await Touching(self, Turn(flow, value, trail, position, commitment, scope, budget)).run(recorded)
 
     def _input(self, flow: AnyFlow, value: Any, trail: Trail) -> tuple[Any, bytes]:
-        """The value as the flow takes it, and its commitment. What a typed step has just stored need not be read and encoded again."""
+        """The value as the flow takes it, and its commitment. What a typed step has just stored need not be encoded again.
+
+        Each step is given what was committed, read anew: a branch, an earlier attempt or whoever made the value may still hold the object
+        and change it, and what a step does must be what the gate was asked about.
+        """
         last = trail.last
         if last is not None and last[0] is value and (flow.input.loose or not last[3].loose):
-            return value, last[2]
+            return value if type(value) in UNCHANGING else last[3].decode(last[1]), last[2]
         if not flow.input.loose:
             value = flow.input.read(value)
         data, value = flow.input.encode(value)

@@ -167,7 +167,7 @@ async def _entry(world: World, book: Book, record: StartRecord, to: AnyFlow) -> 
         flow=to.name,
         flow_digest=to.digest,
         effect=to.effect,
-        input_commitment=book.commitment(to.input.encode(to.input.read(record.input))[0]),
+        input_commitment=book.commitment(to.input.encode(to.input.restore(record.input))[0]),
         now=now / 1_000_000,
         needs=to.needs,
         kind=to.body.kind,
@@ -203,7 +203,7 @@ async def _judge(world: World, execution: str, to: AnyFlow) -> Step:
     report = Report(execution)
     run = _Walk(world, closed(book), past, report, record)
     try:
-        await _walk(run, to, to.input.read(record.input))
+        await _walk(run, to, to.input.restore(record.input))
     except OmegaError as error:
         return Step(execution, REFUSED, report.steps, error.cause)
     return Step(execution, MAPPED if past.at else UNAFFECTED, report.steps)

@@ -33,9 +33,11 @@ class Driving(Adaptive, Children, Emitting, Undoing, ABC):
 
 
 class Touches(Protocol):
-    """A gated step under way: the world, for its context."""
+    """A gated step under way: the world, for its context. `gave` says that the step gave a part of its stream."""
 
     async def touch(self, request: Request) -> Any: ...
+
+    def gave(self) -> None: ...
 
 
 class Operations:
@@ -88,6 +90,8 @@ class Operations:
         """The next part of this step, for whoever watches."""
         self._own("emit")
         index, self._parts = self._parts, self._parts + 1
+        if self._touching is not None:
+            self._touching.gave()
         await self._execution.emitted(self._trail.path, index, part)
 
     async def signal(self, name: str) -> Any:

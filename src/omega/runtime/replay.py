@@ -208,7 +208,7 @@ async def _repeat(run: Replay, flow: AnyFlow, given: Any, status: str) -> None:
     assert finished is not None  # noqa: S101 - the caller has just looked
     trail = Trail(owner=asyncio.current_task())
     try:
-        result = await evaluate(flow, flow.input.read(given), trail, run)
+        result = await evaluate(flow, flow.input.restore(given), trail, run)
         data = flow.output.encode(result)[0]  # a whole that is too large to be stored failed for that
     except OmegaError as error:
         was = run.book.error(finished) if status == Status.FAILED else None

@@ -52,7 +52,7 @@ MAX_PERMITS = 3
 """Permits for one touch: an engine that was held up gets another one, as long as the execution is still its own."""
 
 MAX_TOUCHES = 64
-"""Most touches of one step: a step that needs more is several steps."""
+"""Most touches of one step, or of a stream between two parts: a step that needs more is several steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Touching:
         self.trail = turn.trail
         self.position = turn.position
         self.receipt = Receipt()
-        self.touches = 0
+        self.touches = self.since_part = 0
         self.held = 0
         self.over = False
         self.began = 0
@@ -283,7 +283,8 @@ class Touching:
                 "OMG-R008", f"{self.flow.name} has ended: a task that it left behind wants to touch {request.port or 'the world'}"
             )
         self.touches += 1
-        if self.touches > MAX_TOUCHES:
+        self.since_part += 1
+        if self.since_part > MAX_TOUCHES:
             raise FlowError("OMG-R016", f"{self.flow.name} touches the world more than {MAX_TOUCHES} times in one step")
         effector = self.world.effectors.get(request.port)
         if effector is None:
@@ -307,6 +308,10 @@ class Touching:
             raise seen from None  # the words that were taken out stay out
         finally:
             self._used(self.ask, NOTHING - reserved)
+
+    def gave(self) -> None:
+        """The step gave a part of its stream: its touches are bounded between two parts, because a stream may go on for long."""
+        self.since_part = 0
 
     def _set_aside(self, ask: Ask, most: Receipt) -> Spent:
         """Set aside what a request can come to at most. Raises Denied where budget or limits do not cover it."""

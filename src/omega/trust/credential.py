@@ -65,6 +65,20 @@ class Shown:
     holder: PublicKey | None
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a credential says to whoever holds it. Nothing of it is verified. `concealed` are the claims that may be disclosed or kept back,
+    `ends_s` its end in Unix seconds (None where it has none), `bound` whether it comes with a key binding."""
+
+    issuer: str
+    kind: str
+    claims: Mapping[str, Any]
+    concealed: Mapping[str, Any]
+    ends_s: int | None
+    holder: PublicKey | None
+    bound: bool
+
+
 def issue(  # noqa: PLR0913 - a credential has this many parts, each named by its issuer
     claims: Mapping[str, Any],
     *,
@@ -102,8 +116,8 @@ def present(credential: str, disclosed: Iterable[str], *, signer: Signer | None,
 
     Raises Denied (OMG-T007) for a name that it does not conceal.
     """
-    token, *parts = credential.split("~")
-    wanted = list(disclosed)
+    token, *parts = _split(credential)
+    wanted = list(dict.fromkeys(disclosed))
     by_name = {_read(part)[1]: part for part in parts if part}
     missing = [name for name in wanted if name not in by_name]
     if missing:
@@ -115,16 +129,33 @@ def present(credential: str, disclosed: Iterable[str], *, signer: Signer | None,
     return shown + signed({"typ": BINDING}, claims, signer)
 
 
+def contents(credential: str) -> Contents:
+    """What `credential`, or a presentation of one, says. It is read and not verified. Raises Denied (OMG-T007) for what cannot be read."""
+    first, *parts, last = _split(credential)
+    try:
+        claims = taken_apart(first, limit=MAX_CREDENTIAL, typ=TYPE).claims
+    except Malformed as error:
+        raise _refused("this is no credential") from error
+    read = [(name, value) for _, name, value in map(_read, parts) if name is not None]
+    said = {name: value for name, value in claims.items() if name not in OPEN and name != "_sd"}
+    ends = claims.get("exp")
+    return Contents(
+        issuer=str(claims.get("iss", "")),
+        kind=str(claims.get("vct", "")),
+        claims=said,
+        concealed=dict(read),
+        ends_s=ends if type(ends) is int else None,
+        holder=_holder(claims),
+        bound=bool(last),
+    )
+
+
 def verify(presentation: str, *, keys: Mapping[str, PublicKey], issuer: str, audience: Audience, now: float) -> Shown:
     """What `presentation` shows. `keys` are the issuer's by their full names (`omega.trust.did.keys_of`).
 
     A credential with a holder's key takes a binding by that key; one without takes none. Raises Denied (OMG-T007).
     """
-    if len(presentation) > MAX_CREDENTIAL or not presentation.isascii() or "~" not in presentation:
-        raise _refused("this is no credential")
-    first, *parts, last = presentation.split("~")
-    if len(parts) > MAX_DISCLOSURES:
-        raise _refused(f"it discloses more than {MAX_DISCLOSURES} claims")
+    first, *parts, last = _split(presentation)
     token = _issued(first, keys)
     claims = token.claims
     if claims.get("iss") != issuer or not isinstance(claims.get("vct"), str):
@@ -199,6 +230,16 @@ class _Unfolding:
             raise _refused("a digest stands twice, or is none")
         self._met.add(digest)
         return self._left.pop(digest, None)
+
+
+def _split(text: str) -> list[str]:
+    """The parts of a credential: the issuer's token, disclosures, and a binding or nothing."""
+    if len(text) > MAX_CREDENTIAL or not text.isascii() or "~" not in text:
+        raise _refused("this is no credential")
+    parts = text.split("~")
+    if len(parts) - 2 > MAX_DISCLOSURES:
+        raise _refused(f"it discloses more than {MAX_DISCLOSURES} claims")
+    return parts
 
 
 def _disclosure(salt: bytes, name: str, value: Any) -> str:

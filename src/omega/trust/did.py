@@ -107,6 +107,18 @@ def read_document(did: str, raw: bytes) -> dict[str, PublicKey]:
     return found
 
 
+def document_of(did: str, key: PublicKey) -> dict[str, Any]:
+    """The document of the did:web `did` that says that it asserts with `key`, to be served at `address_of(did)`.
+
+    Raises Denied (OMG-T007) for what is no did:web.
+    """
+    address_of(did)
+    method = f"{did}#{key.kid}"
+    entry = {"id": method, "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": key.jwk()}
+    contexts = ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1"]
+    return {"@context": contexts, "id": did, "verificationMethod": [entry], "assertionMethod": [method]}
+
+
 def base58(raw: bytes) -> str:
     """Bitcoin's base58 of `raw`."""
     number, text = int.from_bytes(raw, "big"), ""

@@ -21,7 +21,8 @@ against its times on each use, and against the revocations whenever the revocati
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -47,9 +48,6 @@ MAX_WORD = 128
 
 MAX_REMEMBERED = 4096
 """Accepted tokens remembered; the oldest is forgotten first and simply verified again."""
-
-MAX_REVOKED = 100_000
-"""Revoked ids held. When full, nothing is accepted until the key is changed: forgetting a revocation would be worse."""
 
 LEEWAY_S = 5
 """How far `nbf` and `iat` may lie ahead, for clocks that differ. The end of a passport gets no leeway."""
@@ -97,7 +95,12 @@ class Authority:
         self._audience = audience
         self._news = news
         self._looked = 0.0
-        self._revoked = set(revoked)
+        self._revoked: dict[str, str] = dict.fromkeys(revoked, "")
+        self._tenants = set(filter(_is_tenant, self._revoked))
+        self._charged: Counter[str] = Counter()
+        self._buried: dict[bytes, str] = {}
+        self._deep: Counter[str] = Counter()
+        self._floors: dict[str, int] = {}
         self._remembered: dict[bytes, _Remembered] = {}
         self._guests: dict[str, tuple[PublicKey, Callable[[str], bool]]] = {}
         self.epoch = len(self._revoked)
@@ -212,15 +215,20 @@ class Authority:
         return known
 
     def check(self, scope: Scope) -> None:
-        """Raise Denied (OMG-T001) when the passport behind `scope`, or one that it was delegated from, has been revoked."""
+        """Raise Denied (OMG-T001) when the passport behind `scope`, or one that it was delegated from, has been revoked, or when it ended
+        before the floor of its tenant: which of those were revoked is not known any more."""
         self.check_id(scope.passport)
+        if self._floors and scope.expires_at <= self._floors.get(scope.tenant, 0):
+            raise Denied("OMG-T001", "the passport is of a time of which it is not known any more what was revoked")
 
     def check_id(self, passport: str) -> None:
         """The same for the id of a passport, where its scope is not at hand. Raises Denied (OMG-T001)."""
-        if len(self._revoked) > MAX_REVOKED:
-            raise Denied("OMG-T001", "the list of revoked passports is full", advice="change the passport key, then issue new passports")
-        if self._revoked and any(ancestor in self._revoked for ancestor in _lineage(passport)):
+        if (self._revoked or self._buried) and any(self.is_revoked(ancestor) for ancestor in _lineage(passport)):
             raise Denied("OMG-T001", "the passport was revoked")
+
+    def is_revoked(self, name: str) -> bool:
+        """Whether that very id was revoked, lately or long ago; what is above it is not looked at."""
+        return name in self._revoked or bool(self._buried and revocation_digest(name) in self._buried)
 
     def recall(self, claims: Mapping[str, Any]) -> Scope:
         """The scope of a sealed start record as it was, for reading it and deciding about it: a revoked run can still be shown and
@@ -321,21 +329,64 @@ class Authority:
             holder=holder,
         )
 
-    def revoke(self, jti: str) -> int:
+    def revoke(self, jti: str, *, account: str = "") -> int:
         """Refuse the passport `jti` and all delegated from it, from now on; gives the revocation epoch, a new one unless it was known.
 
         Keep the id and hand it in as `revoked` at the next start. To say the same again costs nothing: whoever follows a list may do so.
+        `account` is whose revocation it counts as (`charged`): there is no bound for all, or one tenant could shut out the others.
         """
         if jti not in self._revoked:
-            self._revoked.add(jti)
+            self._revoked[jti] = account
+            if _is_tenant(jti):
+                self._tenants.add(jti)
+            self._charged[account] += 1
             self.epoch += 1
         return self.epoch
+
+    def revoked(self) -> Set[str]:
+        """The ids that are known by name: a view, of which the next call shows more."""
+        return self._revoked.keys()
+
+    def revoked_tenants(self) -> list[str]:
+        """Those of them that are whole tenants."""
+        return sorted(self._tenants)
+
+    def charged(self, account: str) -> int:
+        """How many of the ids known by name are on that account."""
+        return self._charged[account]
+
+    def buried(self, tenant: str) -> int:
+        """How many ids of a tenant are known by their digest alone."""
+        return self._deep[tenant]
+
+    def bury(self, tenant: str, digests: Iterable[bytes], *, floor_s: int = 0) -> None:
+        """Refuse ids of a tenant by their digests (`revocation_digest`), and whatever was admitted there with a passport that ended at
+        `floor_s` (Unix seconds) or before."""
+        for digest in digests:
+            if digest not in self._buried:
+                self._buried[digest] = tenant
+                self._deep[tenant] += 1
+                self.epoch += 1
+        if floor_s > self._floors.get(tenant, 0):
+            self._floors[tenant] = floor_s
+            self.epoch += 1
+
+    def bury_name(self, name: str) -> None:
+        """Know an id by its digest alone from now on: as revoked as before, and smaller."""
+        account = self._revoked.get(name)
+        if account is not None:
+            self.bury(account.partition(" ")[0], [revocation_digest(name)])
+            del self._revoked[name]
+            self._tenants.discard(name)
+            self._charged[account] -= 1
 
     def reinstate(self, name: str) -> int:
         """Accept again what `name` stands for; gives the revocation epoch. For names above passports, such as a tenant that was suspended:
         a passport of its own that was revoked stays so, nobody asks for it back."""
-        if name in self._revoked:
-            self._revoked.discard(name)
+        account = self._revoked.pop(name, None)
+        self._tenants.discard(name)
+        if account is not None:
+            self._charged[account] -= 1
             self.epoch += 1
         return self.epoch
 
@@ -412,6 +463,15 @@ def _lineage(passport: str) -> list[str]:
     """The id of a passport and of all it was delegated from: `a/b/c` gives `a`, `a/b`, `a/b/c`, and each part alone."""
     parts = passport.split("/")
     return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)] + parts[1:]
+
+
+def _is_tenant(name: str) -> bool:
+    return name.startswith("ten_") and "/" not in name
+
+
+def revocation_digest(name: str) -> bytes:
+    """An id in eight bytes, for those that were revoked long ago. Two that are the same would refuse one too many, never one too few."""
+    return sha256(name.encode()).digest()[:8]
 
 
 def _word(value: object) -> str:

@@ -149,6 +149,17 @@ class Warden:
                 return replace(refusals.full(full), bundle=self.bundle.digest)
         return issue(ask, verdict)
 
+    def foresee(self, ask: Ask) -> Verdict:
+        """What rights and policies say to `ask` now. Rates, budgets, quotas and breakers are left out, nothing is counted, and nothing can
+        be done with the answer: no permit comes of it."""
+        if self.bundle is None:
+            return _no_bundle()
+        for rule in (self._locked_out, _scope, _pure, _tenant, _capabilities):
+            refusal = rule(ask)
+            if refusal is not None:
+                return replace(refusal, bundle=self.bundle.digest)
+        return _Known(self.bundle, self._facts, self._aliases).policy(ask)
+
     def decide(self, act: Act) -> Verdict:
         """May `act` be carried out? The rules about approvals (`omega.warden.approvals`) hold besides, and no policy loosens them."""
         if self.bundle is None:

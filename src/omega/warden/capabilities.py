@@ -24,6 +24,8 @@ PORTS: Mapping[str, str] = {
     "model": "model:ask",
     "records": "records:read",
     "audit": "log:read",
+    "offers": "tools:call",
+    "guardrails": "model:ask",
 }
 """The right that each port takes. The port `files` takes `files:read` in a step that reads and `files:write` in any other."""
 

@@ -15,6 +15,7 @@ from omega.features.directory.requests import PublishUsers, WithdrawUser
 from omega.features.directory.schema import SCHEMA
 from omega.host import credentials, mfa
 from omega.host.exchange import Exchange
+from omega.host.former import FORMER
 from omega.host.tenants import API_KEY
 from omega.host.users import USER, Users, UsersEffector, document_name, sealed
 from omega.kernel.effects import Request
@@ -262,7 +263,50 @@ def test_a_name_that_comes_again_inherits_nothing(installed: Run) -> None:
         await at.ask("directory.delete_user", {"user": ada["user"]}, owner)
         assert _held(at, tenant, ada["principal"]) == [False, False] and _held(at, tenant, "person:bob") == [True, True]
         admin = at.passport(tenant, "agent:scim", ("admin",), ("flows:run", "directory:*", "users:use"))
-        assert (await at.ask("directory.create_user", ADA, admin))["principal"] == ada["principal"]
+        again = await at.ask("directory.create_user", ADA, admin)
+        assert again["principal"] == f"person:{again['user']}" and again["user_name"] == ADA["user_name"]
+
+    installed(work)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("SSO-09")
+def test_no_user_is_ever_a_principal_that_another_one_was(installed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(at: Installation) -> None:
+        tenant, store = await at.tenant(), at.omega.store
+        owner = at.owner(tenant)
+        _, users = _exchange(at)
+
+        def passport(principal: str) -> str:
+            return str(at.exchange.passport_of_person(users.bearer(tenant, principal, "local")))
+
+        boss = await at.ask("directory.create_user", {"user_name": "boss", "roles": ["owner"]}, owner)
+        assert boss["principal"] == "person:boss"
+        await at.ask("memory.remember", {"agent": "helper", "text": "the vault code is 4711"}, passport("person:boss"))
+        seen = {boss["principal"]}
+        for name in ("boss", "BOSS", "boss"):
+            await at.ask("directory.delete_user", {"user": boss["user"]}, owner)
+            boss = await at.ask("directory.create_user", {"user_name": name, "roles": ["owner"]}, owner)
+            assert boss["principal"] not in seen
+            seen.add(boss["principal"])
+            assert await at.ask("memory.recall", {"agent": "helper", "words": "vault"}, passport(boss["principal"])) == []
+        assert len(store.documents(FORMER, f"{tenant} ")) == 1, "one who was their id leaves nothing"
+        assert not any("boss" in name or body for name, body in store.documents(FORMER)), "nobody is named by it"
+        elsewhere = await at.tenant("staging")
+        assert (await at.ask("directory.create_user", {"user_name": "boss"}, at.owner(elsewhere)))["principal"] == "person:boss"
+        renamed = await at.ask("directory.create_user", {"user_name": "cyd"}, owner)
+        await at.ask("directory.change_user", {"user": renamed["user"], "about": {"user_name": "cyd2"}}, owner)
+        other = await at.ask("directory.create_user", {"user_name": "cyd"}, owner)
+        assert other["principal"] == f"person:{other['user']}", "and none that a living one is"
+        serve = _serving(at)
+        with pytest.raises(InputError):
+            await serve(tenant, PublishUsers(users=[_stands("usr_9", version=1, principal="person:boss")], over=True))
+        monkeypatch.setattr("omega.host.former.MAX_FORMER", 1)
+        eve = await at.ask("directory.create_user", {"user_name": "eve"}, owner)
+        assert eve["principal"] == f"person:{eve['user']}", "a tenant uses up so many names and no more"
+        await at.ask("tenancy.suspend", {"tenant": tenant, "reason": "over"})
+        await at.ask("tenancy.delete", {"tenant": tenant, "export": "0" * 64})
+        assert store.documents(FORMER) == []
 
     installed(work)
 
@@ -311,9 +355,12 @@ def test_rights_that_were_taken_away_do_not_come_back_with_an_earlier_look(insta
         await serve(tenant, WithdrawUser(user="usr_1", principal="person:ada", root="usr_1"))
         await serve(tenant, PublishUsers(users=[_stands("usr_1", 9, roles=["admin"])]))
         assert users.standing(tenant, "person:ada") is None, "nor does somebody who was deleted"
-        await serve(tenant, PublishUsers(users=[_stands("usr_2", 1, roles=["viewer"])]))
-        await serve(tenant, WithdrawUser(user="usr_1", principal="person:ada", root="usr_1"))
-        assert roles() == ("viewer",), "and the next one of the name is not deleted with them"
+        with pytest.raises(InputError):
+            await serve(tenant, PublishUsers(users=[_stands("usr_2", 1, roles=["viewer"])]))
+        assert roles() == (), "nor is another one let in as them"
+        await serve(tenant, PublishUsers(users=[_stands("usr_3", 1, principal="person:bob")]))
+        await serve(tenant, WithdrawUser(user="usr_1", principal="person:bob", root="usr_1"))
+        assert users.standing(tenant, "person:bob") is not None, "and nobody is deleted with somebody else"
 
     installed(work)
 

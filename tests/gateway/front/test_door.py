@@ -223,6 +223,20 @@ def test_what_keeps_sending_after_its_answer_is_let_go(wire: Wire, monkeypatch: 
     assert wire.closed()
 
 
+def test_a_body_that_comes_after_its_answer_is_no_part_of_the_next_head(wire: Wire) -> None:
+    size = 4 * listening.MAX_HEAD
+    assert wire.ask("POST /api/v1/me", f"{JSON}content-length: {size}\r\n", "1")[0] == 401
+    for _ in range(4):
+        wire.say(b"1" * (size // 4 - 1))
+    wire.say(b"1" * 3)
+    assert wire.ask("GET /livez")[0] == 200
+    assert wire.ask("POST /api/v1/me", f"{JSON}content-length: {1 << 30}\r\n", "1")[0] in (401, 413)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        for _ in range(2 * listening.MAX_DISCARDED // size):
+            wire.say(b"1" * size)
+    assert wire.closed()
+
+
 def test_requests_on_one_connection_are_answered_in_order(wire: Wire, shown: str) -> None:
     for n in range(5):
         assert wire.ask("POST /api/v1/flows/double/run", f"{shown}{JSON}{sized(str(n))}", str(n)) == (200, n * 2)

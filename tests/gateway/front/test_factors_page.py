@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,12 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.front.test_signing_in import CONTRAST, ENOUGH, browser
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
 from omega.host.settings import Settings
-
-__all__ = ["browser"]
+from servers.chromium import CONTRAST, ENOUGH
 
 PATIENCE_S = 60.0
 PICTURES = os.environ.get("OMEGA_PICTURES", "")
@@ -115,7 +112,6 @@ def waiting(up: dict[str, Any], to: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None and shutil.which("chromium-browser") is None, reason="no chromium")
 @pytest.mark.promise("MFA-06")
 def test_a_person_registers_a_key_and_approves_and_denies_with_it(browser: Any, up: dict[str, Any]) -> None:
     tab = Tab(browser, up)

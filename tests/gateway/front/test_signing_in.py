@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,40 +15,9 @@ import pytest
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Caller, Identity
 from omega.host.settings import Settings
+from servers.chromium import CONTRAST, ENOUGH
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_S = 60.0
-ENOUGH = 4.5
-"""Least contrast of text: WCAG 2.2, 1.4.3."""
-
-CONTRAST = """selector => {
-    const numbers = text => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
-    const light = text => numbers(text).map(part => part / 255)
-        .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
-    const found = document.querySelector(selector);
-    let behind = found;
-    while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-    const [one, two] = [light(getComputedStyle(found).color), light(getComputedStyle(behind).backgroundColor)].sort();
-    return (two + 0.05) / (one + 0.05);
-}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    missing = "" if CHROMIUM else "no chromium: install Debian's package to check the page in a browser"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "no playwright: install it to check the page in a browser"
-    if missing and os.environ.get("CI") == "true" and "OMEGA_WITHOUT_BROWSER" not in os.environ:
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
-    with sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from gateway.front.test_factors_page import Tab, up
-from gateway.front.test_signing_in import CONTRAST, ENOUGH, browser
 from omega.host.clock import SystemClock, SystemEntropy
 from omega.host.identity import Identity
 from omega.host.settings import Settings
+from servers.chromium import CONTRAST, ENOUGH
 
-__all__ = ["browser", "up"]
+__all__ = ["up"]
 
 
 @pytest.fixture

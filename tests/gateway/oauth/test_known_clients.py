@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import json
@@ -23,7 +24,7 @@ import pytest
 
 from gateway.conftest import Open
 from gateway.oauth.browsing import VERIFIER, decide, told
-from omega.host.clients import MAX_PER_ADDRESS, UNUSED_S, Clients
+from omega.host.clients import MAX_FETCHES, MAX_PER_ADDRESS, UNUSED_S, Clients
 from omega.host.clock import SystemEntropy
 from omega.kernel.errors import Denied, InputError
 from omega.trust.sealing import Keyring
@@ -103,6 +104,57 @@ def test_registrations_end_unless_somebody_allows_the_client_and_never_fill_the_
         for _ in range(MAX_PER_ADDRESS):
             registry.register(f"192.0.2.{turn}")
     assert len(registry.shelf.kept) <= 50 and registry.clients.known(kept) is not None, "a flood takes nobody's place who is used"
+
+
+@pytest.mark.promise("OAUTH-07")
+def test_clients_that_were_allowed_make_room_unless_a_grant_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omega.host.clients.MAX_CLIENTS", 3)
+    registry = Registry()
+    standing: set[str] = set()
+    registry.clients = Clients(
+        registry.shelf, Keyring(b"r" * 32, entropy=os.urandom), SystemEntropy(), lambda: registry.now_s * 1_000_000, lambda: standing
+    )
+    names = []
+    for _ in range(3):
+        names.append(registry.register())
+        found = registry.clients.known(names[-1])
+        assert found is not None
+        registry.clients.allowed(found)
+        registry.now_s += 1
+    standing.update(names[:1])
+    fresh = registry.register()
+    assert [registry.clients.known(each) is not None for each in (*names, fresh)] == [True, False, True, True]
+    standing.update((*names, fresh))
+    registry.clients.allowed(registry.clients.known(fresh) or pytest.fail("it has just registered"))
+    with pytest.raises(Denied):
+        registry.register()
+
+
+@pytest.mark.promise("OAUTH-07")
+def test_strangers_do_not_use_up_the_hour_of_everybody() -> None:
+    registry = Registry()
+    for turn in range(30):
+        for _ in range(MAX_PER_ADDRESS):
+            registry.register(f"192.0.2.{turn}")
+    assert registry.register("198.51.100.7")
+
+
+@pytest.mark.promise("OAUTH-07")
+def test_who_asks_about_made_up_clients_takes_the_minute_of_nobody_else() -> None:
+    registry = Registry()
+
+    async def asked(who: str, number: int) -> str:
+        try:
+            await registry.clients.find(f"https://127.0.0.1/made-up-{number}.json", who, f"192.0.2.{who}")
+        except (Denied, InputError) as error:
+            return error.code
+        return ""
+
+    async def all_of_it() -> tuple[set[str], str, str]:
+        codes = {await asked("1", number) for number in range(MAX_FETCHES)}
+        return codes, await asked("1", 99), await asked("2", 99)
+
+    assert asyncio.run(all_of_it()) == ({"OMG-P011"}, "OMG-G007", "OMG-P011")
 
 
 @pytest.mark.promise("OAUTH-07")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,30 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gateway.conftest import Open
-from gateway.front.test_signing_in import CONTRAST, ENOUGH
 from gateway.oauth.browsing import App, link, registered, tools
+from servers.chromium import CONTRAST, ENOUGH
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LONG = "A client with a very long name indeed that goes on and on without an end in sight, and further"
 
 pytestmark = [pytest.mark.slow, pytest.mark.promise("OAUTH-05")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    missing = "" if CHROMIUM else "no chromium: install Debian's package to check the page in a browser"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "no playwright: install it to check the page in a browser"
-    if missing and os.environ.get("CI") == "true" and "OMEGA_WITHOUT_BROWSER" not in os.environ:
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
-    with sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import zlib
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,18 +11,14 @@ import pytest
 from lxml import etree
 
 from gateway.sso.test_saml_door import answered
+from servers.chromium import chromium
 
 pytestmark = pytest.mark.slow
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.mark.promise("SSO-06")
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_a_browser_goes_to_its_provider_and_comes_back_signed_in(signing: Any) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(f"{signing.house.url}/sso")
         page.fill("input[name=name]", "acme")
@@ -34,15 +29,11 @@ def test_a_browser_goes_to_its_provider_and_comes_back_signed_in(signing: Any) -
         page.wait_for_url(f"{signing.house.url}/api/docs")
         answer = page.goto(f"{signing.house.url}/api/v1/executions")
         assert answer is not None and answer.status in (200, 403), "somebody is signed in"
-        browser.close()
 
 
 @pytest.mark.promise("SSO-07")
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_a_browser_posts_what_its_provider_says_and_our_page_goes_on_by_itself(signing: Any) -> None:
-    from playwright.sync_api import Route, sync_playwright
-
-    def provider(route: Route) -> None:
+    def provider(route: Any) -> None:
         query = parse_qs(urlsplit(route.request.url).query)
         request = etree.fromstring(zlib.decompress(base64.b64decode(query["SAMLRequest"][0]), -15)).get("ID")
         said = answered(signing, str(request), name="kim", id="_browser")
@@ -50,8 +41,7 @@ def test_a_browser_posts_what_its_provider_says_and_our_page_goes_on_by_itself(s
         form = f'<form method="post" action="{signing.house.url}/sso/paper/acs">{fields}</form>'
         route.fulfill(content_type="text/html", body=f"<body>{form}<script>document.forms[0].submit()</script></body>")
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.route("https://idp.example/**", provider)
         sent = page.context.request.get(f"{signing.house.url}/sso/paper", max_redirects=0)
@@ -59,4 +49,3 @@ def test_a_browser_posts_what_its_provider_says_and_our_page_goes_on_by_itself(s
         page.wait_for_url(f"{signing.house.url}/api/docs")
         answer = page.goto(f"{signing.house.url}/api/v1/executions")
         assert answer is not None and answer.status in (200, 403), "somebody is signed in"
-        browser.close()

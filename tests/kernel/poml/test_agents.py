@@ -256,6 +256,76 @@ def test_an_agent_made_in_python_has_a_document() -> None:
     assert to_flow(document, resolve).digest == sort.digest
 
 
+GUARDED = (
+    DOCUMENT.replace("input: string", "input: str")
+    .replace(
+        "turns: 4",
+        "offered: ['git:read', '*:idempotent'], input_checks: [injection, brief], output_checks: [brief, personal], again: 2, turns: 4",
+    )
+    .replace("connect:", "  brief: {flow: agents:brief}\nconnect:")
+)
+
+
+@flow
+def brief(text: str) -> str:
+    """What is wrong with a long text."""
+    return "it is long" if len(text) > 40 else ""
+
+
+def resolve_all(reference: str) -> AnyFlow:
+    return {"agents:brief": brief}.get(reference) or resolve(reference)
+
+
+@pytest.mark.promise("AGENT-16")
+def test_capabilities_and_checks_in_a_document_go_there_and_back() -> None:
+    text = format(GUARDED)
+    made = to_flow(parse(text), resolve_all)
+    body = made.children[0].body
+    assert isinstance(body, Agent) and body.capabilities == ("git:read", "*:idempotent") and body.again == 2
+    assert [each.name for each in body.input_checks] == ["sort.injection", "brief"]
+    assert [each.name for each in body.output_checks] == ["brief", "sort.personal"]
+    assert made.children[0].effect.value == "idempotent"
+    assert from_flow(made).text == text
+    in_python = agent(
+        "sort",
+        instructions="Which team?",
+        input=str,
+        output=Team,
+        offered=["git:read"],
+        tools=[history],
+        input_checks=["personal", brief],
+        output_checks=[brief],
+        again=1,
+    )
+    names = {"history": "agents:history", "brief": "agents:brief"}
+    assert to_flow(from_flow(in_python, refer=lambda leaf: names[leaf.name]), resolve_all).digest == in_python.digest
+    model = Spoken('{"answer": {"name": "billing, or somebody who knows about it"}}', '{"answer": {"name": "billing"}}')
+    nothing = {"sort.tools": lambda _: [], "sort.injection": lambda _: "", "sort.personal": lambda _: ""}
+    assert run_direct(made, "wrong invoice", {"sort": model, **nothing}) == "billing"
+    assert "does not pass the check brief: it is long" in model.told[1]
+
+
+@pytest.mark.promise("AGENT-16")
+@pytest.mark.parametrize(
+    ("wrong", "code", "message"),
+    [
+        (("'git:read'", "'git/read'"), "OMG-L003", "is no capability of a tool"),
+        (("[injection, brief]", "[injektion, brief]"), "OMG-L004", "unknown node 'injektion'"),
+        (("again: 2", "again: 9"), "OMG-L003", "out of range"),
+        (("['git:read', '*:idempotent']", "[]"), "OMG-L003", "the list is empty"),
+    ],
+)
+def test_what_is_wrong_with_capabilities_and_checks_is_told(wrong: tuple[str, str], code: str, message: str) -> None:
+    text = GUARDED.replace(*wrong)
+    assert text != GUARDED
+    try:
+        problems = check(parse(text), resolve_all)
+    except DefinitionError as error:
+        problems = problems_of(error)
+    assert [(each.code, each.line) for each in problems] == [(code, 10)], problems
+    assert message in problems[0].message
+
+
 @pytest.mark.promise("POML-02")
 @pytest.mark.parametrize(
     ("wrong", "code", "line", "message"),

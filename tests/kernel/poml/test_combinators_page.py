@@ -21,7 +21,7 @@ from omega.kernel.poml import draw, from_flow, parse, to_flow
 PAGE = (Path(__file__).parents[3] / "docs/combinators.md").read_text(encoding="utf-8")
 SECTION = re.compile(r"^## (?P<title>.+?)\n(?P<words>.*?)```text\n(?P<tree>.*?)```\n\n```python\nx = (?P<python>.*?)\n```\n\n```yaml\n(?P<poml>.*?)```\n(?P<durably>.*?)(?=^## |\Z)", re.M | re.S)  # fmt: skip # noqa: E501
 SECTIONS = {match["title"]: match for match in SECTION.finditer(PAGE)}
-NO_COMBINATORS = {"task", "tool", "stream", "model"}
+NO_COMBINATORS = {"offered", "task", "tool", "stream", "model"}
 """Leaves that do their work themselves."""
 
 

@@ -1,7 +1,8 @@
 """The key store: a folder of private keys that belongs to one user and is made on first use.
 
 Three keys, one file each: `passport` and `log` sign, `seal` is the root under which data keys are wrapped; `log-pq`, a second signature of
-the log, is made when somebody asks for it, and so are `ca` and `ca-root`, which sign certificates. Each file is one line:
+the log, is made when somebody asks for it, and so are `ca` and `ca-root`, which sign certificates, and `issuer` and `holder`, which sign
+credentials and that they are shown. Each file is one line:
 
     passport.key       omega-key 1 ed25519 <base64 of 32 bytes>          or ml-dsa-65, or a key that lies elsewhere:
                        omega-key 1 reference <base64 of its address>     pkcs11:..., awskms:...: see `omega.adapters.kms`
@@ -42,7 +43,7 @@ SEALED: Final = "sealed"
 KINDS: Final = {"passport": SIGNING, "log": SIGNING, "seal": SECRET}
 """The keys that every installation has, and what each is for."""
 
-OPTIONAL: Final = {"log-pq": LASTING, "ca": SIGNING, "ca-root": SIGNING}
+OPTIONAL: Final = {"log-pq": LASTING, "ca": SIGNING, "ca-root": SIGNING, "issuer": SIGNING, "holder": SIGNING}
 """Keys that an installation has when somebody asked for them."""
 
 SIGNERS: Final = (SIGNING, LASTING, REFERENCE)
@@ -128,7 +129,7 @@ class Keystore:
         return os.path.lexists(self.folder / f"{name}.key")
 
     def add(self, name: str, address: str = "") -> Signer:
-        """Make one of the keys that are not made by themselves (`log-pq`, `ca`, `ca-root`), unless it is there; with `address` it lies
+        """Make one of the keys that are not made by themselves (`OPTIONAL`), unless it is there; with `address` it lies
         there. Raises StorageError (OMG-T003), and whatever opening that address raises."""
         if name not in OPTIONAL:
             raise StorageError("OMG-T003", f"the key store has no use for a key named {name[:80]}")

@@ -17,14 +17,14 @@ import msgspec
 from omega.adapters.mcp.answers import value_of
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.foreign import NO_OPENERS, Openers
-from omega.adapters.mcp.guests import Guests, nobody
+from omega.adapters.mcp.guests import Guests, Whose, nobody
 from omega.adapters.mcp.limits import Limits
 from omega.adapters.mcp.passing import READS, TASKS, WATCHES, PassedCall, PassedRead
+from omega.adapters.mcp.renewing import Renewals
 from omega.adapters.mcp.schema import check_arguments
 from omega.adapters.mcp.seats import Confined, Conversation, Credentials, Seat, Seats, Watchful, late, no_credentials, unconfined
 from omega.adapters.mcp.stdio import Launch
 from omega.adapters.mcp.upstream import Secrets, Upstream
-from omega.adapters.mcp.watching import Whose
 from omega.kernel.effects import Receipt, Request, ToolCall
 from omega.kernel.errors import InputError, UpstreamError
 from omega.kernel.verdict import Permit
@@ -64,9 +64,10 @@ class McpEffector:
         limits: Limits | None = None,
         openers: Openers = NO_OPENERS,
         confined: Confined = unconfined,
+        renewals: Renewals | None = None,
     ) -> None:
         self._upstreams, self._pins, self._guests = upstreams, pins, guests
-        self._seats = Seats(launch, secrets, credentials, limits or Limits(), openers, confined)
+        self._seats = Seats(launch, secrets, credentials, limits or Limits(), openers, confined, renewals=renewals)
 
     async def perform(self, permit: Permit, request: Request, *, execution: str, step: str) -> tuple[Any, Receipt]:
         """Call one tool once; gives its structured content, else its text, else its content blocks as plain data.

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+Whose = tuple[str, str]
+"""Tenant and principal of a caller."""
+
 
 class Guest(Protocol):
     """A client that waits for a call."""

@@ -17,6 +17,7 @@ import hmac
 import json
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -32,6 +33,9 @@ PATIENCE_S: Final = 15.0
 
 MAX_ROUNDS: Final = 3
 """How often one request may lead to a new token: a server that never has enough is told from one that wants more."""
+
+LONGEST_S: Final = 366 * 86_400
+"""Longest time (seconds) for which a token is believed to be good."""
 
 OFFLINE: Final = "offline_access"
 _PARAMETER: Final = re.compile(r'([a-z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
@@ -72,6 +76,8 @@ class Held:
     access: str = field(default="", repr=False)
     refresh: str = field(default="", repr=False)
     scopes: tuple[str, ...] = ()
+    until_s: float = 0.0
+    """When the token ends, in Unix seconds; 0 where nobody says."""
 
 
 class Tokens(Protocol):
@@ -249,6 +255,9 @@ class Obtaining:
             return False
         self.held.access = found["access_token"]
         self.held.refresh = str(found.get("refresh_token") or self.held.refresh)
+        left_s = found.get("expires_in")
+        known = type(left_s) in (int, float) and 0 < float(left_s or 0) < LONGEST_S
+        self.held.until_s = time.time() + float(left_s or 0) if known else 0.0
         given = found.get("scope")
         self.held.scopes = tuple(given.split()) if isinstance(given, str) else scopes
         return True

@@ -18,13 +18,15 @@ from typing import Final
 
 from omega.adapters.mcp.description import ToolDescription
 from omega.adapters.mcp.foreign import NO_OPENERS, Foreign, Openers
+from omega.adapters.mcp.guests import Whose
 from omega.adapters.mcp.limits import Limits
+from omega.adapters.mcp.renewing import NoRenewals, Renewals, RenewedSession, Renewing
 from omega.adapters.mcp.session import Session
 from omega.adapters.mcp.sse import SseTransport
 from omega.adapters.mcp.stdio import Launch, StdioTransport
 from omega.adapters.mcp.streamable import HttpSession
 from omega.adapters.mcp.upstream import Secrets, Transport, Upstream, nothing, resolve, secret_values
-from omega.adapters.mcp.watching import Watchers, Whose
+from omega.adapters.mcp.watching import Watchers
 from omega.kernel.errors import InputError, OmegaError, UpstreamError
 from omega.kernel.sandbox import Sandbox
 
@@ -77,6 +79,7 @@ class Seat:
     not_before: float = 0.0
     calls: int = 0
     watched: Watchers = field(default_factory=Watchers)
+    tokens: Renewing | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -91,9 +94,12 @@ class Seats:
         limits: Limits,
         openers: Openers = NO_OPENERS,
         confined: Confined = unconfined,
+        *,
+        renewals: Renewals | None = None,
     ) -> None:
         self._launch, self._secrets, self._credentials, self._limits, self._openers = launch, secrets, credentials, limits, openers
         self._confined = confined
+        self._renewals = renewals or NoRenewals()
         self._seats: dict[tuple[str, str | None, str, str, bool], Seat] = {}
         self._living: set[Conversation] = set()
         self._changes: Counter[str] = Counter()
@@ -125,6 +131,8 @@ class Seats:
             raise UpstreamError("OMG-M001", f"{name} cannot be started: the engine is closing", details={"server": name})
         if self._retired:
             await self._close_retired()
+        if seat.tokens is not None:
+            await seat.tokens.fresh()
         session = seat.session
         if session is not None and not session.over and seat.running is seat.upstream:
             return session
@@ -187,6 +195,7 @@ class Seats:
         upstream = seat.running = seat.upstream
         session: Conversation | None = None
         try:
+            seat.tokens = self._renewals.tokens(upstream, *seat.whose) if seat.whose[1] else None
             session = open_session(
                 upstream,
                 seat.launch,
@@ -196,6 +205,7 @@ class Seats:
                 limits=self._limits,
                 older=seat.older,
                 openers=self._openers,
+                tokens=seat.tokens,
             )
             self._living.add(session)
             session.when_changed(self._changes.update)
@@ -271,7 +281,7 @@ def late(seat: Seat) -> UpstreamError:
     return UpstreamError("OMG-M003", f"{name} was still starting when the time of the call was over", details={"server": name})
 
 
-def open_session(
+def open_session(  # noqa: PLR0913 - what a conversation may need, each by its name
     upstream: Upstream,
     launch: Launch,
     *,
@@ -281,11 +291,16 @@ def open_session(
     own: Secrets = nothing,
     older: bool = False,
     openers: Openers = NO_OPENERS,
+    tokens: Renewing | None = None,
 ) -> Conversation:
-    """Begin a conversation with `upstream`. Secrets are looked up now: `own` are those of the caller. Raises UpstreamError (OMG-M001)."""
+    """Begin a conversation with `upstream`. Secrets are looked up now: `own` are those of the caller, whose `tokens` are renewed as they
+    end. Raises UpstreamError (OMG-M001)."""
     hidden = secret_values(upstream, secrets, own)
     if upstream.transport in openers:
         return openers[upstream.transport](upstream, resolve(upstream, upstream.headers, secrets, own), hidden)
+    if upstream.transport is Transport.HTTP and tokens is not None:
+        headers = resolve(upstream, upstream.headers, secrets, own)
+        return RenewedSession(upstream.name, upstream.url, headers, limits, hidden, tokens=tokens, older=older)
     if upstream.transport is Transport.HTTP:
         return HttpSession(upstream.name, upstream.url, resolve(upstream, upstream.headers, secrets, own), limits, hidden, older=older)
     if upstream.transport is Transport.SSE:

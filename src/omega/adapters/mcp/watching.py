@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from omega.adapters.mcp.guests import Whose
 from omega.adapters.mcp.http import HttpFault, Pool
 from omega.adapters.mcp.messages import Lost, messages
 from omega.wire.sse import Reader
@@ -36,9 +37,6 @@ MAX_WATCHED: Final = 10_000
 
 MAX_WATCHED_OF_ONE: Final = 500
 """Most of them for one caller: nobody shuts out the others with whom they share the conversation."""
-
-Whose = tuple[str, str]
-"""Tenant and principal of a caller."""
 
 Opening = Callable[[], tuple[str, bytes, Mapping[str, str]]]
 """Method, body and headers of the request that opens the stream, as things stand."""

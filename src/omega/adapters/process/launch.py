@@ -75,16 +75,21 @@ def launch(
     if cwd is not None and not os.path.isdir(cwd):
         raise InputError("OMG-P005", f"the working folder {cwd} does not exist or is not a folder", details={"path": cwd})
     whole = environment(env)
-    wanted = os.path.join(cwd, argv[0]) if cwd and os.path.dirname(argv[0]) else argv[0]
-    program = shutil.which(wanted, path=whole["PATH"])
-    if program is None:
-        raise InputError("OMG-P001", f"there is no program {argv[0]} that can be run", details={"program": argv[0]})
-    program = os.path.abspath(program)
+    program = program_of(argv[0], cwd=cwd, path=whole["PATH"])
     shield = (sys.executable, "-I", "-S", _SHIELD, str(os.getpid()), *caps.options())
     if sandbox is not None and sandbox.on:
         found = places(program, argv, cwd=cwd, path=whole["PATH"], sandbox=sandbox, protected=protected)
         shield = (*shield, _confine(sandbox, found, [name for name in _OWN if name not in env]))
     return (*shield, program, *argv[1:]), whole
+
+
+def program_of(name: str, *, cwd: str | None, path: str) -> str:
+    """The absolute path of the program that `name` starts in `cwd`, with `path` to search in. Raises InputError (OMG-P001)."""
+    wanted = os.path.join(cwd, name) if cwd and os.path.dirname(name) else name
+    program = shutil.which(wanted, path=path)
+    if program is None:
+        raise InputError("OMG-P001", f"there is no program {name} that can be run", details={"program": name})
+    return os.path.abspath(program)
 
 
 def unconfinable(sandbox: Sandbox) -> str:

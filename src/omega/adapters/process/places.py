@@ -150,7 +150,7 @@ def _made_of(program: str, path: str, kept: Sequence[str]) -> Iterator[str]:
         yield from _around_program(place, kept)
         if os.path.islink(place):
             waiting.append(os.path.join(os.path.dirname(place), os.readlink(place)))
-        waiting += _interpreters(place, path)
+        waiting += interpreters(place, path)
 
 
 def _around_program(place: str, kept: Sequence[str]) -> Iterator[str]:
@@ -167,7 +167,7 @@ def _around_program(place: str, kept: Sequence[str]) -> Iterator[str]:
         yield os.path.realpath(place)
 
 
-def _interpreters(place: str, path: str) -> list[str]:
+def interpreters(place: str, path: str) -> list[str]:
     """What runs a script: the program on its first line, and the Python beside it, where that line was too long for the kernel."""
     try:
         with open(place, "rb") as file:

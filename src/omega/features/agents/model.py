@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from omega.contracts.remembering import DAYS, MAX_DAYS, Conversation
 from omega.kernel.agents import MAX_TOKENS, MAX_TOOLS, MAX_TURNS
+from omega.kernel.guardrails import MAX_AGAIN, MAX_CHECKS
+from omega.kernel.offered import CAPABILITY, MAX_OFFERED
 from omega.kernel.roster import RELEVANT
 
 MAX_TASK = 100_000
@@ -46,8 +48,21 @@ class Memory(_Strict):
     days: float = Field(default=DAYS, gt=0, le=MAX_DAYS)
 
 
+Guard = Literal["injection", "personal"]
+
+
+class Guardrails(_Strict):
+    """Guards that what an agent is given, and what it answers, has to pass; `again` is how often its model is asked again about an answer
+    that does not."""
+
+    input: list[Guard] = Field(default_factory=list, max_length=MAX_CHECKS)
+    output: list[Guard] = Field(default_factory=list, max_length=MAX_CHECKS)
+    again: int = Field(default=0, ge=0, le=MAX_AGAIN)
+
+
 class Card(_Strict):
-    """One version of an agent. `model` is a model or a route; `tools` are `server/tool`; `output` a JSON Schema that the answer fits (none:
+    """One version of an agent. `model` is a model or a route; `tools` are `server/tool`; `offered` capabilities of further tools, such as
+    `git:read` (`omega.kernel.offered`); `output` a JSON Schema that the answer fits (none:
     a text); `capabilities` what it says it is good at, in a few words each; `max_input` the longest task that it takes, in characters; with
     no `memory` each task is its first. One with `own_host` runs elsewhere, by whatever means, and answers what it is asked."""
 
@@ -59,6 +74,8 @@ class Card(_Strict):
     owner: str = Field(default="", max_length=200)
     model: str = Field(default="", max_length=128)
     tools: list[str] = Field(default_factory=list, max_length=MAX_TOOLS)
+    offered: list[Annotated[str, Field(pattern=f"^{CAPABILITY}$")]] = Field(default_factory=list, max_length=MAX_OFFERED)
+    guardrails: Guardrails = Guardrails()
     output: dict[str, Any] | None = None
     turns: int = Field(default=0, ge=0, le=MAX_TURNS)
     max_tokens: int = Field(default=2_000, ge=1, le=MAX_TOKENS)

@@ -22,7 +22,7 @@ class Agents:
     async def register(self, ctx: Context, card: Card) -> Entry:
         """Register a version of an agent. The first one works at once; later ones when they are tried or promoted."""
         teams.fits(card)
-        body = card.model_dump(mode="json")
+        body = teams.kept(card)
         return _entry(card.name, await ctx.touch(KeepAgent(name=card.name, card=body)))
 
     @method(effect="idempotent", needs="agents:use", example={"name": "triage", "version": "1.1.0", "share": 0.1})

@@ -36,6 +36,9 @@ MAX_TERMS = 24
 MAX_DEPTH = 6
 """Most levels of one filter."""
 
+OWN = "person:usr_"
+"""How the principal of a user begins who is their id to the gate: no other user ever is."""
+
 GROUP = "group:"
 """What the name of a group begins with where policies see it: no group is ever taken for a role."""
 

@@ -52,9 +52,17 @@ class IsFree(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IsNew(Request):
+    """Whether no user of the caller's own tenant is or was `principal`, and a new one may be. Gives a bool."""
+
+    port: ClassVar[str] = "users"
+    principal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawUser(Request):
     """Have the gate forget a user of the caller's own tenant, and refuse what was given under `root`. What was `principal`'s ends with
-    them, so that nobody of the same name inherits it: API keys, secrets for tool servers, second factors."""
+    them: API keys, secrets for tool servers, second factors. No later user is `principal`, so what is kept elsewhere has no heir."""
 
     port: ClassVar[str] = "users"
     user: str

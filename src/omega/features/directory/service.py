@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from omega.features.directory import model
-from omega.features.directory.requests import Change, IsFree, Look, PublishUsers, WithdrawUser
+from omega.features.directory.requests import Change, IsFree, IsNew, Look, PublishUsers, WithdrawUser
 from omega.kernel.context import Context
 from omega.kernel.errors import Denied, InputError
 from omega.kernel.service import INSTALLATION, OPERATOR, method
@@ -37,15 +37,17 @@ class Directory:
 
     @method(effect="idempotent", needs=WRITE, roles=ADMINS, example={"user_name": "ada@example.com", "display_name": "Ada"})
     async def create_user(self, ctx: Context, wanted: model.About) -> model.User:
-        """Make a user. Who they are to the gate follows from their name, and stays when the name changes. Whom there are keys, secrets or
-        second factors of here already, an owner alone makes a user: their keys do from then on what the user may."""
+        """Make a user. Who they are to the gate follows from their name, or from their id where another user is or was that already; it
+        stays when the name changes. Whom there are keys, secrets or second factors of here already, an owner alone makes a user: their
+        keys do from then on what the user may."""
         _demand_roles(ctx, wanted.roles)
         own, now_us = (await ctx.uuid()).replace("-", ""), await _now_us(ctx)
-        await _demand_free(ctx, principal_of(wanted.user_name, own))
+        principal = await new_principal(ctx, wanted.user_name, own)
+        await _demand_free(ctx, principal)
         values = wanted.model_dump() | {
             "id": f"usr_{own}",
             "root": f"usr_{own}",
-            "principal": principal_of(wanted.user_name, own),
+            "principal": principal,
             "created_us": now_us,
             "changed_us": now_us,
         }
@@ -94,7 +96,7 @@ class Directory:
     @method(effect="idempotent", needs=WRITE, roles=ADMINS, example={"user": _SOME_USER})
     async def delete_user(self, ctx: Context, wanted: model.UserDeletion) -> model.Deleted:
         """Remove a user. What was given to them is refused within a second; API keys that act as them, their secrets for tool servers and
-        their second factors end."""
+        their second factors end. Whoever is called so later is somebody else to the gate, and has nothing of what was theirs."""
         weighed = await _demand_over(ctx, wanted.user)
         values = {"id": wanted.user, "version": wanted.version, "weighed": weighed, "changed_us": await _now_us(ctx)}
         gone = await ctx.touch(Change(name="drop_user", values=values))
@@ -162,7 +164,13 @@ class Directory:
 def principal_of(user_name: str, own: str) -> str:
     """Who a user is to the gate: their name where it can be one, else their id. Names that differ in case alone are one and the same."""
     plain = user_name.casefold()
-    return f"person:{plain}" if _PRINCIPAL.fullmatch(plain) and not plain.startswith("usr_") else f"person:usr_{own}"
+    return f"person:{plain}" if _PRINCIPAL.fullmatch(plain) and not plain.startswith("usr_") else f"{model.OWN}{own}"
+
+
+async def new_principal(ctx: Context, user_name: str, own: str) -> str:
+    """Who a user who is made now is to the gate: as `principal_of` says, or their id where another user is or was that."""
+    wanted = principal_of(user_name, own)
+    return wanted if wanted.startswith(model.OWN) or await ctx.touch(IsNew(principal=wanted)) else f"{model.OWN}{own}"
 
 
 async def _user(ctx: Context, user: str) -> model.User:

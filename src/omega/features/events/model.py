@@ -37,7 +37,7 @@ class Followed(BaseModel):
     types: list[str] = Field(default_factory=list, max_length=50, description="area:verb, area:* or *; none for all")
     keys: list[str] = Field(default_factory=list, max_length=50, description="what they are about; none for all")
     most: int = Field(default=1_000, ge=1, le=MAX_FOLLOWED, description="end after so many events")
-    for_s: float = Field(default=300.0, gt=0, le=3_600, description="end after so many seconds; then follow on after the last one")
+    for_s: float = Field(default=300.0, gt=0, le=3_600, description="end after so many seconds, or half an hour with none; then follow on")
 
 
 class Published(BaseModel):

@@ -13,6 +13,9 @@ from omega.kernel.service import method
 
 REACHED = ("cli", "client", "http", "mcp")
 
+MAX_SILENT = 60
+"""Pages without an event, one after the other, at which a stream ends (half an hour): a step may ask only so often between two parts."""
+
 
 class Events:
     """Reads the events of the caller's tenant, and publishes."""
@@ -27,9 +30,9 @@ class Events:
     @method(effect="read", needs=EVENTS, stream=True, example={"types": ["flow:created"], "most": 1, "for_s": 1})
     async def follow(self, ctx: Context, wanted: Followed) -> AsyncIterator[dict[str, Any]]:
         """Events after a position as they come, one by one; ends after so many of them or so many seconds."""
-        position, told = wanted.after, 0
+        position, told, silent = wanted.after, 0, 0
         ends_s = await ctx.now() + wanted.for_s
-        while told < wanted.most and (left_s := ends_s - await ctx.now()) > 0:
+        while told < wanted.most and silent < MAX_SILENT and (left_s := ends_s - await ctx.now()) > 0:
             most = min(MAX_PAGE, wanted.most - told)
             wait_s = min(MAX_WAIT_S, left_s)
             page: dict[str, Any] = await ctx.touch(
@@ -38,6 +41,7 @@ class Events:
             for event in page["events"]:
                 yield event
             told += len(page["events"])
+            silent = 0 if page["events"] else silent + 1
             position = page["position"]
 
     @method(effect="idempotent", needs=EVENTS, entrances=REACHED, example={"type": "review:asked", "key": "design", "data": {"by": "me"}})

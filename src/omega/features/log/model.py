@@ -11,6 +11,9 @@ from omega.contracts.auditing import MAX_FOUND, MAX_PART
 MAX_INDEX = 2**53
 """Beyond every index and moment: the largest whole number that all JSON readers keep."""
 
+MAX_FOLLOWED = 10_000
+"""Most leaves of one stream: they are kept as its value, so a longer one is followed on after its last leaf."""
+
 MAX_WORD = 1_024
 """Longest text of a search, in characters."""
 
@@ -36,6 +39,21 @@ class Flagged(BaseModel):
     alarming: bool = Field(default=False, description="only what somebody should look at now")
     before: int = Field(default=0, ge=0, le=MAX_INDEX, description="the index to go back from: the next page; 0 for the end of the log")
     limit: int = Field(default=100, ge=1, le=MAX_FOUND, description="most leaves of one page")
+
+
+class Followed(BaseModel):
+    """What to follow, and for how long: every field that is given must match, as in a search."""
+
+    after: int = Field(default=-1, ge=-1, le=MAX_INDEX, description="the index of the last leaf that you have; -1 for the beginning")
+    flagged: bool = Field(default=False, description="only what has a flag")
+    kind: str = Field(default="", max_length=MAX_WORD, description="entry, admit, outcome, deny, end, approve and so on; empty for all")
+    principal: str = Field(default="", max_length=MAX_WORD, description="whose call: person:NAME, agent:NAME")
+    flow: str = Field(default="", max_length=MAX_WORD)
+    execution: str = Field(default="", max_length=MAX_WORD)
+    decision: str = Field(default="", max_length=MAX_WORD, description="allow, deny, needs")
+    text: str = Field(default="", max_length=MAX_WORD, description="in any name, reason or note")
+    most: int = Field(default=1_000, ge=1, le=MAX_FOLLOWED, description="end after so many leaves")
+    for_s: float = Field(default=300.0, gt=0, le=1_800, description="end after so many seconds; then follow on after the last one")
 
 
 class Leaves(BaseModel):

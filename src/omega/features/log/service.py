@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
-from omega.contracts.auditing import READ_LOG, ExportLog, FlaggedLeaves, NewestCheckpoint, ProveLog, SearchLog
-from omega.features.log.model import Asked, Checkpoint, Flagged, Leaves, Newest, Part, Proved, Search, Wanted
+from omega.contracts.auditing import (
+    MAX_FOUND,
+    MAX_WAIT_S,
+    READ_LOG,
+    ExportLog,
+    FlaggedLeaves,
+    FollowLog,
+    NewestCheckpoint,
+    ProveLog,
+    SearchLog,
+)
+from omega.features.log.model import Asked, Checkpoint, Flagged, Followed, Leaves, Newest, Part, Proved, Search, Wanted
 from omega.kernel.context import Context
 from omega.kernel.service import method
 
 REACHED = ("cli", "client", "http", "mcp")
+
+ABOUT = ("kind", "principal", "flow", "execution", "decision", "text")
+"""The fields by which leaves are picked when they are followed."""
 
 
 class Log:
@@ -26,6 +40,22 @@ class Log:
         """The leaves of your log that are flagged, with what raised each flag, the newest first."""
         found: dict[str, Any] = await ctx.touch(FlaggedLeaves(**wanted.model_dump()))
         return Leaves(**found)
+
+    @method(effect="read", needs=READ_LOG, stream=True, rate="5/s", example={"kind": "deny", "most": 1, "for_s": 1})
+    async def follow(self, ctx: Context, wanted: Followed) -> AsyncIterator[dict[str, Any]]:
+        """The leaves of your log after an index as they are written, one by one; ends after so many of them or so many seconds."""
+        asked = wanted.model_dump(include=set(ABOUT))
+        position, told = wanted.after, 0
+        ends_s = await ctx.now() + wanted.for_s
+        while told < wanted.most and (left_s := ends_s - await ctx.now()) > 0:
+            limit, wait_s = min(MAX_FOUND, wanted.most - told), min(MAX_WAIT_S, left_s)
+            page: dict[str, Any] = await ctx.touch(
+                FollowLog(after=position, wanted=asked, flagged=wanted.flagged, limit=limit, wait_s=wait_s)
+            )
+            for leaf in page["leaves"]:
+                yield leaf
+            told += len(page["leaves"])
+            position = page["position"]
 
     @method(effect="read", needs=READ_LOG, entrances=REACHED, rate="20/s")
     async def checkpoint(self, ctx: Context, wanted: Newest) -> Checkpoint:

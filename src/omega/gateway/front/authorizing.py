@@ -76,7 +76,7 @@ async def _sign_in_first(arrival: Arrival, send: Send) -> None:
 
 
 async def _show(desk: Desk, arrival: Arrival, visitor: Visitor, send: Send) -> None:
-    asking = await desk.asked(arrival.parameters(), arrival.base)
+    asking = await desk.asked(arrival.parameters(), arrival.base, visitor)
     if asking.fault:
         await _back(send, refusal(asking, asking.fault, asking.words))
         return

@@ -128,6 +128,11 @@ class Core(Protocol):
         """The upstream tools that were accepted, each a bound tool flow, as far as the caller's tenant has them."""
         ...
 
+    def servers(self, scope: Scope) -> Sequence[dict[str, Any]]:
+        """The tool servers behind the gateway, and how each is, for those of the installation's own tenant who hold `records:read`; nothing
+        for anybody else."""
+        ...
+
     def flows(self, scope: Scope) -> Sequence[Served]:
         """The flows that the operator has put up, as far as the caller's tenant has them; each is bound to its tools."""
         ...
@@ -156,6 +161,11 @@ class Core(Protocol):
 
     def line(self, execution: str, scope: Scope) -> Line:
         """The line of `execution`: for whoever started it, and for those who hold `records:read`. Raises InputError (OMG-I003)."""
+        ...
+
+    def told(self, line: Line) -> dict[str, Any]:
+        """A line that the caller may see, as data: its fields, whether it stands `interrupted`, and for one that the gate refused the
+        `code` and the `policies` that said no."""
         ...
 
     def is_own(self, execution: str, scope: Scope) -> bool:

@@ -53,8 +53,8 @@ class Desk(Protocol):
         """What a client gets that asks for nothing in particular, as far as the person holds it."""
         ...
 
-    async def asked(self, given: Mapping[str, str], issuer: str) -> Asking:
-        """What a client asks for. Raises InputError (OMG-G012), Denied while nobody may be sent anywhere."""
+    async def asked(self, given: Mapping[str, str], issuer: str, visitor: Visitor) -> Asking:
+        """What a client asks the visitor for. Raises InputError (OMG-G012), Denied while nobody may be sent anywhere."""
         ...
 
     def consent(self, asking: Asking, visitor: Visitor) -> Consent:

@@ -35,6 +35,9 @@ HEAD_TIME_S = 10.0
 KEEP_ALIVE_S = 60
 """How long (seconds) an idle connection is kept for the next request."""
 
+MAX_DISCARDED = 1 << 20
+"""Most bytes of a body that are let go of once its request was answered: a client that sends more loses its connection."""
+
 MAX_HEAD = 64 << 10
 """Longest head of a request, in bytes: a passport has 8 KiB, a baggage 8."""
 
@@ -220,6 +223,9 @@ class _Bounded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            self._discard(data, self.cycle)
+            return
         between = self.cycle is None or self.cycle.response_complete
         if between:
             self._head += len(data)
@@ -229,6 +235,18 @@ class _Bounded(HttpToolsProtocol):
                 self._say(431, "OMG-G004", f"the head of the request is longer than {MAX_HEAD:,} bytes", "send fewer or shorter headers")
             elif self._patience is None:
                 self._begin_waiting()
+
+    def _discard(self, data: bytes, answered: Any) -> None:
+        """Let go of what comes of a body after its request was answered (it is too large, say): it is no part of the next head."""
+        self._head += len(data)
+        super().data_received(data)
+        if not answered.more_body:
+            if self.cycle is answered:
+                self._end_waiting()
+        elif self._head > MAX_DISCARDED:
+            self.transport.close()
+        elif self._patience is None:
+            self._begin_waiting()
 
     def on_headers_complete(self) -> None:
         self._end_waiting()

@@ -5,6 +5,7 @@ description of the interface is for everybody: it says what is installed, and no
 
     /api/v1/{service}/{method}             POST; reads of flat inputs GET too
     /api/v1/services, /flows, /tools       what there is
+    /api/v1/servers                        how the tool servers are, for operators
     /api/v1/flows/{name}/run               a flow that the operator put up
     /api/v1/tools/{server}/{tool}/call     a tool of an accepted server
     /api/v1/modules/{name}/execute         a service's method, or a flow, by one name
@@ -232,7 +233,12 @@ async def _tools(asked: Asked) -> None:
     await reply_json(asked.send, {"tools": found}, headers=[FRESH])
 
 
-_LISTS: Routes = {"me": _me, "services": _services, "flows": _flows, "tools": _tools}
+async def _servers(asked: Asked) -> None:
+    asked.arrival.parameters(())
+    await reply_json(asked.send, {"servers": list(asked.core.servers(asked.visitor.scope))}, headers=[FRESH])
+
+
+_LISTS: Routes = {"me": _me, "services": _services, "flows": _flows, "tools": _tools, "servers": _servers}
 
 
 def _of_flow(flow: AnyFlow) -> dict[str, Any]:

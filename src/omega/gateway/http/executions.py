@@ -15,7 +15,7 @@ from omega.gateway.http.events import outcome_document, stream_execution
 from omega.kernel.errors import InputError
 from omega.kernel.ids import is_chosen_id
 from omega.kernel.journal import Status
-from omega.kernel.ports import Line, Search
+from omega.kernel.ports import Search
 
 PAGE, LARGEST_PAGE = 50, 200
 """Executions in one page, unless the caller says otherwise, and at most."""
@@ -49,7 +49,7 @@ async def find(asked: Asked) -> None:
     if more is not None:
         kept = "&".join(f"{name}={_quoted(text)}" for name, text in given.items() if name != "cursor")
         headers.append((b"link", f'<{EXECUTIONS}?{f"{kept}&" if kept else ""}cursor={more}>; rel="next"'.encode("ascii", "ignore")))
-    await reply_json(asked.send, {"executions": [line_document(line) for line in page], "next": more}, headers=headers)
+    await reply_json(asked.send, {"executions": [asked.core.told(line) for line in page], "next": more}, headers=headers)
 
 
 def search_of(given: Mapping[str, str], limit: int) -> Search:
@@ -135,23 +135,6 @@ def decision_of(verb: str, body: Any) -> dict[str, Any]:
     if missing is not None:
         raise InputError("OMG-I001", f"{verb} needs {missing}")
     return body
-
-
-def line_document(line: Line) -> dict[str, Any]:
-    """One execution in a list, as data. Times are RFC 3339 in UTC."""
-    return {
-        "execution": line.execution,
-        "flow": line.flow,
-        "version": line.version,
-        "status": line.status,
-        "principal": line.principal,
-        "started": moment(line.started_us),
-        "updated": moment(line.updated_us),
-        "queue": line.queue,
-        "key": line.key,
-        "parent": line.parent,
-        "labels": dict(line.labels),
-    }
 
 
 def moment(at_us: int) -> str:

@@ -201,6 +201,7 @@ def _about_flows() -> dict[str, Any]:
         "/api/v1/flows/{flow}/run": {
             "post": _operation("flows", "run", "run a flow", {}, parameters=[_path("flow", "its name"), *keyed], **called)
         },
+        "/api/v1/servers": {"get": _operation("tools", "servers", "the tool servers and how each is", _list_of("servers"))},
         "/api/v1/tools": {"get": _operation("tools", "tools", "the accepted tools of upstream servers", _list_of("tools"))},
         "/api/v1/tools/{server}/{tool}/call": {
             "post": _operation(

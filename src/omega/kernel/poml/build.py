@@ -332,6 +332,8 @@ class _Builder:
     def agent(self, node: Node) -> AnyFlow:
         asked, source, result = dict(node.value), node.fields.get("input"), node.fields.get("output")
         tools = [self.chain(chain, node.at) for chain in asked.pop("tools", ())]
+        for word in ("input_checks", "output_checks"):
+            asked[word] = [self.chain(each, node.at) if isinstance(each, Chain) else each for each in asked.pop(word, ())]
         return agent(
             node.fields.get("name", node.key),
             **asked,

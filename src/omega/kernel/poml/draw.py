@@ -85,6 +85,8 @@ def _own(node: Node) -> list[Part]:
     value = node.value.get("tools", ()) if isinstance(node.value, Mapping) else node.value
     label = "by" if node.kind in ASKING else "tool" if node.kind == "agent" else ""
     found: list[Part] = [(label, chain) for chain in _chains(value)]
+    if node.kind == "agent" and isinstance(node.value, Mapping):
+        found += [("check", chain) for word in ("input_checks", "output_checks") for chain in _chains(node.value.get(word, ()))]
     for name, value in node.fields.items():
         if isinstance(value, Mapping):
             found += [

@@ -14,6 +14,8 @@ from omega.kernel.agents import MAX_TOKENS, MAX_TURNS
 from omega.kernel.choosing import KINDS as GOALS
 from omega.kernel.compose import MAX_ATTEMPTS, MAX_ITEMS
 from omega.kernel.errors import DefinitionError
+from omega.kernel.guardrails import GUARDS, MAX_AGAIN
+from omega.kernel.offered import CAPABILITY
 from omega.kernel.poml.connect import NODE, Chain, Name
 from omega.kernel.poml.layout import plain_of
 from omega.kernel.poml.problems import quoted
@@ -22,6 +24,7 @@ from omega.kernel.poml.values import Read, Values
 from omega.kernel.repeat import MAX_ROUNDS
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?")
+_CAPABILITY = re.compile(CAPABILITY)
 _TOOL = re.compile(r"[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}")
 _MODULE = re.compile(r"[a-z][a-z0-9-]{0,63}(/[a-z][a-z0-9-]{0,63})?@\d{1,9}\.\d{1,9}\.\d{1,9}(:[a-z][a-z0-9-]{0,63})?")
 A_ROLE = "a role: lower-case letters, digits and dashes"
@@ -70,10 +73,30 @@ def _tools(reader: Values, value: Value) -> tuple[Chain, ...]:
     return chains
 
 
+def _offered(reader: Values, value: Value) -> tuple[str, ...]:
+    found = tuple(reader.text(item.value) for item in reader.branch(value, "a list of capabilities", keyed=False).items)
+    if not found:
+        raise reader.bad(value, "the list is empty", "at least one capability")
+    odd = next((each for each in found if _CAPABILITY.fullmatch(each) is None), None)
+    if odd is not None:
+        raise reader.bad(value, f"{quoted(odd)} is no capability of a tool", "SERVER:EFFECT, such as git:read; either may be *")
+    return found
+
+
+def _checks(reader: Values, value: Value) -> tuple[str | Chain, ...]:
+    """Names of guards, and nodes that say what is wrong with a text; the name of a guard stands for the guard."""
+    chains = _tools(reader, value)
+    return tuple(str(chain) if str(chain) in GUARDS else chain for chain in chains)
+
+
 _AGENT: dict[str, Read] = {
     "instructions": Values.text,
     "model": Values.text,
     "tools": _tools,
+    "offered": _offered,
+    "input_checks": _checks,
+    "output_checks": _checks,
+    "again": lambda reader, value: reader.count(value, MAX_AGAIN),
     "turns": lambda reader, value: reader.count(value, MAX_TURNS),
     "max_tokens": lambda reader, value: reader.count(value, MAX_TOKENS),
 }

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any, get_origin
 
 from omega.kernel.adapt import Breaker, Optimize, RateLimited
-from omega.kernel.agents import TURNS, Agent, Asking
+from omega.kernel.agents import Agent, Asking, usual_turns
 from omega.kernel.attempts import Attempt
 from omega.kernel.compose import AT_ONCE, AnyFlow, Cache, Fallback, Foreach, Parallel, Race, Retry, Sequence, Switch, Timeout, When, seconds
 from omega.kernel.definition import Body, Flow, Task, Tool
 from omega.kernel.effects import Effect
 from omega.kernel.errors import DefinitionError
 from omega.kernel.expressions import Expression
+from omega.kernel.guardrails import guard_of
 from omega.kernel.learning import Learn, Tuned
 from omega.kernel.people import Approval, Awaited, Form, Person
 from omega.kernel.poml.build import PLAIN_TYPES, Described
@@ -300,7 +301,11 @@ class _Writer:
         asked: dict[str, Any] = {"instructions": asking.instructions}
         asked |= {"model": asking.model} if asking.model else {}
         asked |= {"tools": [self.key(tool, set()) for tool in body.tools]} if body.tools else {}
-        asked |= {"turns": body.turns} if body.turns != (TURNS if body.tools else 2) else {}
+        asked |= {"offered": list(body.capabilities)} if body.capabilities else {}
+        for word, some in (("input_checks", body.input_checks), ("output_checks", body.output_checks)):
+            asked |= {word: [guard_of(each) or self.key(each, set()) for each in some]} if some else {}
+        asked |= {"again": body.again} if body.again else {}
+        asked |= {"turns": body.turns} if body.turns != usual_turns(bool(body.tools or body.offered), body.again) else {}
         asked |= {"max_tokens": asking.max_tokens} if asking.max_tokens != 2_000 else {}
         fields: dict[str, Any] = {"agent": asked}
         fields |= {"input": self.written(flow.input)} if flow.input.annotation is not Any or flow.input.given_schema is not None else {}

@@ -47,6 +47,25 @@ _HANDED = (
 
 _HAND = rf"\b(?:{_DO}|pass|put|give|provide|fill(?: in)?|supply|attach|hand over) {_HANDED}"
 
+_HOME = r"(?:~/|\$home/|\$\{home\}/|%userprofile%[\\/]|/root/|/home/[\w.-]{1,40}/)"
+"""The folder of whoever reads: what lies there is theirs."""
+
+_ITS_CONTENT = (
+    r"\b(?:(?:its|their|that file's|this file's|the file's|whose) (?:(?:whole|full|entire|exact|raw|complete) )?(?:contents?|text)|"
+    r"the (?:(?:whole|full|entire|exact|raw|complete) )?contents? of (?:it|that|this|the) ?(?:file|key)?|"
+    r"(?:what|whatever|everything) (?:it|that file|the file) (?:says|holds|contains))\b"
+)
+"""What a file says, where the file was named before."""
+
+_INTO = r"\b(?:set|assign|fill|pass|put|give|provide|supply|paste|insert|enter|use|let|make)\b"
+_CONTENT_OF = r"\bcontents? (?:of|from|in)\b[^\n]{0,40}?"
+_CONTENT_OF_FILE = r"\bcontents? of [^.\n]{0,40}?"
+_TO_BE = (
+    r"\b(?:must|should|shall|has to|have to|needs? to|is to|are to|will|always)\b[^.\n]{0,20}?"
+    r"\b(?:be|contain|hold|carry|include|equal|have)\b"
+)
+"""An argument is told what it has to be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sign:
@@ -118,9 +137,23 @@ SIGNS: tuple[Sign, ...] = (
         ".ssh,id_rsa,id_dsa,id_ecdsa,id_ed25519,.aws/,.netrc,.kube/,mcp.json,.pgpass,.git-cred,/etc/shadow,.env",
         # a sentence may end between the two halves of it: "read the file first. Pass what it says in the field note."
         rf"\b(?:read|load|cat|fetch|contents? of)\b(?>[\s\S]{{0,60}}?{_KEYS})[\s\S]{{0,120}}?{_HAND}",
+        rf"{_KEYS}[\s\S]{{0,120}}?{_INTO}[^.\n]{{0,40}}?{_ITS_CONTENT}",
+        rf"{_TO_BE}[^.\n]{{0,40}}?{_CONTENT_OF}{_KEYS}",
+        rf"\b(?:set|assign|fill|let|make)\b[^.\n]{{0,40}}?{_CONTENT_OF}{_KEYS}",
+        rf"\b(?:paste|insert|enter|use)\b[^.\n]{{0,20}}?{_CONTENT_OF}{_KEYS}[^.\n]{{0,30}}?\b(?:as|in|into|for|under)\b",
+        rf"{_CONTENT_OF}{_KEYS}[^.\n]{{0,30}}?\b(?:goes|go|belongs?|required|expected|mandatory)\b",
         rf"\bopen\b(?>[\s\S]{{0,60}}?{_KEYS})[\s\S]{{0,120}}?\b(?:pass|give|send|provide) {_HANDED}",
         rf"\bread\b[\s\S]{{0,60}}(?<![\w.])\.env\b(?![.\w-])[\s\S]{{0,120}}?\b(?:pass|give|provide|supply) {_HANDED}",
         rf"\b(?:pass|put|give|provide|fill in|include|send|append|supply|attach)\b[^.\n]{{0,40}}\bcontents? of\b[\s\S]{{0,40}}{_KEYS}",
+    ),
+    _sign(
+        "home",
+        2,
+        "s content,content of ,contents of ",
+        rf"\b(?:read|load|cat|fetch|open)\b(?>[\s\S]{{0,60}}?{_HOME})[\s\S]{{0,120}}?"
+        rf"\b(?:set|assign|fill|pass|put)\b[^.\n]{{0,40}}?\b(?:its|file's) contents?\b",
+        rf"{_TO_BE}[^.\n]{{0,40}}?{_CONTENT_OF_FILE}{_HOME}",
+        rf"\b(?:set|assign|fill)\b[^.\n]{{0,40}}?{_CONTENT_OF_FILE}{_HOME}",
     ),
     _sign(
         "steering",
