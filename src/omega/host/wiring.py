@@ -97,6 +97,18 @@ def _files() -> Effector:
     return FileEffector()
 
 
+def _credentials(house: House) -> Effector:
+    from omega.host.vouching import VouchingEffector
+
+    return VouchingEffector(house.settings, house.store, house.keyring, house.now_us)
+
+
+def _audit(house: House) -> Effector:
+    from omega.host.auditing import AuditEffector
+
+    return AuditEffector(house.settings, house.now_us)
+
+
 def _offers(house: House) -> Effector:
     from omega.host.offering import OfferingEffector
 
@@ -231,11 +243,6 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
         return LogEffector(store)
 
-    def audit() -> Effector:
-        from omega.host.auditing import AuditEffector
-
-        return AuditEffector(house.settings, now_us)
-
     def alerts() -> Effector:
         from omega.adapters.alerts import AlertEffector
         from omega.host.guard import finder
@@ -269,11 +276,6 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
 
         return RosterEffector(store, now_us)
 
-    def credentials_of_others() -> Effector:
-        from omega.host.vouching import VouchingEffector
-
-        return VouchingEffector(house.settings, store, keyring, now_us)
-
     return {
         "process": process,
         "files": _files,
@@ -295,7 +297,7 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
         "a2a": elsewhere,
         "a2a-push": telling,
         "log": log,
-        "audit": audit,
+        "audit": partial(_audit, house),
         "alerts": alerts,
         "catalogue": catalogue,
         "agents": agents,
@@ -304,7 +306,7 @@ def built_in(house: House) -> Makers:  # noqa: C901, PLR0915 - a list, one funct
         "registry": registries,
         "witness": witness,
         "primary": primary,
-        "credentials": credentials_of_others,
+        "credentials": partial(_credentials, house),
     }
 
 
