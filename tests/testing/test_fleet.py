@@ -224,6 +224,7 @@ SEARCHED = 40
 """Fleets that are looked through for a planted bug before it counts as overlooked."""
 
 
+@pytest.mark.slow
 @pytest.mark.promise("RUN-03")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_bug_planted_in_a_fleet_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:

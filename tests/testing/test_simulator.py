@@ -325,6 +325,7 @@ def hunt() -> Iterator[str]:
         yield from told.problems
 
 
+@pytest.mark.slow
 @pytest.mark.promise("RUN-03")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_planted_bug_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def load(found: list[Rule]) -> Bundle:
 
 
 @pytest.mark.promise("GATE-02")
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(rules(), max_size=7), st.lists(QUESTIONS, min_size=1, max_size=4))
 def test_a_bundle_means_what_its_policies_mean(found, questions) -> None:
     """Slicing, entities and the fail-closed rule together agree with a model that knows none of them; so no allow with an error."""
@@ -134,7 +134,7 @@ RANK = {Decision.DENY: 0, Decision.NEEDS: 1, Decision.ALLOW: 2}
 
 
 @pytest.mark.promise("GATE-07")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(rules(), max_size=6), rules(effects=(False,)), QUESTIONS)
 def test_another_forbid_never_opens_anything(found, forbid, question) -> None:
     ask = ask_of(question, frozenset({"*"}))
@@ -147,7 +147,7 @@ CAPABILITIES = st.frozensets(st.sampled_from(["*", "tools:*", "tools:call", "fil
 
 
 @pytest.mark.promise("GATE-07")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(rules(), max_size=6), QUESTIONS, CAPABILITIES, CAPABILITIES)
 def test_fewer_capabilities_never_open_anything(found, question, held, kept) -> None:
     warden = Warden(load(found), limits=UNLIMITED)
@@ -156,7 +156,7 @@ def test_fewer_capabilities_never_open_anything(found, question, held, kept) -> 
     assert RANK[warden.ask(narrowed).decision] <= RANK[warden.ask(ask).decision]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(rules(), max_size=6), QUESTIONS)
 def test_approval_never_lifts_what_lacks_it(found, question) -> None:
     """What NEEDS asks for is enough: with the approval of every role it names, the answer is ALLOW."""
