@@ -140,6 +140,10 @@ class Renamed(BaseModel):
     sent: int = Field(default=0, validation_alias="sentAt", serialization_alias="sentOn")
 
 
+class RenamedSet(BaseModel):
+    names: set[str] = Field(alias="Names")
+
+
 class ByAlias(BaseModel):
     model_config = ConfigDict(serialize_by_alias=True)
     order_id: int = Field(alias="orderId")
@@ -165,6 +169,7 @@ class Strict(BaseModel):
     [
         (Renamed, Renamed(orderId=7, sentAt=3)),
         (ByAlias, ByAlias(orderId=7)),
+        (RenamedSet, RenamedSet(Names={f"name {number}" for number in range(20)})),
         (Computed, Computed(side=3)),
         (Strict, Strict(pair=(1, date(2026, 1, 2)))),
         (list[Renamed], [Renamed(orderId=7)]),

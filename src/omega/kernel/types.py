@@ -142,7 +142,7 @@ class Type:
         except FlowError as error:
             why = error.cause.partition(": ")[2]
             raise FlowError("OMG-R002", f"{self.name} cannot read what it writes, so nothing could go on from it: {why}") from error
-        if self._aliased and self._pydantic().dump_json(again) != data:
+        if self._aliased and self._written(again) != data:
             raise FlowError("OMG-R002", f"{self.name} reads something else than it writes: its aliases are names of other fields")
         return again
 
@@ -152,10 +152,7 @@ class Type:
 
         adapter = self._pydantic()
         try:
-            checked = adapter.validate_python(value, strict=True)
-            data: bytes = adapter.dump_json(checked, warnings="error")
-            if self._unordered:
-                data = _ordered(checked, data)
+            data = self._written(adapter.validate_python(value, strict=True))
         except ValidationError as error:
             raise FlowError(
                 "OMG-R002",
@@ -167,6 +164,11 @@ class Type:
         if b"null" in data and (odd := _odd_float(value)):
             raise FlowError("OMG-R002", f"not a number, or infinite: {odd}")
         return data
+
+    def _written(self, value: Any) -> bytes:
+        """A value that was checked, as JSON."""
+        data: bytes = self._pydantic().dump_json(value, warnings="error")
+        return _ordered(value, data) if self._unordered else data
 
     def _encode_loose(self, value: Any) -> bytes:
         try:
