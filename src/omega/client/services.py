@@ -1176,11 +1176,11 @@ class LogService:
         found: LogFlags = await self._calls.call("log.flags", _given(alarming=alarming, before=before, limit=limit), key=idempotency_key, timeout_s=timeout_s)
         return found
 
-    def follow(self, *, after: int | None = None, flagged: bool | None = None, kind: str | None = None, principal: str | None = None, flow: str | None = None, execution: str | None = None, decision: str | None = None, text: str | None = None, most: int | None = None, for_s: float | None = None) -> AsyncIterator[dict[str, Any]]:
+    def follow(self, *, kind: str | None = None, principal: str | None = None, flow: str | None = None, execution: str | None = None, decision: str | None = None, text: str | None = None, after: int | None = None, flagged: bool | None = None, most: int | None = None, for_s: float | None = None) -> AsyncIterator[dict[str, Any]]:
         """The leaves of your log after an index as they are written, one by one; ends after so many of them or
         so many seconds.
         """
-        return self._calls.stream("log.follow", _given(after=after, flagged=flagged, kind=kind, principal=principal, flow=flow, execution=execution, decision=decision, text=text, most=most, for_s=for_s))
+        return self._calls.stream("log.follow", _given(kind=kind, principal=principal, flow=flow, execution=execution, decision=decision, text=text, after=after, flagged=flagged, most=most, for_s=for_s))
 
     async def proof(self, *, index: int | None = None, size: int | None = None, old: int | None = None, idempotency_key: str = "", timeout_s: float | None = None) -> LogProof:
         """That a leaf is in your log, and that your log continues what it was at an earlier size."""

@@ -18,8 +18,8 @@ MAX_WORD = 1_024
 """Longest text of a search, in characters."""
 
 
-class Search(BaseModel):
-    """What to look for: every field that is given must match, whole, but for `text`, which any name, reason or note contains."""
+class About(BaseModel):
+    """What leaves are picked by: every field that is given must match, whole, but for `text`, which any name, reason or note contains."""
 
     kind: str = Field(default="", max_length=MAX_WORD, description="entry, admit, outcome, deny, end, approve and so on; empty for all")
     principal: str = Field(default="", max_length=MAX_WORD, description="whose call: person:NAME, agent:NAME")
@@ -27,6 +27,11 @@ class Search(BaseModel):
     execution: str = Field(default="", max_length=MAX_WORD)
     decision: str = Field(default="", max_length=MAX_WORD, description="allow, deny, needs")
     text: str = Field(default="", max_length=MAX_WORD, description="in any name, reason or note")
+
+
+class Search(About):
+    """What to look for."""
+
     since_us: int = Field(default=0, ge=0, le=MAX_INDEX, description="Unix microseconds, that moment included; 0 for the beginning")
     until_us: int = Field(default=0, ge=0, le=MAX_INDEX, description="Unix microseconds, that moment not included; 0 for no end")
     before: int = Field(default=0, ge=0, le=MAX_INDEX, description="the index to go back from: the next page; 0 for the end of the log")
@@ -41,17 +46,11 @@ class Flagged(BaseModel):
     limit: int = Field(default=100, ge=1, le=MAX_FOUND, description="most leaves of one page")
 
 
-class Followed(BaseModel):
-    """What to follow, and for how long: every field that is given must match, as in a search."""
+class Followed(About):
+    """What to follow, and for how long."""
 
     after: int = Field(default=-1, ge=-1, le=MAX_INDEX, description="the index of the last leaf that you have; -1 for the beginning")
     flagged: bool = Field(default=False, description="only what has a flag")
-    kind: str = Field(default="", max_length=MAX_WORD, description="entry, admit, outcome, deny, end, approve and so on; empty for all")
-    principal: str = Field(default="", max_length=MAX_WORD, description="whose call: person:NAME, agent:NAME")
-    flow: str = Field(default="", max_length=MAX_WORD)
-    execution: str = Field(default="", max_length=MAX_WORD)
-    decision: str = Field(default="", max_length=MAX_WORD, description="allow, deny, needs")
-    text: str = Field(default="", max_length=MAX_WORD, description="in any name, reason or note")
     most: int = Field(default=1_000, ge=1, le=MAX_FOLLOWED, description="end after so many leaves")
     for_s: float = Field(default=300.0, gt=0, le=1_800, description="end after so many seconds; then follow on after the last one")
 

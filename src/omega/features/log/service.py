@@ -16,14 +16,11 @@ from omega.contracts.auditing import (
     ProveLog,
     SearchLog,
 )
-from omega.features.log.model import Asked, Checkpoint, Flagged, Followed, Leaves, Newest, Part, Proved, Search, Wanted
+from omega.features.log.model import About, Asked, Checkpoint, Flagged, Followed, Leaves, Newest, Part, Proved, Search, Wanted
 from omega.kernel.context import Context
 from omega.kernel.service import method
 
 REACHED = ("cli", "client", "http", "mcp")
-
-ABOUT = ("kind", "principal", "flow", "execution", "decision", "text")
-"""The fields by which leaves are picked when they are followed."""
 
 
 class Log:
@@ -44,7 +41,7 @@ class Log:
     @method(effect="read", needs=READ_LOG, stream=True, rate="5/s", example={"kind": "deny", "most": 1, "for_s": 1})
     async def follow(self, ctx: Context, wanted: Followed) -> AsyncIterator[dict[str, Any]]:
         """The leaves of your log after an index as they are written, one by one; ends after so many of them or so many seconds."""
-        asked = wanted.model_dump(include=set(ABOUT))
+        asked = wanted.model_dump(include=set(About.model_fields))
         position, told = wanted.after, 0
         ends_s = await ctx.now() + wanted.for_s
         while told < wanted.most and (left_s := ends_s - await ctx.now()) > 0:
